@@ -1,0 +1,108 @@
+// Containers as the daemon knows them: the queries and subscriptions that front ends use, and the handlers
+// of the jobs in container_jobs.h. Thread-safe. Queries never wait for a job: they read an immutable
+// snapshot of each container.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/channel.h"
+#include "base/json.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "daemon/container_jobs.h"
+
+namespace gantry::daemon {
+
+class Daemon;
+
+using Filters = std::map<std::string, std::vector<std::string>>;
+
+struct ListQuery {
+  bool all = false;
+  int limit = 0;  // > 0: the last N created, whatever their state
+  bool size = false;
+  Filters filters;
+};
+
+enum class WaitCondition { not_running, next_exit, removed };
+struct WaitResult {
+  int exit_code = 0;
+  std::string error;  // why the container could not be started or waited for
+};
+using WaitChannel = Channel<WaitResult>;  // gets one item, then is closed
+
+struct LogsQuery {
+  bool standard_out = false, standard_error = false, follow = false, timestamps = false;
+  bool details = false;
+  int64_t since_ns = 0, until_ns = 0;  // 0: no bound
+  int64_t tail = -1;                   // -1: all
+};
+// What is left of a log: bytes ready to be sent (framed unless the container has a terminal). Read on an
+// I/O pool thread: next() blocks while following, until cancel() or the container's end.
+class LogStream {
+ public:
+  virtual ~LogStream() = default;
+  virtual bool framed() const = 0;
+  // Nothing when the log ends.
+  virtual Result<std::optional<std::string>> next() = 0;
+  virtual void cancel() = 0;  // from any thread
+};
+
+struct AttachQuery {
+  bool logs = false, stream = false, standard_in = false, standard_out = false,
+       standard_error = false;
+  std::string detach_keys;
+};
+
+class Containers {
+ public:
+  explicit Containers(Daemon& daemon);
+  ~Containers();
+
+  // ---- queries (any thread, short)
+  Result<json::array> list(const ListQuery& query) const;
+  Result<json::object> inspect(const std::string& container, bool size) const;
+  // {"Titles": […], "Processes": [[…]…]}, by ps(1)'s columns.
+  Result<json::object> top(const std::string& container, const std::string& ps_args) const;
+  Result<json::object> inspect_exec(const std::string& exec) const;
+  bool has_terminal_exec(const std::string& exec) const;
+  Result<std::string> full_id(const std::string& container) const;
+
+  // ---- subscriptions and streams
+  Result<std::shared_ptr<WaitChannel>> wait(const std::string& container, WaitCondition condition);
+  Result<std::unique_ptr<LogStream>> logs(const std::string& container, const LogsQuery& query);
+  // Whether the container may be attached to now, and how its stream is framed; to be asked before the
+  // connection is hijacked, since afterwards no status can be sent.
+  struct AttachInfo {
+    bool terminal = false;
+  };
+  Result<AttachInfo> can_attach(const std::string& container, const AttachQuery& query) const;
+  // Takes over the client's connection. Before start it waits with the container for the shim.
+  Status attach(const std::string& container, const AttachQuery& query, ClientStream client);
+  // Whether the exec may be started now; to be asked before hijacking.
+  Status can_start_exec(const std::string& exec) const;
+  Status resize(const std::string& container, unsigned rows, unsigned columns);
+  Status resize_exec(const std::string& exec, unsigned rows, unsigned columns);
+
+  struct Counts {
+    int64_t running = 0, paused = 0, stopped = 0;
+  };
+  Counts counts() const;
+
+  // ---- start-up: loads what the graph remembers, adopts running shims, records exits that happened
+  // meanwhile, restarts what the restart policies say. Called once, before jobs are accepted.
+  Status load();
+  // After the listener is up: what needs longer (restart policies).
+  void resume();
+  void shut_down();
+
+  class Impl;
+  Impl& impl() { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace gantry::daemon

@@ -1,0 +1,19 @@
+// GET /version, /info and /system/df: what this daemon and this host are. Queries; thread-safe.
+#pragma once
+
+#include "base/json.h"
+#include "base/result.h"
+
+namespace gantry::daemon {
+
+class Daemon;
+
+inline constexpr std::string_view kApiVersion = "1.51";
+inline constexpr std::string_view kMinApiVersion = "1.24";
+
+Result<json::object> version(Daemon& daemon);
+Result<json::object> info(Daemon& daemon);
+// `types`: which of container, image, volume, build-cache; empty: all.
+Result<json::object> disk_usage(Daemon& daemon, const std::vector<std::string>& types);
+
+}  // namespace gantry::daemon
