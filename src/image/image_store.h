@@ -1,0 +1,114 @@
+// The images of this machine: what is known of them (in the graph), their blobs (in the content store) and
+// their layers (in the graph driver).
+//
+// Graph. Nodes: "image" (key: image id, the digest of its config), "layer" (key: chain id), "blob" (key:
+// digest), "tag" (key: normalised reference). Edges: tag → image "names"; image → layer "uses" (its topmost
+// layer); layer → layer "parent"; image → blob "content" (config, and the manifest it came with). A
+// container is kept alive to its image by an edge container → image "uses", which whoever creates the
+// container adds (image_node()) in the transaction that adds the container.
+//
+// Queries are thread-safe and take no lock that a change holds for long. Changes run inside a job: they
+// take the store's lock, write resource rows before they take directories, and add their graph writes to
+// the job's closing transaction, so an image is whole or absent whenever the daemon dies.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/byte_source.h"
+#include "base/digest.h"
+#include "drivers/graph/graph_driver.h"
+#include "image/api_types.h"
+#include "image/config.h"
+#include "image/reference.h"
+
+namespace gantry::graph {
+class ContentStore;
+class Database;
+}  // namespace gantry::graph
+namespace gantry::engine {
+class JobContext;
+}
+
+namespace gantry::image {
+
+// An image that is here.
+struct Image {
+  Digest id;         // of the config blob
+  Digest top_layer;  // chain id for GraphDriver::create_container; empty for an image without layers
+  ImageConfig config;
+  int64_t size = 0;  // of all layers, unpacked
+  // The name it was asked for by, familiar and with its tag ("busybox:latest"); the id when by id.
+  std::string name;
+};
+
+using Filters = std::map<std::string, std::vector<std::string>>;  // as of the API: key → values
+
+struct ListOptions {
+  bool all = false;          // intermediate images too
+  bool shared_size = false;  // compute SharedSize
+  Filters filters;           // dangling, label, reference, before, since, until
+};
+
+struct LoadedImage {
+  Digest id;
+  std::vector<std::string> names;  // familiar references that now point at it; empty: untagged
+};
+
+struct ImportOptions {
+  std::string repository;             // "" leaves the image untagged
+  std::string tag;
+  std::string message;                // comment
+  std::string source;                 // for the comment when there is no message ("-", a file, a URL)
+  std::string platform;               // os[/arch[/variant]]; "" is the host's
+  std::vector<std::string> changes;   // Dockerfile instructions
+};
+
+enum class Force { no, yes };
+enum class PruneParents { no, yes };
+struct RemoveOptions {
+  Force force = Force::no;
+  PruneParents prune_parents = PruneParents::yes;
+};
+
+// Lines of progress as Docker's JSON message stream shows them ({"stream": …}, {"status": …, "id": …}).
+using Progress = std::function<void(json::object)>;
+
+class ImageStore {
+ public:
+  virtual ~ImageStore() = default;
+  // Everything is borrowed and must outlive the store.
+  static Result<std::unique_ptr<ImageStore>> open(graph::Database& database,
+                                                  graph::ContentStore& content,
+                                                  std::shared_ptr<drivers::GraphDriver> driver,
+                                                  const std::string& temporary_directory);
+
+  // Queries. A name is a reference, an image id, or an unambiguous beginning of an id. What is not here is
+  // not_found: "No such image: busybox:nope".
+  virtual Result<Image> find(std::string_view name) const = 0;
+  virtual Result<std::vector<ImageSummary>> list(const ListOptions& options) const = 0;
+  virtual Result<ImageInspect> inspect(std::string_view name) const = 0;
+  virtual Result<std::vector<HistoryItem>> history(std::string_view name) const = 0;
+  virtual Result<int64_t> count() const = 0;
+  // Writes a docker-archive that is also an OCI layout, as Docker 25 and later do.
+  virtual Status save(const std::vector<std::string>& names, ByteSink& out) const = 0;
+
+  // Changes, inside a job.
+  // An archive of `docker save` or an OCI layout, plain or compressed. All its images or none.
+  virtual Result<std::vector<LoadedImage>> load(engine::JobContext& job, ByteSource& archive,
+                                                const Progress& progress) = 0;
+  // An image of one layer made of a root tarball, plain or compressed. Gives its id.
+  virtual Result<Digest> import(engine::JobContext& job, ByteSource& tarball,
+                                const ImportOptions& options) = 0;
+  virtual Status tag(engine::JobContext& job, std::string_view source,
+                     const std::string& repository, const std::string& tag) = 0;
+  virtual Result<std::vector<RemovedItem>> remove(engine::JobContext& job, std::string_view name,
+                                                  const RemoveOptions& options) = 0;
+  virtual Result<PruneReport> prune(engine::JobContext& job, const Filters& filters) = 0;
+};
+
+}  // namespace gantry::image
