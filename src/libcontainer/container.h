@@ -1,0 +1,144 @@
+// A container: created up to its gate, started, entered, stopped and taken down.
+//
+//   begin() ── clone ──▶ wait_created() ──▶ [created, init waits at its gate] ── start() ──▶ [running]
+//
+// The caller is a single-threaded process (gantry-runtime) and the parent of init; it reaps init and every
+// exec'd process itself (their pids are waitable with waitpid or their pidfds). Whatever fails before
+// start() returns has been undone: init killed and reaped, cgroups and state removed. Errors read
+// "field: reason" in one line.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/rootfs_source.h"
+#include "base/unique_fd.h"
+#include "libcontainer/spec.h"
+
+namespace gantry::libcontainer {
+
+// Where start() comes from.
+enum class Gate {
+  in_process,  // from this process, over the socket pair the set-up already uses
+  socket,      // from any process that can open the state directory (`create`, then `start`)
+};
+
+enum class CgroupDriver { cgroupfs, systemd };
+
+// Descriptors for 0, 1 and 2 of the process; borrowed until begin() or exec() returns. Not used with a
+// terminal.
+struct Stdio {
+  int in = 0;
+  int out = 1;
+  int err = 2;
+};
+
+struct CreateOptions {
+  std::string id;
+  Spec spec;
+  std::string bundle;                  // absolute; a relative root.path or bind source starts here
+  std::optional<RootfsSource> rootfs;  // in place of spec.root->path; mounted in the container's namespace
+  // Absolute; made here (0711) and removed by destroy(). Holds state.json, config.json and the gate's
+  // socket. "" keeps no state on disk; only Gate::in_process is possible then.
+  std::string state_directory;
+  Gate gate = Gate::in_process;
+  CgroupDriver cgroup_driver = CgroupDriver::cgroupfs;
+  Stdio stdio;
+  int preserve_fds = 0;             // descriptors 3 … 2+n go on into the container
+  bool no_pivot = false;            // MS_MOVE and chroot in place of pivot_root (initramfs)
+  bool no_new_keyring = false;
+  bool die_with_parent = false;     // SIGKILL to init when the calling process dies
+  std::string seccomp_cache;        // directory for compiled filters; "" compiles every time
+};
+
+struct ExecOptions {
+  Process process;  // capabilities absent: those of the container; the same for labels and rlimits
+  Stdio stdio;
+  int preserve_fds = 0;
+  std::string cgroup;          // below the container's cgroup; "" is the container's own
+  bool ignore_paused = false;  // else a paused container is `conflict`
+  bool no_new_keyring = false;
+  bool die_with_parent = false;
+};
+
+// A process that runs in the container; the caller reaps it.
+struct ContainerProcess {
+  pid_t pid = -1;
+  UniqueFd pidfd;
+  UniqueFd console;  // the terminal's master when process.terminal, else invalid
+};
+
+enum class ContainerStatus { creating, created, running, paused, stopped };
+std::string_view to_string(ContainerStatus status);
+
+enum class KillScope { init, all };  // all: every process of the cgroup
+
+struct Stats;     // stats.h
+struct State;     // state.h: what state.json holds
+
+class Container {
+ public:
+  // Checks the spec, takes cgroup and state directory and clones init. pid(), pidfd() and netns_fd() are
+  // there afterwards, while init still builds its file system: whoever wires the network starts now.
+  static Result<Container> begin(CreateOptions options);
+  // Waits until init has reached its gate (createRuntime and createContainer hooks have run then).
+  Status wait_created();
+  // begin() and wait_created().
+  static Result<Container> create(CreateOptions options);
+  // A container from its state directory, made by another process. `not_found` when there is none.
+  static Result<Container> load(const std::string& state_directory);
+
+  Container(Container&&) noexcept;
+  Container& operator=(Container&&) noexcept;
+  ~Container();  // closes descriptors; the container lives on
+
+  const std::string& id() const;
+  const State& state() const;
+  pid_t pid() const;
+  int pidfd() const;  // borrowed; -1 when init is gone
+  // The container's network namespace (new, joined or the host's).
+  Result<UniqueFd> netns_fd() const;
+  // The terminal's master, once, after wait_created(), when process.terminal.
+  UniqueFd take_console();
+  // The seccomp notify descriptor goes to linux.seccomp.listenerPath by itself.
+
+  // Opens the gate and waits until the program has been exec'd (an error tells why it was not), then runs
+  // the poststart hooks. `conflict` unless created. After an error init is gone, destroy() cleans up.
+  Status start();
+
+  // Starts a process in all namespaces and cgroups of the container; returns once it has been exec'd.
+  Result<ContainerProcess> exec(const ExecOptions& options);
+
+  Result<ContainerStatus> status() const;
+  // not_found when init is gone.
+  Status signal(int number, KillScope scope = KillScope::init) const;
+  Status pause();
+  Status resume();
+  Status update(const Resources& resources);
+  Result<Stats> stats() const;
+  Result<std::vector<pid_t>> processes() const;  // of the cgroup and those below, host pids
+
+  // Kills what is left, removes cgroups and state directory, runs the poststop hooks (failures are logged).
+  // Repeatable. Does not reap: init belongs to its parent. A caller that must not wait gives `removal` to
+  // somebody else: kill_all() then remove_cgroup() below.
+  Status destroy();
+
+ private:
+  struct Impl;
+  explicit Container(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Kills every process in the container cgroup `cgroups_path` (linux.cgroupsPath) of every hierarchy and
+// removes the directories, waiting for dying processes at most `timeout_ms`. What is not there is success:
+// the release function of a cgroup resource.
+Status remove_cgroup(const std::string& cgroups_path, int timeout_ms = 5000);
+// True when the cgroup exists in any hierarchy: the probe.
+bool cgroup_exists(const std::string& cgroups_path);
+
+}  // namespace gantry::libcontainer
