@@ -19,6 +19,7 @@
 #include "base/rootfs_source.h"
 #include "base/unique_fd.h"
 #include "libcontainer/spec.h"
+#include "libcontainer/user.h"
 
 namespace gantry::libcontainer {
 
@@ -41,6 +42,9 @@ struct Stdio {
 struct CreateOptions {
   std::string id;
   Spec spec;
+  // In place of spec.process->user: resolved by init in the container's root file system (user.h), which
+  // also sets HOME when the environment has none.
+  std::optional<UserSpec> user;
   std::string bundle;                  // absolute; a relative root.path or bind source starts here
   std::optional<RootfsSource> rootfs;  // in place of spec.root->path; mounted in the container's namespace
   // Absolute; made here (0711) and removed by destroy(). Holds state.json, config.json and the gate's
@@ -57,6 +61,7 @@ struct CreateOptions {
 };
 
 struct ExecOptions {
+  std::optional<UserSpec> user;  // in place of process.user, as in CreateOptions
   Process process;  // capabilities absent: those of the container; the same for labels and rlimits
   Stdio stdio;
   int preserve_fds = 0;

@@ -45,6 +45,7 @@ struct Launch {
   std::string id;         // the container's, 64 hexadecimal digits
   std::string directory;  // the runtime directory: made by create(); its parent exists
   libcontainer::Spec spec;
+  libcontainer::UserSpec user;  // in place of spec.process->user: names are looked up in the container
   RootfsSource rootfs;  // empty type: spec.root is a directory, used as it is
   bool terminal = false;
   bool open_stdin = false;
@@ -59,6 +60,7 @@ struct Launch {
 struct ExecRequest {
   std::string id;  // the caller's name for it, unique in the instance
   libcontainer::Process process;
+  std::optional<libcontainer::UserSpec> user;  // in place of process.user; absent: process.user as it is
   TerminalSize console;
 };
 

@@ -32,6 +32,7 @@
 #include "base/result.h"
 #include "base/rootfs_source.h"
 #include "base/unique_fd.h"
+#include "libcontainer/user.h"
 
 namespace gantry::shim {
 
@@ -93,6 +94,7 @@ struct LaunchOptions {
   bool stdin_once = false;   // the first client that closes its input closes the container's
   TerminalSize console;
   LogConfig log;
+  libcontainer::UserSpec user;  // who the program runs as, resolved in the container (libcontainer/user.h)
   bool init = false;  // a reaping pid 1 runs the program as its child (`--init`)
   std::string shims_cgroup;  // the group the shim moves into, as /proc/PID/cgroup names it; "": stays
 };
@@ -115,6 +117,7 @@ struct AttachOptions {
 struct ExecRequest {
   std::string id;  // the daemon's name for it
   json::object process;
+  std::optional<libcontainer::UserSpec> user;  // in place of process.user, resolved in the container
   bool terminal = false;
   TerminalSize console;
   bool attached = false;  // a client descriptor comes along; else input is /dev/null, output is dropped
@@ -247,6 +250,7 @@ struct Schema<shim::LaunchOptions> {
       field<&T::id>("id", kRequired),
       field<&T::directory>("directory", kRequired),
       field<&T::rootfs>("rootfs"),
+      field<&T::user>("user"),
       field<&T::terminal>("terminal"),
       field<&T::open_stdin>("openStdin"),
       field<&T::stdin_once>("stdinOnce"),
@@ -267,7 +271,8 @@ template <>
 struct Schema<shim::ExecRequest> {
   using T = shim::ExecRequest;
   static constexpr Field fields[] = {
-      field<&T::id>("id", kRequired), field<&T::process>("process"), field<&T::terminal>("terminal"),
+      field<&T::id>("id", kRequired), field<&T::process>("process"), field<&T::user>("user", kOmitEmpty),
+      field<&T::terminal>("terminal"),
       field<&T::console>("console"),  field<&T::attached>("attached"), field<&T::options>("options")};
 };
 template <>
