@@ -17,15 +17,17 @@ constexpr size_t kFileLimit = 4u << 20;
 // setgroups(2) takes 65,536; nobody needs more than this from an image.
 constexpr size_t kGroupLimit = 1024;
 
+// Fields that a short line lacks stay empty.
 template <size_t N>
-bool split_fields(std::string_view line, std::array<std::string_view, N>& fields) {
-  for (size_t i = 0; i < N; ++i) {
+std::array<std::string_view, N> split_fields(std::string_view line) {
+  std::array<std::string_view, N> fields;
+  for (std::string_view& field : fields) {
     size_t colon = line.find(':');
-    fields[i] = line.substr(0, colon);
-    if (colon == std::string_view::npos) return i + 1 >= N - 1;  // the last field may be missing
+    field = line.substr(0, colon);
+    if (colon == std::string_view::npos) break;
     line.remove_prefix(colon + 1);
   }
-  return true;
+  return fields;
 }
 
 std::optional<uint32_t> number(std::string_view text) {
@@ -64,8 +66,7 @@ std::optional<PasswdEntry> find_passwd(std::string_view passwd, std::string_view
                                        std::optional<uint32_t> uid) {
   std::optional<PasswdEntry> found;
   for_each_line(passwd, [&](std::string_view line) {
-    std::array<std::string_view, 7> fields;  // name:password:uid:gid:gecos:home:shell
-    if (!split_fields(line, fields)) return true;
+    auto fields = split_fields<7>(line);  // name:password:uid:gid:gecos:home:shell
     std::optional<uint32_t> entry_uid = number(fields[2]), entry_gid = number(fields[3]);
     if (!entry_uid || !entry_gid) return true;
     // A name that is a number is never matched by name: it could shadow an id (CVE-2026-46680).
@@ -80,8 +81,8 @@ std::optional<PasswdEntry> find_passwd(std::string_view passwd, std::string_view
 std::optional<uint32_t> find_group(std::string_view group, std::string_view name) {
   std::optional<uint32_t> found;
   for_each_line(group, [&](std::string_view line) {
-    std::array<std::string_view, 4> fields;  // name:password:gid:members
-    if (!split_fields(line, fields) || fields[0] != name) return true;
+    auto fields = split_fields<4>(line);  // name:password:gid:members
+    if (fields[0] != name) return true;
     found = number(fields[2]);
     return !found;
   });
@@ -90,8 +91,7 @@ std::optional<uint32_t> find_group(std::string_view group, std::string_view name
 
 void add_memberships(std::string_view group, const std::string& user, std::vector<uint32_t>& gids) {
   for_each_line(group, [&](std::string_view line) {
-    std::array<std::string_view, 4> fields;
-    if (!split_fields(line, fields)) return true;
+    auto fields = split_fields<4>(line);
     std::optional<uint32_t> gid = number(fields[2]);
     std::string_view members = fields[3];
     while (gid && !members.empty()) {
