@@ -77,9 +77,6 @@ class Exchange {
   virtual Result<std::string> read_body(size_t limit = 16u << 20) = 0;
   // read_some: at most buffer.size() bytes, 0 at the end.
   virtual Result<size_t> read_some(std::span<char> buffer) = 0;
-  // Writes the rest of the body to `fd` (a pipe or socket whose other end a job reads; made
-  // non-blocking; borrowed). Ends early, successfully, when the reader has closed its end.
-  virtual Status copy_body_to(int fd) = 0;
 
   // The answer, in one piece; Content-Length is added. For HEAD the body is left out.
   virtual Status respond(int status, Headers headers, std::string_view body) = 0;
@@ -88,9 +85,6 @@ class Exchange {
   // handler.
   virtual Status start_stream(int status, Headers headers) = 0;
   virtual Status write(std::string_view bytes) = 0;
-  // Streams what comes from `fd` until its end (a pipe that a job writes to; made non-blocking;
-  // borrowed).
-  virtual Status copy_from(int fd) = 0;
   virtual Status finish() = 0;
   // Ends the connection without finish(), so that the client sees a truncated body: an error after
   // the head.
@@ -169,7 +163,6 @@ struct ServerOptions {
       5};                              // how long run() goes on for requests under way after stop()
   size_t max_connections = 0;          // 0: three quarters of the soft limit of open files
   size_t pool_threads = 4;             // of run_blocking(), made on demand
-  std::string server_name = "Gantry";  // the Server header
 };
 
 // TLS for a TCP listener: PEM files. With `ca_file`, clients must show a certificate that it
