@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/resource.h>
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -72,9 +73,13 @@ struct Server::Impl {
 
   void accept(const std::shared_ptr<Listener>& listener) {
     while (true) {
-      if (core.connections.size() >= max_connections && !make_room()) {
-        listener->paused = true;  // on_closed() goes on
-        return;
+      if (core.connections.size() >= max_connections) {
+        pollfd waiting{listener->descriptor.native_handle(), POLLIN, 0};
+        if (::poll(&waiting, 1, 0) == 0) return wait_accept(listener);
+        if (!make_room()) {
+          listener->paused = true;  // on_closed() goes on
+          return;
+        }
       }
       sockaddr_storage address{};
       socklen_t size = sizeof address;

@@ -165,14 +165,6 @@ struct ServerOptions {
   size_t pool_threads = 1024;          // of run_blocking(), made on demand, gone when idle
 };
 
-// TLS for a TCP listener: PEM files. With `ca_file`, clients must show a certificate that it
-// signed.
-struct TlsOptions {
-  std::string certificate_file;
-  std::string key_file;
-  std::string ca_file;
-};
-
 // Not thread-safe but for post() and stop(). listen() before or during run(), on run()'s thread.
 class Server {
  public:
