@@ -26,8 +26,8 @@ on_engine() { [ "$ENGINE" = "$1" ]; }
 # fixture_image OUT ARGUMENT…: makes an image archive (see tests/lib/image.py).
 fixture_image() { /usr/bin/python3 "$REPOSITORY/tests/lib/image.py" "$@"; }
 
-# pty STEP… -- COMMAND…: runs it on a terminal (see tests/lib/pty.py).
-pty() { /usr/bin/python3 "$REPOSITORY/tests/lib/pty.py" "$@"; }
+# on_terminal STEP… -- COMMAND…: runs it on a terminal (see tests/lib/terminal.py).
+on_terminal() { /usr/bin/python3 "$REPOSITORY/tests/lib/terminal.py" "$@"; }
 
 # random_name PREFIX: a container name no other test uses.
 random_name() { echo "$1-$BATS_TEST_NUMBER-$RANDOM$RANDOM"; }

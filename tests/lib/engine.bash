@@ -132,7 +132,7 @@ client_terminal() {
     shift
   done
   shift
-  pty "${steps[@]}" -- "$(client_program)" -H "unix://$(engine_socket)" "$@"
+  on_terminal "${steps[@]}" -- "$(client_program)" -H "unix://$(engine_socket)" "$@"
 }
 
 # client_background OUT ARGUMENT…: in the background, output to OUT, its pid in client_pid.
@@ -141,6 +141,12 @@ client_background() {
   shift
   "$(client_program)" -H "unix://$(engine_socket)" "$@" >"$out" 2>"$out.err" </dev/null 3>&- &
   export client_pid=$!
+}
+
+# client_ends: waits for the client in the background; its exit status is then in client_status.
+client_ends() {
+  export client_status=0
+  wait "$client_pid" || client_status=$?
 }
 
 need_client() {
@@ -173,6 +179,7 @@ usual_teardown_file() {
     engine_stop main
   fi
   leaks_check "$TEST_ROOT/before"
+  on_engine gantry || umount "$TEST_ROOT"/*/exec/netns/* "$TEST_ROOT"/*/data 2>/dev/null || true
   rm -rf "$TEST_ROOT"
 }
 

@@ -108,7 +108,7 @@ sees_events() {
 @test "an unknown command or flag is one clear line" {
   run client no-such-command
   assert_failure
-  assert_output --partial "'no-such-command' is not a"
+  assert_output --partial 'unknown command'
   run client ps --no-such-flag
   assert_failure 125
   assert_output --partial 'unknown flag: --no-such-flag'

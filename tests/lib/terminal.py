@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Runs a command on a terminal of its own and talks to it.
 
-usage: pty.py STEP… -- COMMAND ARGUMENT…
+usage: terminal.py STEP… -- COMMAND ARGUMENT…
 
   expect:REGEX     read until what came since the last match matches (10 s at most)
   send:TEXT        write it; \\r \\n \\x.. \\e are understood
@@ -126,7 +126,7 @@ def main(arguments):
             raise StepFailed("the terminal's modes were not restored")
         return code if code >= 0 else 128 - code
     except StepFailed as failure:
-        sys.stderr.write(f"pty: {failure}\n")
+        sys.stderr.write(f"terminal: {failure}\n")
         if not session.ended():
             os.kill(session.pid, signal.SIGKILL)
         return 99
