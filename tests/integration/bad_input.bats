@@ -89,7 +89,7 @@ create() { run api_json POST "/containers/create$1" "$2"; }
   create '' '{"Image":"busybox","HostConfig":{"Binds":["/a:relative"]}}'
   refused_400 'invalid'
   create '' '{"Image":"busybox","HostConfig":{"Binds":["/a:/b:nonsense"]}}'
-  refused 400 'invalid mode'
+  refused_400 'invalid mode'
 }
 
 @test "a bad port is 400" {
