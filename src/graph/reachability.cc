@@ -3,6 +3,7 @@
 #include <unordered_map>
 
 #include "graph/graph.h"
+#include "graph/rows.h"
 
 namespace gantry::graph {
 namespace {
@@ -13,17 +14,6 @@ namespace {
   "UNION SELECT edge.dst FROM live JOIN edge ON edge.src=live.id) "
 
 constexpr size_t kMaxPaths = 10'000;  // of which why() follows at most so many
-
-Node node_of(const Statement& row) {
-  return {row.integer(0), static_cast<NodeKind>(row.integer(1)), row.string(2), row.string(3),
-          row.integer(4), row.integer(5), row.integer(6)};
-}
-
-Result<std::vector<Node>> all_nodes(Statement statement) {
-  std::vector<Node> nodes;
-  while (TRY(statement.step())) nodes.push_back(node_of(statement));
-  return nodes;
-}
 
 }  // namespace
 

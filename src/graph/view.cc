@@ -1,22 +1,9 @@
 // Reads of single nodes, edges and names.
 #include "graph/graph.h"
+#include "graph/rows.h"
 
 namespace gantry::graph {
 namespace {
-
-// The columns every query for nodes selects, in the order of Node.
-#define GANTRY_NODE_COLUMNS "id, kind, key, data, size, created_at, used_at"
-
-Node node_of(const Statement& row) {
-  return {row.integer(0), static_cast<NodeKind>(row.integer(1)), row.string(2), row.string(3),
-          row.integer(4), row.integer(5), row.integer(6)};
-}
-
-Result<std::vector<Node>> all_nodes(Statement statement) {
-  std::vector<Node> nodes;
-  while (TRY(statement.step())) nodes.push_back(node_of(statement));
-  return nodes;
-}
 
 Result<std::vector<Edge>> all_edges(Statement statement) {
   std::vector<Edge> edges;
