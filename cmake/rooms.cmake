@@ -4,7 +4,8 @@
 #   gantry_room(NAME [DEPS room…] [LIBS cmake-target-or-library…] [EXCLUDE file…])
 #
 # takes every *.cc below the room's directory: *_test.cc go to the room's test program, *_fuzz.cc become
-# fuzz targets, main_*.cc and the files named by EXCLUDE are left to the room's own CMakeLists.txt.
+# fuzz targets, main_*.cc and the files named by EXCLUDE are left to the room's own CMakeLists.txt. A
+# subdirectory with a CMakeLists.txt keeps its files to itself.
 
 function(gantry_add_rooms)
   set(known "")
@@ -36,8 +37,11 @@ function(gantry_room name)
   foreach(source IN LISTS sources)
     cmake_path(GET source FILENAME file)
     cmake_path(RELATIVE_PATH source BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR} OUTPUT_VARIABLE relative)
+    cmake_path(GET source PARENT_PATH directory)
     if(relative IN_LIST R_EXCLUDE)
       continue()
+    elseif(NOT directory STREQUAL CMAKE_CURRENT_SOURCE_DIR AND EXISTS ${directory}/CMakeLists.txt)
+      continue() # a room of its own inside this one
     elseif(file MATCHES "_test\\.cc$")
       list(APPEND test_sources ${source})
     elseif(file MATCHES "_fuzz\\.cc$")
@@ -62,8 +66,7 @@ function(gantry_room name)
     include(GoogleTest)
     add_executable(gantry_${name}_test ${test_sources})
     target_link_libraries(gantry_${name}_test PRIVATE gantry_${name} GTest::gmock GTest::gtest GTest::gtest_main)
-    # Not a unity build: each test file has its own helpers, with the names that suit it.
-    set_target_properties(gantry_${name}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests UNITY_BUILD OFF)
+    set_target_properties(gantry_${name}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     gtest_discover_tests(gantry_${name}_test TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST
                          PROPERTIES LABELS unit TIMEOUT 120)
   endif()

@@ -10,6 +10,9 @@
 // dropped before start() is undone by its shim, which then removes what create() made. A started instance
 // lives on when the driver or the whole daemon goes away; adopt() gives it back, running or ended.
 //
+// The runtime directory and the cgroup belong to one run: the next run of the same container takes them anew,
+// after they have been released.
+//
 // Resources. What create() takes is named by launch_resources() in resources.h; the caller writes those
 // rows before it calls create().
 #pragma once
@@ -28,11 +31,8 @@
 #include "base/rootfs_source.h"
 #include "base/unique_fd.h"
 #include "libcontainer/spec.h"
+#include "libcontainer/stats.h"
 #include "runtime/shim/protocol.h"
-
-namespace gantry::libcontainer {
-struct CgroupStats;
-}
 
 namespace gantry::drivers {
 
@@ -94,7 +94,7 @@ class Instance {
   virtual int netns_fd() const = 0;
   virtual void set_listener(Listener listener) = 0;
 
-  // Opens the gate. The error of a program that cannot be started is the container's ("exec: "x":
+  // Waits until the container is at its gate and opens it. The error of a program that cannot be started is the container's ("exec: "x":
   // executable file not found in $PATH", kind not_found → 127, permission → 126); the exited notice comes
   // too then.
   virtual Status start() = 0;
@@ -117,7 +117,7 @@ class Instance {
   virtual Status update(const libcontainer::Resources& resources) = 0;
   // The pids of all its processes, in the daemon's pid namespace.
   virtual Result<std::vector<pid_t>> processes() const = 0;
-  virtual Result<libcontainer::CgroupStats> stats() const = 0;
+  virtual Result<libcontainer::Stats> stats() const = 0;
 };
 
 class ExecDriver {
@@ -125,8 +125,8 @@ class ExecDriver {
   virtual ~ExecDriver() = default;
 
   virtual std::string_view name() const = 0;
-  // Makes an instance and brings it to its gate. On failure nothing is left but what resource rows name,
-  // and usually not that.
+  // Makes an instance whose namespaces exist (network can be wired); it goes on to its gate by itself. On
+  // failure nothing is left but what resource rows name, and usually not that.
   virtual Result<std::shared_ptr<Instance>> create(const Launch& launch) = 0;
   // Finds an instance again by its runtime directory. One whose shim is gone without a record is cleaned
   // up after, and comes back as exited with code 137 and the reason. `not_found`: it never got to its gate.
@@ -138,6 +138,7 @@ struct NativeOptions {
   std::string runtime;  // path of gantry-runtime
   // Group of all shims, below the daemon's own root on every hierarchy; "": they stay with the daemon.
   std::string shims_cgroup = "/gantry/shims";
+  std::string seccomp_cache;  // directory for compiled filters, made by the caller; "": none
 };
 Result<std::unique_ptr<ExecDriver>> make_native_driver(const NativeOptions& options);
 

@@ -8,10 +8,11 @@
 //
 //   daemon                                    shim
 //   greeting, launch, spec         ──▶
-//                                  ◀──   greeting, then state [pidfd, netns] (the container is at its
-//                                        gate) or error, each with the id of `launch`
+//                                  ◀──   greeting, then state [pidfd, netns] or error, with the id of
+//                                        `launch`: the namespaces exist, so the network can be wired
+//                                        while init still builds its root file system
 //   go                             ──▶
-//                                  ◀──   done or error (the program could not be started)
+//                                  ◀──   done, or error: the container or its program could not be started
 //   attach, exec, resize, signal … ──▶   done, started or error, with the request's id
 //                                  ◀──   notices, with id 0
 //
@@ -32,7 +33,7 @@
 #include "base/result.h"
 #include "base/rootfs_source.h"
 #include "base/unique_fd.h"
-#include "libcontainer/user.h"
+#include "libcontainer/user.h"  // structs only: nothing of the library is linked
 
 namespace gantry::shim {
 
@@ -45,7 +46,7 @@ enum class MessageType : uint16_t {
   greeting = 1,  // Greeting
   // Requests of the daemon.
   launch = 16,  // LaunchOptions
-  spec,         // the OCI specification as JSON text; comes right after `launch`
+  spec,         // the OCI specification as JSON text; comes right after `launch`, with its id
   go,           // empty
   attach,       // AttachOptions [client]
   exec,         // ExecRequest [client, if AttachOptions ask for one]
@@ -96,7 +97,9 @@ struct LaunchOptions {
   LogConfig log;
   libcontainer::UserSpec user;  // who the program runs as, resolved in the container (libcontainer/user.h)
   bool init = false;  // a reaping pid 1 runs the program as its child (`--init`)
-  std::string shims_cgroup;  // the group the shim moves into, as /proc/PID/cgroup names it; "": stays
+  std::string seccomp_cache;  // directory of compiled filters; "": none
+  // Files that move who writes "0" to them into the shims' cgroups (tasks, cgroup.procs).
+  std::vector<std::string> shim_groups;
 };
 
 // How a client takes part in a process's input and output.
@@ -110,13 +113,13 @@ struct AttachOptions {
   std::string detach_keys = "ctrl-p,ctrl-q";  // only with a terminal and input; "": none
 };
 
-// `attach` and `exec` may carry input that was read from the client before it was handed over: the bytes
-// after a NUL that ends the JSON text.
+// `attach` and `exec` may carry input that was read from the client before it was handed over: the
+// bytes after a NUL that ends the JSON text.
 
-// A further process in the container. `process` is the OCI process object.
+// A further process in the container.
 struct ExecRequest {
   std::string id;  // the daemon's name for it
-  json::object process;
+  libcontainer::Process process;
   std::optional<libcontainer::UserSpec> user;  // in place of process.user, resolved in the container
   bool terminal = false;
   TerminalSize console;
@@ -200,7 +203,8 @@ Status send_json(int socket, MessageType type, uint32_t id, const T& payload,
   return send(socket, type, id, json::dump(payload), descriptors);
 }
 
-Message make_error_message(uint32_t id, const Error& error);
+// The payload of an `error` answer, and the Error it carries.
+std::string error_payload(const Error& error);
 Error error_of(const Message& message);
 
 // Puts frames together from what a socket gives. Memory is bounded by kMaxPayload and the descriptors of
@@ -213,7 +217,10 @@ class Decoder {
   Result<std::optional<Message>> next();
 
  private:
+  void compact();
+
   std::string buffer_;
+  size_t consumed_ = 0;
   std::deque<UniqueFd> descriptors_;
 };
 
@@ -250,14 +257,15 @@ struct Schema<shim::LaunchOptions> {
       field<&T::id>("id", kRequired),
       field<&T::directory>("directory", kRequired),
       field<&T::rootfs>("rootfs"),
-      field<&T::user>("user"),
       field<&T::terminal>("terminal"),
       field<&T::open_stdin>("openStdin"),
       field<&T::stdin_once>("stdinOnce"),
       field<&T::console>("console"),
       field<&T::log>("log"),
+      field<&T::user>("user"),
       field<&T::init>("init", kOmitEmpty),
-      field<&T::shims_cgroup>("shimsCgroup", kOmitEmpty)};
+      field<&T::seccomp_cache>("seccompCache", kOmitEmpty),
+      field<&T::shim_groups>("shimGroups", kOmitEmpty)};
 };
 template <>
 struct Schema<shim::AttachOptions> {
