@@ -109,6 +109,7 @@ class Engine {
   friend class JobContext;
   friend class JobHandleBase;
   friend class Runner;
+  friend class JobState;
 
   using ErasedHandler = std::function<Result<std::shared_ptr<void>>(JobContext&, std::shared_ptr<void>)>;
   struct JobType {
@@ -119,7 +120,7 @@ class Engine {
   // The input's digest is computed only when there is a row to write it to.
   using DigestFunction = std::string (*)(const void* input);
 
-  Engine() = default;
+  Engine();
   void add_type(JobType type);
   std::shared_ptr<JobState> submit_erased(std::string_view name, std::shared_ptr<void> input,
                                           DigestFunction digest, SubmitOptions options);

@@ -114,7 +114,7 @@ class JobContext {
   Status check() { return cancel().check(); }
 
   // Tells whoever listens. Waits while the submitter's channel is full, but not past its closing or a
-  // cancellation; watchers that are slow miss events. Costs nothing when nobody listens.
+  // cancellation; watchers that are slow miss events. The latest is kept for inspect().
   void progress(json::value event);
   bool has_listener() const;
 
@@ -142,7 +142,8 @@ class JobContext {
   // Called after the closing transaction of a successful job, before its waiters wake; must not fail.
   void after_commit(std::function<void()> fn);
   // The work so far becomes final now: resources turn to held, on_commit() functions run (once), `also`
-  // joins. A later failure does not undo it (a pull keeps the blobs it has).
+  // joins. A later failure does not undo it (a pull keeps the blobs it has). Functions given to
+  // on_commit() and here may be called a second time when the disk was full: no effect but on `tx`.
   Status commit_now(const std::function<Status(graph::Transaction&)>& also = {});
 
   // Runs another job on this thread, as a child: with this caller, cancellation, deadline and locks. It has
@@ -153,7 +154,6 @@ class JobContext {
  private:
   friend class Engine;
   friend class Runner;
-  struct Taken;
 
   Engine* engine_;
   JobState* state_;
@@ -171,14 +171,15 @@ class JobHandleBase {
   bool finished() const;
   // Calls `fn` once when the job has ended, from its thread (at once when it has). Does not block.
   void on_done(std::function<void()> fn);
-  // The channel asked for by want_progress, once; null otherwise.
+  // The channel asked for by want_progress, once; null otherwise. Not taking it is not listening.
   ProgressChannel progress();
 
  protected:
-  explicit JobHandleBase(std::shared_ptr<JobState> state) : state_(std::move(state)) {}
+  explicit JobHandleBase(std::shared_ptr<JobState> state);
   Result<std::shared_ptr<void>> take_result();  // blocks until finished
 
   std::shared_ptr<JobState> state_;
+  ProgressChannel listener_;  // until progress() takes it
 };
 
 template <typename Output>

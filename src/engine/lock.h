@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -52,8 +53,9 @@ class LockTable {
   using Key = std::pair<LockKind, std::string>;
   struct Waiter {
     LockMode mode;
-    std::condition_variable granted_cv;
+    std::condition_variable changed = {};
     bool granted = false;
+    bool cancelled = false;
   };
   struct Entry {
     int shared = 0;

@@ -1,0 +1,459 @@
+#include <gmock/gmock.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <latch>
+#include <thread>
+
+#include "base/clock.h"
+#include "engine/test_world.h"
+
+namespace gantry::engine {
+namespace {
+
+using namespace testing_world;
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+#define ASSERT_OK(...)                                     \
+  do {                                                     \
+    auto&& ok_result = (__VA_ARGS__);                      \
+    ASSERT_TRUE(ok_result) << ok_result.error().message(); \
+  } while (0)
+
+struct Unknown {
+  static constexpr std::string_view kName = "test.unknown";
+  using Input = int;
+  using Output = Nothing;
+};
+
+class EngineTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/gantry-engine-XXXXXX";
+    directory_ = ::mkdtemp(name);
+    world_ = std::make_unique<World>(directory_);
+    open();
+  }
+  void TearDown() override {
+    close();
+    EXPECT_TRUE(fs::remove_tree(directory_));
+  }
+  void open() {
+    database_ = graph::Database::open(directory_ + "/db").release();
+    EngineOptions options;
+    options.concurrency[JobClass::container] = 4;
+    options.retry_interval = 5ms;
+    options.queue_limit = 8;
+    engine_ = Engine::create(*database_, options).release();
+    world_->register_kinds(engine_->resources());
+    add_jobs(*engine_, *world_);
+  }
+  void close() {
+    engine_.reset();
+    database_.reset();
+  }
+  Result<std::string> run(Any::Input handler, SubmitOptions options = {}) {
+    return engine_->run<Any>(std::move(handler), std::move(options));
+  }
+  void expect_no_rows() {
+    ASSERT_TRUE(engine_->drain_releases(10s));
+    std::vector<ResourceRow> rows = *engine_->resources().list();
+    for (const ResourceRow& row : rows) ADD_FAILURE() << row.kind << " " << row.name << " is left";
+    EXPECT_THAT(world_->all("thing"), IsEmpty());
+    EXPECT_THAT(world_->all("slow"), IsEmpty());
+  }
+
+  std::string directory_;
+  std::unique_ptr<World> world_;
+  std::unique_ptr<graph::Database> database_;
+  std::unique_ptr<Engine> engine_;
+};
+
+TEST_F(EngineTest, ASuccessfulJobLeavesWhatItsOwnerHoldsAndNothingElse) {
+  ASSERT_OK(engine_->run<Create>({"c1"}));
+  std::vector<ResourceRow> rows = *engine_->resources().owned_by("container:c1");
+  ASSERT_THAT(rows, SizeIs(2));
+  EXPECT_EQ(rows[0].name, "c1-dir");
+  EXPECT_EQ(rows[0].state, ResourceState::held);
+  EXPECT_FALSE(world_->has("thing", "c1-tmp")) << "a resource without an owner ends with its job";
+  EXPECT_TRUE(*engine_->graph().read().contains(graph::NodeKind::container, "c1"));
+  JobInfo job = engine_->list()->at(0);
+  EXPECT_EQ(job.status, JobStatus::done);
+  EXPECT_EQ(job.name, "test.create");
+  EXPECT_THAT(job.resources, ElementsAre("thing c1-dir", "slow c1-veth", "thing c1-tmp"));
+
+  ASSERT_OK(engine_->run<Remove>("c1"));
+  expect_no_rows();
+}
+
+TEST_F(EngineTest, AFailedJobGivesEverythingBackInReverse) {
+  Result<std::string> failed = engine_->run<Create>({"c1", true});
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().message(), "c1 was told to fail");
+  expect_no_rows();
+  EXPECT_THAT(world_->released(), ElementsAre("c1-tmp", "c1-dir", "c1-veth"))
+      << "reverse; the deferred one by the releaser";
+  JobInfo job = engine_->list()->at(0);
+  EXPECT_EQ(job.status, JobStatus::failed);
+  EXPECT_EQ(job.error, "c1 was told to fail");
+}
+
+TEST_F(EngineTest, AFailingGraphWriteRollsTheResourcesBackToo) {
+  ASSERT_OK(engine_->run<Create>({"c1"}));
+  Result<std::string> again = run([&](JobContext& job) -> Result<std::string> {
+    TRY(job.take({{.kind = "thing", .name = "x", .owner = "container:c1"}}));
+    TRY(world_->make("thing", "x"));
+    job.on_commit([&](graph::Transaction& tx) -> Status {
+      TRY(engine_->graph().insert(tx, {.kind = graph::NodeKind::container, .key = "c1"}));
+      return {};
+    });
+    return "";
+  });
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().kind(), ErrorKind::conflict);
+  EXPECT_FALSE(world_->has("thing", "x"));
+}
+
+TEST_F(EngineTest, AnExceptionIsAnErrorOfTheJob) {
+  Result<std::string> result = run([](JobContext&) -> Result<std::string> { throw std::runtime_error("oops"); });
+  ASSERT_FALSE(result);
+  EXPECT_THAT(result.error().message(), HasSubstr("oops"));
+}
+
+TEST_F(EngineTest, AThingInUseIsRefusedAndOneBeingReleasedIsFinishedFirst) {
+  ASSERT_OK(engine_->run<Create>({"c1"}));
+  auto take = [&](JobContext& job) -> Result<std::string> {
+    TRY(job.take({{.kind = "slow", .name = "c1-veth", .owner = "container:c2"}}));
+    TRY(world_->make("slow", "c1-veth"));
+    return "";
+  };
+  Result<std::string> taken = run(take);
+  ASSERT_FALSE(taken);
+  EXPECT_EQ(taken.error().message(), "slow c1-veth is in use by container:c1");
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_OK(run([&](JobContext& job) -> Result<std::string> {
+      TRY(job.release("slow", "c1-veth"));
+      return "";
+    }));
+    ASSERT_OK(run(take));
+    EXPECT_TRUE(world_->has("slow", "c1-veth"));
+  }
+  ASSERT_TRUE(engine_->drain_releases(10s));
+  EXPECT_TRUE(world_->has("slow", "c1-veth")) << "a late release must not hit the new thing";
+}
+
+TEST_F(EngineTest, AReleaseThatFailsIsTriedAgainUntilItSucceeds) {
+  world_->failing = true;
+  ASSERT_FALSE(engine_->run<Create>({"c1", true}));
+  ASSERT_TRUE(engine_->drain_releases(10s));
+  EXPECT_THAT(*engine_->resources().list(), SizeIs(3));
+  Result<ReconcileReport> report = engine_->reconcile(ReconcileMode::check);
+  ASSERT_OK(report);
+  EXPECT_FALSE(report->sound());
+  world_->failing = false;
+  auto give_up = std::chrono::steady_clock::now() + 10s;
+  while (!engine_->resources().list()->empty() && std::chrono::steady_clock::now() < give_up)
+    engine_->drain_releases(1s);
+  expect_no_rows();
+}
+
+TEST_F(EngineTest, WorkMadeFinalSurvivesALaterFailure) {
+  Result<std::string> result = run([&](JobContext& job) -> Result<std::string> {
+    TRY(job.take({{.kind = "thing", .name = "kept", .owner = "image:i"}}));
+    TRY(world_->make("thing", "kept"));
+    TRY(job.commit_now([&](graph::Transaction& tx) -> Status {
+      TRY(engine_->graph().put(tx, {.kind = graph::NodeKind::image, .key = "i"}));
+      return {};
+    }));
+    TRY(job.take({{.kind = "thing", .name = "lost", .owner = "image:i"}}));
+    TRY(world_->make("thing", "lost"));
+    return invalid("the second half failed");
+  });
+  EXPECT_FALSE(result);
+  EXPECT_THAT(world_->all("thing"), ElementsAre("kept"));
+  EXPECT_TRUE(*engine_->graph().read().contains(graph::NodeKind::image, "i"));
+}
+
+TEST_F(EngineTest, ACancelledJobEndsAndIsRolledBack) {
+  std::latch taken(1);
+  auto handle = engine_->submit<Any>([&](JobContext& job) -> Result<std::string> {
+    TRY(job.take({{.kind = "thing", .name = "x", .owner = "container:c"}}));
+    TRY(world_->make("thing", "x"));
+    taken.count_down();
+    int fd = TRY(job.cancel().fd());
+    TRY(sys::poll_one(fd, POLLIN, 10'000));
+    TRY(job.check());
+    return "not cancelled";
+  });
+  taken.wait();
+  ASSERT_OK(engine_->cancel(handle->id()));
+  Result<std::string> result = handle->wait();
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().kind(), ErrorKind::cancelled);
+  EXPECT_EQ(engine_->inspect(handle->id())->status, JobStatus::cancelled);
+  EXPECT_EQ(engine_->cancel(handle->id()).error().kind(), ErrorKind::conflict);
+  EXPECT_EQ(engine_->cancel(9999).error().kind(), ErrorKind::not_found);
+  expect_no_rows();
+}
+
+TEST_F(EngineTest, ADeadlineEndsAJobThatWaitsForALock) {
+  std::latch held(1), leave(1);
+  auto holder = engine_->submit<Any>([&](JobContext& job) -> Result<std::string> {
+    TRY(job.lock({{LockKind::container, "a"}}));
+    held.count_down();
+    leave.wait();
+    return "";
+  });
+  held.wait();
+  SubmitOptions options;
+  options.deadline = std::chrono::steady_clock::now() + 20ms;
+  Result<std::string> late = run(
+      [&](JobContext& job) -> Result<std::string> {
+        TRY(job.lock({{LockKind::container, "a"}}));
+        return "";
+      },
+      options);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().message(), "waiting for container a: deadline exceeded");
+  leave.count_down();
+  ASSERT_OK(holder->wait());
+}
+
+TEST_F(EngineTest, ExclusiveLocksQueueAndSharedOnesDoNot) {
+  std::atomic<int> inside{0}, most{0};
+  auto count = [&](LockMode mode) {
+    std::latch both(2);
+    std::atomic<int> arrived{0};
+    std::vector<std::shared_ptr<JobHandle<std::string>>> handles;
+    most = 0;
+    for (int i = 0; i < 4; ++i)
+      handles.push_back(engine_->submit<Any>([&, mode](JobContext& job) -> Result<std::string> {
+        TRY(job.lock({{LockKind::image, "i", mode}}));
+        int now = ++inside;
+        most = std::max(most.load(), now);
+        if (mode == LockMode::shared && arrived++ < 2) {
+          both.count_down();
+          both.wait();  // two must be inside at once
+        }
+        --inside;
+        return "";
+      }));
+    for (auto& handle : handles) ASSERT_TRUE(handle->wait());
+  };
+  count(LockMode::exclusive);
+  EXPECT_EQ(most, 1);
+  count(LockMode::shared);
+}
+
+TEST_F(EngineTest, TheOrderOfLocksIsChecked) {
+  Result<std::string> result = run([](JobContext& job) -> Result<std::string> {
+    TRY(job.lock({{LockKind::image, "b"}, {LockKind::container, "z"}}));  // sorted, whatever is given
+    TRY(job.lock({{LockKind::image, "b"}}));                              // held already
+    TRY(job.lock({{LockKind::image, "a"}}));
+    return "";
+  });
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().message(), "lock order: image a is wanted after image b");
+  result = run([](JobContext& job) -> Result<std::string> {
+    TRY(job.lock({{LockKind::image, "b", LockMode::shared}}));
+    TRY(job.lock({{LockKind::image, "b"}}));
+    return "";
+  });
+  EXPECT_THAT(result.error().message(), HasSubstr("is held as shared"));
+}
+
+TEST_F(EngineTest, AChildHasItsParentsLocksCallerAndCancellation) {
+  SubmitOptions options;
+  options.caller = {"uid:7", 7, 1};
+  Result<std::string> result = run(
+      [&](JobContext& job) -> Result<std::string> {
+        TRY(job.lock({{LockKind::container, "c1"}}));
+        std::string child = TRY(job.run<Create>({"c1"}));
+        job.cancel().cancel();
+        Result<std::string> second = job.run<Create>({"c2"});
+        EXPECT_FALSE(second);
+        return child;
+      },
+      options);
+  ASSERT_OK(result);
+  std::vector<JobInfo> jobs = *engine_->list();
+  ASSERT_THAT(jobs, SizeIs(3));
+  EXPECT_EQ(jobs[1].name, "test.create");
+  EXPECT_EQ(jobs[1].parent, jobs[2].id);
+  EXPECT_EQ(jobs[1].caller.name, "uid:7");
+}
+
+TEST_F(EngineTest, AClassIsBoundedAndControlNeverWaits) {
+  std::latch leave(1);
+  std::vector<std::shared_ptr<JobHandle<std::string>>> handles;
+  ASSERT_OK(engine_->run<Create>({"c1"}));
+  auto waiting = [&](JobContext&) -> Result<std::string> {
+    leave.wait();
+    return "";
+  };
+  for (int i = 0; i < 12; ++i) handles.push_back(engine_->submit<Any>(waiting));
+  EXPECT_EQ(engine_->stats().running, 4);
+  EXPECT_EQ(engine_->stats().queued, 8);
+  Result<std::string> refused = run(waiting);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind(), ErrorKind::unavailable);
+  ASSERT_OK(engine_->run<Remove>("c1"));
+  handles.back()->cancel();
+  EXPECT_EQ(handles.back()->wait().error().kind(), ErrorKind::cancelled) << "without its turn";
+  handles.pop_back();
+  leave.count_down();
+  for (auto& handle : handles) ASSERT_OK(handle->wait());
+}
+
+TEST_F(EngineTest, ProgressReachesTheListenerAndDoesNotWaitForOneThatLeft) {
+  auto talk = [&](JobContext& job) -> Result<std::string> {
+    for (int i = 0; i < 500; ++i) job.progress(i);
+    return "said";
+  };
+  SubmitOptions options;
+  options.want_progress = true;
+  auto handle = engine_->submit<Any>(talk, options);
+  ProgressChannel channel = handle->progress();
+  int expected = 0;
+  while (auto event = channel->pop()) EXPECT_EQ(event->as_int64(), expected++);
+  EXPECT_EQ(expected, 500);
+  ASSERT_OK(handle->wait());
+
+  handle = engine_->submit<Any>(talk, options);
+  channel = handle->progress();
+  ASSERT_TRUE(channel->pop());
+  channel.reset();
+  ASSERT_OK(handle->wait());
+  ASSERT_OK(engine_->submit<Any>(talk, options)->wait());  // never taken at all
+}
+
+TEST_F(EngineTest, WatchersSeeAJobToItsEnd) {
+  std::latch go(1);
+  auto handle = engine_->submit<Any>([&](JobContext& job) -> Result<std::string> {
+    go.wait();
+    job.progress("half");
+    return "";
+  });
+  JobWatch watch = engine_->watch(handle->id());
+  go.count_down();
+  std::vector<JobStatus> seen;
+  bool half = false;
+  while (auto info = watch->pop()) {
+    seen.push_back(info->status);
+    half |= info->progress == json::value("half");
+  }
+  EXPECT_TRUE(half);
+  EXPECT_EQ(seen.back(), JobStatus::done);
+  EXPECT_FALSE(engine_->watch(handle->id())->pop()) << "nothing to come from an ended job";
+}
+
+TEST_F(EngineTest, DoneIsToldOnceAndOutputsAreMovedOut) {
+  std::atomic<int> told{0};
+  auto handle = engine_->submit<Any>([](JobContext&) -> Result<std::string> { return "out"; });
+  handle->on_done([&] { ++told; });
+  EXPECT_EQ(*handle->wait(), "out");
+  handle->on_done([&] { ++told; });
+  auto give_up = std::chrono::steady_clock::now() + 10s;
+  while (told < 2 && std::chrono::steady_clock::now() < give_up) std::this_thread::yield();
+  EXPECT_EQ(told, 2);
+  EXPECT_FALSE(handle->wait());
+}
+
+TEST_F(EngineTest, ShutdownCancelsWhatDoesNotEndAndAdmitsNothing) {
+  auto handle = engine_->submit<Any>([](JobContext& job) -> Result<std::string> {
+    int fd = TRY(job.cancel().fd());
+    TRY(sys::poll_one(fd, POLLIN, 10'000));
+    TRY(job.check());
+    return "";
+  });
+  engine_->shutdown(1ms);
+  EXPECT_THAT(handle->wait().error().message(), HasSubstr("shutting down"));
+  EXPECT_EQ(run([](JobContext&) -> Result<std::string> { return ""; }).error().kind(),
+            ErrorKind::unavailable);
+}
+
+TEST_F(EngineTest, TheJournalIsBounded) {
+  close();
+  database_ = graph::Database::open(directory_ + "/db").release();
+  EngineOptions options;
+  options.journal_limit = 20;
+  engine_ = Engine::create(*database_, options).release();
+  add_jobs(*engine_, *world_);
+  for (int i = 0; i < 200; ++i) ASSERT_OK(run([](JobContext&) -> Result<std::string> { return ""; }));
+  EXPECT_LE(engine_->list(1000)->size(), 84u);
+  EXPECT_EQ(engine_->list(5)->size(), 5u);
+}
+
+TEST_F(EngineTest, ReconcileFindsDifferencesInBothDirections) {
+  ASSERT_OK(engine_->run<Create>({"c1"}));
+  ASSERT_OK(engine_->run<Create>({"c2"}));
+  EXPECT_TRUE(engine_->reconcile(ReconcileMode::check)->sound());
+  ASSERT_OK(fs::remove_tree(directory_ + "/thing/c1-dir"));  // vanished
+  ASSERT_OK(world_->make("thing", "stranger"));              // orphan
+  graph::Node c2 = *engine_->graph().read().get(graph::NodeKind::container, "c2");
+  ASSERT_OK(database_->write([&](graph::Transaction& tx) { return engine_->graph().remove(tx, c2.id); }));
+
+  auto names = [](const ReconcileReport& report) {
+    std::vector<std::string> out;
+    for (const Finding& found : report.findings)
+      out.push_back(fmt::format("{} {}", to_string(found.what), found.name));
+    return out;
+  };
+  ReconcileReport report = *engine_->reconcile(ReconcileMode::check);
+  EXPECT_THAT(names(report), testing::UnorderedElementsAre("vanished c1-dir", "orphan stranger",
+                                                           "ownerless c2-dir", "ownerless c2-veth"));
+  EXPECT_TRUE(world_->has("thing", "stranger")) << "checking changes nothing";
+  report = *engine_->reconcile(ReconcileMode::repair);
+  for (const Finding& found : report.findings) EXPECT_TRUE(found.repaired) << found.name << found.detail;
+  ASSERT_TRUE(engine_->drain_releases(10s));
+  EXPECT_TRUE(engine_->reconcile(ReconcileMode::check)->sound());
+  EXPECT_THAT(world_->all("thing"), IsEmpty());
+  EXPECT_THAT(world_->all("slow"), ElementsAre("c1-veth"));
+}
+
+TEST_F(EngineTest, ReconcileLeavesRunningJobsAlone) {
+  std::latch taken(1), leave(1);
+  auto handle = engine_->submit<Any>([&](JobContext& job) -> Result<std::string> {
+    TRY(job.take({{.kind = "thing", .name = "x", .owner = "lease:l"}}));
+    TRY(world_->make("thing", "x"));
+    taken.count_down();
+    leave.wait();
+    return "";
+  });
+  taken.wait();
+  EXPECT_TRUE(engine_->reconcile(ReconcileMode::repair)->sound());
+  EXPECT_TRUE(world_->has("thing", "x"));
+  leave.count_down();
+  ASSERT_OK(handle->wait());
+}
+
+TEST_F(EngineTest, AnUnknownJobOrKindIsAnError) {
+  EXPECT_EQ(engine_->run<Unknown>(1).error().message(), "no handler for job test.unknown");
+  Result<std::string> result = run([](JobContext& job) -> Result<std::string> {
+    TRY(job.take({{.kind = "none", .name = "x"}}));
+    return "";
+  });
+  EXPECT_EQ(result.error().message(), "resource kind none is not registered");
+}
+
+TEST_F(EngineTest, WhatAJobCostsIsReported) {
+  constexpr int kRuns = 200;
+  int64_t start = monotonic_ns();
+  for (int i = 0; i < kRuns; ++i) {
+    ASSERT_OK(run([&](JobContext& job) -> Result<std::string> {
+      TRY(job.take({{.kind = "thing", .name = fmt::format("n{}", i), .owner = "x:"},
+                    {.kind = "thing", .name = fmt::format("m{}", i), .owner = "x:"}}));
+      return "";
+    }));
+  }
+  double each = static_cast<double>(monotonic_ns() - start) / kRuns / 1e3;
+  RecordProperty("microseconds_per_job", static_cast<int>(each));
+  fmt::print("a job with two resources: {:.0f} us\n", each);
+}
+
+}  // namespace
+}  // namespace gantry::engine

@@ -1,0 +1,205 @@
+#include "engine/releaser.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+
+#include "base/failpoint.h"
+#include "base/log.h"
+#include "engine/journal.h"
+
+namespace gantry::engine {
+namespace {
+
+constexpr int kMostDoublings = 64;
+
+}  // namespace
+
+Status release_resource(const Resources& resources, const Resource& resource) {
+  const ResourceKind* kind = resources.find_kind(resource.kind);
+  if (!kind) return internal("releasing {} {}: unknown kind", resource.kind, resource.name);
+#ifdef GANTRY_FAILPOINTS
+  TRY(failpoint("resource.release." + resource.kind));
+#endif
+  try {
+    TRY(kind->release(resource).context("releasing {} {}", resource.kind, resource.name));
+  } catch (const std::exception& e) {
+    return internal("releasing {} {}: {}", resource.kind, resource.name, e.what());
+  }
+#ifdef GANTRY_FAILPOINTS
+  TRY(failpoint("resource.released." + resource.kind));
+#endif
+  return {};
+}
+
+Releaser::Releaser(graph::Database& database, Resources& resources, std::chrono::milliseconds retry)
+    : database_(&database), resources_(&resources), retry_(retry) {}
+
+Releaser::~Releaser() { stop(); }
+
+void Releaser::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Releaser::wake() {
+  std::lock_guard lock(mutex_);
+  if (stopping_) return;
+  wanted_ = true;
+  if (!thread_.joinable()) {
+    sigset_t all, before;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before);
+    thread_ = std::thread([this] { loop(); });
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+  changed_.notify_all();
+}
+
+void Releaser::retry_now() {
+  {
+    std::lock_guard lock(mutex_);
+    failures_.clear();
+    source_retry_ = {};
+  }
+  wake();
+}
+
+bool Releaser::has_failed(int64_t row) {
+  std::lock_guard lock(mutex_);
+  return failures_.contains(row);
+}
+
+bool Releaser::claim(int64_t id, bool wait) {
+  std::unique_lock lock(mutex_);
+  if (wait) changed_.wait(lock, [&] { return !claimed_.contains(id); });
+  return claimed_.insert(id).second;
+}
+
+void Releaser::unclaim(int64_t id) {
+  {
+    std::lock_guard lock(mutex_);
+    claimed_.erase(id);
+  }
+  changed_.notify_all();
+}
+
+void Releaser::note_failure(int64_t id) {
+  std::lock_guard lock(mutex_);
+  auto [at, first] = failures_.try_emplace(id, Failure{{}, retry_});
+  if (!first) at->second.delay = std::min(at->second.delay * 2, retry_ * kMostDoublings);
+  at->second.next = Clock::now() + at->second.delay;
+}
+
+Status Releaser::finish(const ResourceRow& row) {
+  claim(row.id, true);
+  Status status = release_resource(*resources_, row);
+  if (status)
+    status = database_->write(graph::Durability::normal, graph::Space::reserve,
+                              [&](graph::Transaction& tx) { return journal::erase(tx.connection(), row.id); });
+  unclaim(row.id);
+  return status;
+}
+
+Result<std::vector<ResourceRow>> Releaser::due() {
+  if (source_) TRY(source_());
+  graph::Snapshot snapshot = TRY(database_->read());
+  std::vector<ResourceRow> rows = TRY(journal::by_state(
+      snapshot.connection(), ResourceState::releasing, journal::Order::releasing));
+  std::lock_guard lock(mutex_);
+  // Rows that somebody else finished take their failures with them.
+  std::set<int64_t> ids;
+  for (const ResourceRow& row : rows) ids.insert(row.id);
+  std::erase_if(failures_, [&](const auto& entry) { return !ids.contains(entry.first); });
+  Clock::time_point now = Clock::now();
+  std::erase_if(rows, [&](const ResourceRow& row) {
+    auto failure = failures_.find(row.id);
+    return failure != failures_.end() && failure->second.next > now;
+  });
+  return rows;
+}
+
+void Releaser::work(std::vector<ResourceRow> rows) {
+  std::vector<int64_t> done;
+  auto flush = [&] {
+    if (done.empty()) return;
+    Status erased = database_->write(graph::Durability::normal, graph::Space::reserve,
+                                     [&](graph::Transaction& tx) -> Status {
+                                       for (int64_t id : done) TRY(journal::erase(tx.connection(), id));
+                                       return {};
+                                     });
+    for (int64_t id : done) {
+      if (!erased) note_failure(id);
+      unclaim(id);
+    }
+    log::ignored("forgetting released resources", erased);
+    done.clear();
+  };
+  for (const ResourceRow& row : rows) {
+    {
+      std::lock_guard lock(mutex_);
+      if (stopping_) break;
+    }
+    if (!claim(row.id, false)) continue;
+    Status released = release_resource(*resources_, row);
+    if (released) {
+      done.push_back(row.id);
+    } else {
+      log::warn("{}; it is tried again", released.error().message());
+      note_failure(row.id);
+      unclaim(row.id);
+    }
+    if (done.size() >= 32) flush();
+  }
+  flush();
+}
+
+void Releaser::loop() {
+  ::pthread_setname_np(::pthread_self(), "releaser");
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    auto ready = [&] { return wanted_ || stopping_; };
+    Clock::time_point next = Clock::time_point::max();
+    for (const auto& [id, failure] : failures_) next = std::min(next, failure.next);
+    if (source_retry_ != Clock::time_point{}) next = std::min(next, source_retry_);
+    if (next == Clock::time_point::max())
+      changed_.wait(lock, ready);
+    else
+      changed_.wait_until(lock, next, ready);
+    if (stopping_) return;
+    wanted_ = false;
+    working_ = true;
+    source_retry_ = {};
+    lock.unlock();
+    Result<std::vector<ResourceRow>> rows = due();
+    bool read = rows.has_value();
+    if (read)
+      work(rows.release());
+    else
+      log::warn("releasing resources: {}", rows.error().message());
+    lock.lock();
+    if (!read) source_retry_ = Clock::now() + retry_;
+    working_ = false;
+    ++rounds_;
+    changed_.notify_all();
+  }
+}
+
+bool Releaser::drain(std::chrono::milliseconds timeout) {
+  int64_t before = 0;
+  {
+    std::lock_guard lock(mutex_);
+    before = rounds_ + (working_ ? 1 : 0);  // a round under way may have looked too early
+  }
+  wake();
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, timeout,
+                           [&] { return stopping_ || (rounds_ > before && !wanted_ && !working_); });
+}
+
+}  // namespace gantry::engine
