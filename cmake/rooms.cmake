@@ -66,7 +66,8 @@ function(gantry_room name)
     include(GoogleTest)
     add_executable(gantry_${name}_test ${test_sources})
     target_link_libraries(gantry_${name}_test PRIVATE gantry_${name} GTest::gmock GTest::gtest GTest::gtest_main)
-    set_target_properties(gantry_${name}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    # Not a unity build: each test file has its own helpers, with the names that suit it.
+    set_target_properties(gantry_${name}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests UNITY_BUILD OFF)
     gtest_discover_tests(gantry_${name}_test TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST
                          PROPERTIES LABELS unit TIMEOUT 120)
   endif()

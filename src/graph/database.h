@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 
 struct sqlite3;
 struct sqlite3_stmt;
@@ -96,7 +97,7 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // `sql` must be a literal (the cache is keyed by its address and compares the text).
+  // Statements are cached by their text and never dropped: no values in `sql`.
   Result<Statement> prepare(std::string_view sql);
   template <typename... Args>
   Result<Statement> query(std::string_view sql, const Args&... args) {
@@ -130,8 +131,11 @@ class Connection {
   };
   sqlite3* handle_;
   std::string path_;
-  std::unordered_map<std::string, std::unique_ptr<Cached>> cache_;
-  Statement give_uncached(sqlite3_stmt* handle);
+  struct TextHash {
+    using is_transparent = void;
+    size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+  };
+  std::unordered_map<std::string, std::unique_ptr<Cached>, TextHash, std::equal_to<>> cache_;
 };
 
 class Database;
@@ -215,19 +219,23 @@ class Database {
   friend class Transaction;
   friend class Snapshot;
   explicit Database(std::string path) : path_(std::move(path)) {}
+  Status open_connections(const std::vector<Migration>& migrations);
   Status migrate(const std::vector<Migration>& migrations);
   void give_back(std::unique_ptr<Connection> reader);
+  Status attempt(Durability durability, const std::function<Status(Transaction&)>& body);
   bool give_up_reserve();
   void request_checkpoint();
   void checkpoint_loop();
   static int on_wal(void* self, sqlite3*, const char*, int pages);
 
   const std::string path_;
-  int lock_fd_ = -1;  // flock: one process owns the database
+  UniqueFd lock_;  // flock: one process owns the database
 
   std::mutex write_mutex_;  // at most one writer: SQLite's own rule, without its busy-waiting
   std::unique_ptr<Connection> normal_;
   std::unique_ptr<Connection> full_;
+
+  std::unique_ptr<Connection> checkpoints_;  // of the checkpointer alone
 
   std::mutex pool_mutex_;
   std::vector<std::unique_ptr<Connection>> idle_readers_;

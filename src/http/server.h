@@ -162,15 +162,7 @@ struct ServerOptions {
   std::chrono::seconds drain_timeout{
       5};                              // how long run() goes on for requests under way after stop()
   size_t max_connections = 0;          // 0: three quarters of the soft limit of open files
-  size_t pool_threads = 4;             // of run_blocking(), made on demand
-};
-
-// TLS for a TCP listener: PEM files. With `ca_file`, clients must show a certificate that it
-// signed.
-struct TlsOptions {
-  std::string certificate_file;
-  std::string key_file;
-  std::string ca_file;
+  size_t pool_threads = 1024;          // of run_blocking(), made on demand, gone when idle
 };
 
 // Not thread-safe but for post() and stop(). listen() before or during run(), on run()'s thread.
@@ -183,7 +175,6 @@ class Server {
 
   // Takes a listening stream socket, Unix or TCP.
   Status listen(UniqueFd socket);
-  Status listen_tls(UniqueFd socket, const TlsOptions& tls);
   // Calls `handler` on the I/O thread when one of `signals` arrives.
   Status handle_signals(std::vector<int> signals, std::function<void(int)> handler);
 

@@ -1,0 +1,123 @@
+#!/usr/bin/python3
+"""Measures Gantry beside the container engines and runtimes that are installed.
+
+usage: bench.py --programs BUILD-TREE --out DIRECTORY [--runs N] [--quick] [NAME…]
+
+Prints a table and writes DIRECTORY/bench.json. Names (default: all):
+
+  run        CLIENT run --rm busybox true, on a bridge network
+  run-none   the same with --network none
+  bare       RUNTIME run of one OCI bundle: gantry-runtime, crun, runc
+  exec       CLIENT exec CONTAINER true
+  ps         CLIENT ps
+  memory     PSS of an idle daemon, and the mean PSS of 50 shims
+
+Every contender's runs are interleaved with the others', so that what the machine does meanwhile hits all alike,
+and done once back to back and once 300 ms apart, because some costs of the kernel show only on an idle host.
+Times are from just before posix_spawn of the client until it has been reaped, the same for every contender.
+
+Peers run on roots and sockets of their own, in network, mount and cgroup namespaces of the bench's own
+(tests/isolate), and are stopped by pid.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import contenders  # noqa: E402
+import measure  # noqa: E402
+import report  # noqa: E402
+
+ISOLATED = "GANTRY_BENCH_ISOLATED"
+BENCHES = ("run", "run-none", "bare", "exec", "ps", "memory")
+
+
+def arguments():
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("--programs", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--runs", type=int, default=40, help="runs of each contender, each way")
+    parser.add_argument("--shims", type=int, default=50)
+    parser.add_argument("--quick", action="store_true", help="few runs: to see that it works")
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    unknown = set(options.names) - set(BENCHES)
+    if unknown:
+        parser.error(f"there is no bench {', '.join(sorted(unknown))} ({' '.join(BENCHES)})")
+    options.names = options.names or list(BENCHES)
+    options.programs = os.path.abspath(options.programs)
+    options.out = os.path.abspath(options.out)
+    if options.quick:
+        options.runs, options.shims = 5, 5
+    return options
+
+
+def timed(name, commands, runs):
+    """commands: contender → argument list. One result for each way of spacing the runs."""
+    return [measure.compare(name, commands, runs, pause) for pause in (0.0, 0.3)]
+
+
+def bench_engines(options, engines):
+    names, results = options.names, []
+    clients = [(engine, client, argv) for engine in engines for client, argv in engine.clients()]
+    if "run" in names:
+        results += timed("run --rm busybox true, bridge network",
+                         {c: argv + ["run", "--rm", "busybox", "true"] for _, c, argv in clients}, options.runs)
+    if "run-none" in names:
+        results += timed("run --rm --network none busybox true",
+                         {c: argv + ["run", "--rm", "--network", "none", "busybox", "true"] for _, c, argv in clients},
+                         options.runs)
+    if "exec" in names or "ps" in names:
+        for engine in engines:
+            engine.run("run", "-d", "--name", "target", "busybox", "sleep", "100000")
+        if "exec" in names:
+            results += timed("exec CONTAINER true",
+                             {c: argv + ["exec", "target", "true"] for _, c, argv in clients}, options.runs)
+        if "ps" in names:
+            results += timed("ps, one container", {c: argv + ["ps"] for _, c, argv in clients}, options.runs)
+        for engine in engines:
+            engine.run("rm", "-f", "target")
+    if "memory" in names:
+        results += bench_memory(options, engines)
+    return results
+
+
+def bench_memory(options, engines):
+    daemons, shims = {}, {}
+    for engine in engines:
+        if engine.pids():
+            daemons[engine.name] = sum(map(measure.pss_kib, engine.pids()))
+        shims[engine.name] = measure.shim_pss_kib(engine, options.shims)
+    return [{"name": "idle daemon, PSS", "unit": "KiB", "values": daemons},
+            {"name": f"beside each of {options.shims} containers, mean PSS", "unit": "KiB",
+             "values": {name: value for name, value in shims.items() if value is not None}}]
+
+
+def main():
+    options = arguments()
+    if not os.environ.get(ISOLATED):
+        isolate = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "isolate")
+        os.environ[ISOLATED] = "1"
+        os.execv(isolate, [isolate, sys.executable] + sys.argv)
+    os.makedirs(options.out, exist_ok=True)
+    results = []
+    with contenders.Workplace(options.programs) as place:
+        if "bare" in options.names:
+            results += timed("RUNTIME run BUNDLE (true)", place.runtimes(), options.runs)
+        if set(options.names) - {"bare"}:
+            with place.engines() as engines:
+                results += bench_engines(options, engines)
+    report.write(results, os.path.join(options.out, "bench.json"))
+    report.table(results)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"bench: {error}: {(error.stderr or b'').decode(errors='replace').strip()}")
+    except measure.Failed as error:
+        sys.exit(f"bench: {error}")
