@@ -149,7 +149,7 @@ void Connection::on_end() {
 }
 
 void Connection::watch(bool on) {
-  if (std::exchange(watching_, on) == on || !on || gone_) return;
+  if (std::exchange(watching_, on) == on || !on || gone_ || released_) return;
   if (eof_)
     on_end();
   else
@@ -555,6 +555,10 @@ Wake RequestExchange::wait(std::optional<Clock::time_point> deadline) {
   if (std::exchange(notified_, false)) return Wake::notified;
   if (connection_.gone()) return Wake::client_gone;
   return connection_.core().stopping ? Wake::stopping : Wake::timeout;
+}
+
+void RequestExchange::start_blocking(std::function<void()> task) {
+  connection_.core().pool.submit(std::move(task));
 }
 
 void RequestExchange::run_in_pool(std::function<void()> task) {

@@ -149,6 +149,7 @@ class RequestExchange final : public Exchange {
   Result<Hijacked> hijack(std::string_view content_type) override;
   std::function<void()> waker() override;
   Wake wait(std::optional<Clock::time_point> deadline) override;
+  void start_blocking(std::function<void()> task) override;
 
   // Called on the I/O thread.
   void on_notified();

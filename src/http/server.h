@@ -115,6 +115,8 @@ class Exchange {
     return result;
   }
 
+  // Runs `task` on the I/O pool and goes on; it may outlive the exchange, and must not throw.
+  virtual void start_blocking(std::function<void()> task) = 0;
   // Runs `function` on the I/O pool and gives what it returns: for short tasks that block on files.
   // Not interrupted by the client's going away.
   template <typename F>

@@ -1,0 +1,130 @@
+#include "server/routes/container_streams.h"
+
+#include <charconv>
+
+#include "base/byte_source.h"
+#include "daemon/containers.h"
+#include "server/run_job.h"
+
+namespace gantry::server {
+namespace {
+
+using namespace daemon;
+
+constexpr ApiVersion kStreamTypesSince{1, 42};
+
+struct Condition {
+  std::string_view word;
+  WaitCondition condition;
+};
+constexpr Condition kConditions[] = {{"", WaitCondition::not_running},
+                                     {"not-running", WaitCondition::not_running},
+                                     {"next-exit", WaitCondition::next_exit},
+                                     {"removed", WaitCondition::removed}};
+
+json::object wait_answer(const WaitResult& result) {
+  json::object out{{"StatusCode", result.exit_code}};
+  if (!result.error.empty()) out["Error"] = json::object{{"Message", result.error}};
+  return out;
+}
+
+// Reads a log, which may block while following, on a pool thread. Owned by that thread's task and by the
+// coroutine that sends what it reads.
+struct LogPump {
+  std::unique_ptr<LogStream> stream;
+  BytePipe pieces{256u << 10};
+
+  void run() {
+    while (true) {
+      auto piece = stream->next();
+      if (!piece) return pieces.fail(std::move(piece).error());
+      if (!*piece) return pieces.finish();
+      if (!pieces.write(**piece)) return;  // nobody reads any more
+    }
+  }
+};
+
+Status send_pieces(Call& call, BytePipe& pieces) {
+  while (true) {
+    while (auto piece = pieces.try_read()) {
+      std::string bytes = TRY(std::move(*piece));
+      if (bytes.empty()) return call.x.finish();
+      TRY(call.x.write(bytes));
+    }
+    http::Wake wake = call.x.wait();
+    if (wake != http::Wake::notified) return gone_error(wake);
+  }
+}
+
+Result<LogsQuery> logs_query(Call& call) {
+  LogsQuery query;
+  query.standard_out = call.flag("stdout");
+  query.standard_error = call.flag("stderr");
+  if (!query.standard_out && !query.standard_error)
+    return invalid("Bad parameters: you must choose at least one stream");
+  query.follow = call.flag("follow");
+  query.timestamps = call.flag("timestamps");
+  query.details = call.flag("details");
+  query.since_ns = TRY(call.time("since"));
+  query.until_ns = TRY(call.time("until"));
+  // Docker takes whatever is no number for "all".
+  std::string tail = call.query("tail");
+  int64_t lines = 0;
+  auto [end, error] = std::from_chars(tail.data(), tail.data() + tail.size(), lines);
+  if (!tail.empty() && error == std::errc() && end == tail.data() + tail.size()) query.tail = lines;
+  return query;
+}
+
+}  // namespace
+
+std::string_view stream_type(const Call& call, bool terminal) {
+  return terminal || call.version < kStreamTypesSince ? "application/vnd.docker.raw-stream"
+                                                      : "application/vnd.docker.multiplexed-stream";
+}
+
+Status container_wait(Call& call) {
+  std::string word = call.query("condition");
+  const Condition* condition = nullptr;
+  for (const Condition& known : kConditions)
+    if (known.word == word) condition = &known;
+  if (condition == nullptr) return invalid("invalid condition: {:?}", word);
+  auto channel = TRY(call.daemon().containers().wait(call.name("id"), condition->condition));
+  // The head goes out at once: it tells the client that the wait has begun.
+  TRY(call.start_stream("application/json"));
+  auto result = TRY(call.x.next(*channel));
+  if (!result) return internal("wait: the container went without an exit status");
+  TRY(call.x.write(json::serialize(wait_answer(*result)) + "\n"));
+  return call.x.finish();
+}
+
+Status container_logs(Call& call) {
+  LogsQuery query = TRY(logs_query(call));
+  auto pump = std::make_shared<LogPump>();
+  pump->stream = TRY(call.daemon().containers().logs(call.name("id"), query));
+  TRY(call.start_stream(stream_type(call, !pump->stream->framed())));
+  pump->pieces.set_waker(call.x.waker());
+  call.x.start_blocking([pump] { pump->run(); });
+  Status sent = send_pieces(call, pump->pieces);
+  pump->pieces.set_waker(nullptr);
+  pump->pieces.close_reader();
+  pump->stream->cancel();
+  return sent;
+}
+
+Status container_attach(Call& call) {
+  AttachQuery query;
+  query.logs = call.flag("logs");
+  query.stream = call.flag("stream");
+  query.standard_in = call.flag("stdin");
+  query.standard_out = call.flag("stdout");
+  query.standard_error = call.flag("stderr");
+  query.detach_keys = call.query("detachKeys");
+  Containers& containers = call.daemon().containers();
+  std::string id = TRY(containers.full_id(call.name("id")));
+  auto info = TRY(containers.can_attach(id, query));
+  auto stream = TRY(call.x.hijack(stream_type(call, info.terminal)));
+  ClientStream client{std::move(stream.fd), std::move(stream.leftover)};
+  return call.x.run_blocking([&] { return containers.attach(id, query, std::move(client)); });
+}
+
+}  // namespace gantry::server

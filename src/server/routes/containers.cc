@@ -1,0 +1,154 @@
+// /containers/… but for the streams (routes/container_streams.cc).
+#include "daemon/containers.h"
+
+#include "server/routes.h"
+#include "server/routes/container_streams.h"
+#include "server/run_job.h"
+
+namespace gantry::server {
+namespace {
+
+using namespace daemon;
+
+Status list(Call& call) {
+  ListQuery query;
+  query.all = call.flag("all");
+  query.size = call.flag("size");
+  query.limit = static_cast<int>(TRY(call.number("limit")).value_or(0));
+  query.filters = TRY(call.filters());
+  if (query.limit > 0) query.all = true;
+  if (!query.size) return call.send(200, TRY(call.daemon().containers().list(query)));
+  return call.send(200, TRY(call.x.run_blocking([&] { return call.daemon().containers().list(query); })));
+}
+
+Status create(Call& call) {
+  ContainerCreate::Input input;
+  input.name = call.query("name");
+  input.platform = call.query("platform");
+  json::value body = TRY(call.body());
+  if (body.is_null() || (body.is_object() && body.get_object().empty()))
+    return invalid("config cannot be empty in order to create a container");
+  input.body = TRY(api::parse_create_body(body).context("invalid JSON"));
+  auto output = TRY(run_job<ContainerCreate>(call, std::move(input)));
+  return call.send(201, json::encode(output));
+}
+
+Status inspect(Call& call) {
+  bool size = call.flag("size");
+  auto query = [&] { return call.daemon().containers().inspect(call.name("id"), size); };
+  return call.send(200, size ? TRY(call.x.run_blocking(query)) : TRY(query()));
+}
+
+Status top(Call& call) {
+  std::string arguments = call.x.query().has("ps_args") ? call.query("ps_args") : "-ef";
+  return call.send(200, TRY(call.x.run_blocking([&] {
+    return call.daemon().containers().top(call.name("id"), arguments);
+  })));
+}
+
+// 204, or 304 when there was nothing to do.
+Status send_changed(Call& call, const ChangeOutput& output) {
+  return call.send_empty(output.changed ? 204 : 304);
+}
+
+Status start(Call& call) {
+  if (call.x.content_length() != std::optional<uint64_t>(0)) {
+    // Old clients sent a host configuration; one of nothing but white space and braces is no body.
+    std::string body = TRY(call.x.read_body());
+    if (body.find_first_not_of(" \t\r\n{}") != std::string::npos)
+      return invalid(
+          "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24");
+  }
+  return send_changed(call, TRY(run_job<ContainerStart>(call, {call.name("id")})));
+}
+
+Result<ContainerStop::Input> stop_input(Call& call) {
+  ContainerStop::Input input;
+  input.container = call.name("id");
+  input.signal = call.query("signal");
+  if (auto timeout = TRY(call.number("t"))) input.timeout = static_cast<int>(*timeout);
+  return input;
+}
+
+Status stop(Call& call) {
+  return send_changed(call, TRY(run_job<ContainerStop>(call, TRY(stop_input(call)))));
+}
+
+Status restart(Call& call) {
+  TRY(run_job<ContainerRestart>(call, TRY(stop_input(call))));
+  return call.send_empty(204);
+}
+
+Status kill(Call& call) {
+  TRY(run_job<ContainerKill>(call, {call.name("id"), call.query("signal")}));
+  return call.send_empty(204);
+}
+
+Status pause(Call& call) {
+  TRY(run_job<ContainerPause>(call, {call.name("id")}));
+  return call.send_empty(204);
+}
+
+Status unpause(Call& call) {
+  TRY(run_job<ContainerUnpause>(call, {call.name("id")}));
+  return call.send_empty(204);
+}
+
+Status rename(Call& call) {
+  TRY(run_job<ContainerRename>(call, {call.name("id"), call.query("name")}));
+  return call.send_empty(204);
+}
+
+Status update(Call& call) {
+  json::value body = TRY(call.body());
+  if (!body.is_object()) return json::type_error("an object", body).context("invalid JSON");
+  auto output = TRY(run_job<ContainerUpdate>(call, {call.name("id"), body.get_object()}));
+  return call.send(200, json::encode(output));
+}
+
+Status resize(Call& call) {
+  auto rows = TRY(call.number("h"));
+  auto columns = TRY(call.number("w"));
+  if (!rows || !columns || *rows < 0 || *columns < 0 || *rows > 65535 || *columns > 65535)
+    return invalid("invalid terminal size: h and w must be numbers between 0 and 65535");
+  TRY(call.daemon().containers().resize(call.name("id"), static_cast<unsigned>(*rows),
+                                        static_cast<unsigned>(*columns)));
+  return call.send_empty(200);
+}
+
+Status remove(Call& call) {
+  if (call.flag("link")) return unsupported("removing links between containers is not supported");
+  TRY(run_job<ContainerRemove>(call, {call.name("id"), call.flag("force"), call.flag("v")}));
+  return call.send_empty(204);
+}
+
+Status prune(Call& call) {
+  return call.send(200, json::encode(TRY(run_job<ContainerPrune>(call, {TRY(call.filters())}))));
+}
+
+constexpr Route kRoutes[] = {
+    {"GET", "/containers/json", list},
+    {"POST", "/containers/create", create},
+    {"POST", "/containers/prune", prune},
+    {"GET", "/containers/{id}/json", inspect},
+    {"GET", "/containers/{id}/top", top},
+    {"GET", "/containers/{id}/logs", container_logs},
+    {"POST", "/containers/{id}/attach", container_attach},
+    {"POST", "/containers/{id}/wait", container_wait},
+    {"POST", "/containers/{id}/start", start},
+    {"POST", "/containers/{id}/stop", stop},
+    {"POST", "/containers/{id}/restart", restart},
+    {"POST", "/containers/{id}/kill", kill},
+    {"POST", "/containers/{id}/pause", pause},
+    {"POST", "/containers/{id}/unpause", unpause},
+    {"POST", "/containers/{id}/rename", rename},
+    {"POST", "/containers/{id}/update", update},
+    {"POST", "/containers/{id}/resize", resize},
+    {"DELETE", "/containers/{id}", remove},
+};
+
+}  // namespace
+
+std::span<const Route> container_routes() { return kRoutes; }
+
+}  // namespace gantry::server
