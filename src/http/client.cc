@@ -20,10 +20,12 @@ Error cannot_connect(const Host& host, int code) {
   // Docker's words, which scripts look for; a refusal of permission has words of its own.
   if (code == EACCES || code == EPERM)
     return Error(ErrorKind::permission,
-                 "permission denied while trying to connect to the daemon socket at " + host.text, code);
-  return Error(ErrorKind::unavailable,
-               fmt::format("Cannot connect to the daemon at {}. Is the gantry daemon running?", host.text),
-               code);
+                 "permission denied while trying to connect to the daemon socket at " + host.text,
+                 code);
+  return Error(
+      ErrorKind::unavailable,
+      fmt::format("Cannot connect to the daemon at {}. Is the gantry daemon running?", host.text),
+      code);
 }
 
 Result<UniqueFd> connect_tcp(const Host& host) {
@@ -164,10 +166,12 @@ class ClientConnection {
     if (got < 0) return errno_error(code, "receive");
     if (got > 0) return {};
     if (!parser_.head_done())
-      return make_error(ErrorKind::unavailable, "the daemon closed the connection without an answer");
+      return make_error(ErrorKind::unavailable,
+                        "the daemon closed the connection without an answer");
     Status ended = parser_.put_eof();
     if (!ended)
-      return make_error(ErrorKind::unavailable, "the daemon closed the connection within its answer");
+      return make_error(ErrorKind::unavailable,
+                        "the daemon closed the connection within its answer");
     return {};
   }
 
@@ -187,7 +191,8 @@ Result<Host> Host::parse(std::string_view text) {
     return true;
   };
   if (after("unix://")) {
-    if (text.empty() || text.front() != '/') return invalid("invalid host {}: the path must be absolute", host.text);
+    if (text.empty() || text.front() != '/')
+      return invalid("invalid host {}: the path must be absolute", host.text);
     host.path = text;
     return host;
   }
@@ -218,7 +223,9 @@ Response::Response(Response&&) noexcept = default;
 Response& Response::operator=(Response&&) noexcept = default;
 Response::~Response() = default;
 
-Result<size_t> Response::read_some(std::span<char> buffer) { return connection_->read_some(buffer); }
+Result<size_t> Response::read_some(std::span<char> buffer) {
+  return connection_->read_some(buffer);
+}
 
 Result<std::string> Response::read_all(size_t limit) {
   std::string out;

@@ -105,8 +105,9 @@ UniqueFd Connection::release() {
 void Connection::arm() {
   if (armed_ || released_ || state_ == State::closed) return;
   armed_ = true;
-  descriptor_.async_wait(Descriptor::wait_read,
-                         [self = shared_from_this()](const ErrorCode& code) { self->on_readable(code); });
+  descriptor_.async_wait(Descriptor::wait_read, [self = shared_from_this()](const ErrorCode& code) {
+    self->on_readable(code);
+  });
 }
 
 void Connection::on_readable(const ErrorCode& code) {
@@ -133,8 +134,8 @@ void Connection::on_watched() {
   }
 }
 
-// The client has sent its last byte. Over TCP that cannot be told from its having gone; a Unix socket says
-// when the other direction is closed too.
+// The client has sent its last byte. Over TCP that cannot be told from its having gone; a Unix
+// socket says when the other direction is closed too.
 void Connection::on_end() {
   pollfd state{descriptor_.native_handle(), 0, 0};
   if (!peer_.unix_socket || ::poll(&state, 1, 0) != 0) {
@@ -161,7 +162,8 @@ Got Connection::receive_now(size_t limit) {
   while (!eof_) {
     if (in_.size() >= limit) return Got::too_much;
     ssize_t size = sys::retry([&] {
-      return ::recv(descriptor_.native_handle(), core_.scratch.data(), core_.scratch.size(), MSG_DONTWAIT);
+      return ::recv(descriptor_.native_handle(), core_.scratch.data(), core_.scratch.size(),
+                    MSG_DONTWAIT);
     });
     if (size > 0) {
       in_.append(core_.scratch, 0, static_cast<size_t>(size));
@@ -290,13 +292,15 @@ bool Connection::parse_head() {
   return false;
 }
 
-// Answers without a coroutine: what does not fit into the socket's buffer at once is not worth waiting for.
+// Answers without a coroutine: what does not fit into the socket's buffer at once is not worth
+// waiting for.
 void Connection::refuse(int status, std::string_view message) {
   std::string body = error_body(message);
   Headers headers{{"Content-Type", "application/json"}, {"Connection", "close"}};
   std::string text = response_head(11, status, headers, BodyFraming::length, body.size()) + body;
   int fd = descriptor_.native_handle();
-  (void)sys::retry([&] { return ::send(fd, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT); });
+  (void)sys::retry(
+      [&] { return ::send(fd, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT); });
   (void)::shutdown(fd, SHUT_WR);
   in_.clear();
   receive_now(kReadAhead);  // a close with input unread would reset the connection
@@ -336,19 +340,22 @@ bool Connection::serve_one(Yield& yield) {
         failure = error.what();
       }
     }
-    if (!failure.empty()) log::error("handler of {} {}: {}", exchange.method(), exchange.path(), failure);
+    if (!failure.empty())
+      log::error("handler of {} {}: {}", exchange.method(), exchange.path(), failure);
     Headers headers{{"Content-Type", "application/json"}};
     if (!prepared)
       (void)exchange.respond(400, std::move(headers), error_body(prepared.error().message()));
     else if (!exchange.started())
-      (void)exchange.respond(500, std::move(headers),
-                             error_body(failure.empty() ? "the request was not answered" : failure));
+      (void)exchange.respond(
+          500, std::move(headers),
+          error_body(failure.empty() ? "the request was not answered" : failure));
     keep = exchange.conclude() && !gone_ && !core_.stopping;
     exchange_ = nullptr;
   }
   if (keep) return true;
   if (!released_ && !gone_ && parser_ && !parser_->done()) {
-    // The rest of the request is thrown away for a while, so that the answer is not lost by a reset.
+    // The rest of the request is thrown away for a while, so that the answer is not lost by a
+    // reset.
     (void)::shutdown(descriptor_.native_handle(), SHUT_WR);
     Clock::time_point end = Clock::now() + kLingerTime;
     while (Clock::now() < end) {
@@ -444,7 +451,8 @@ Result<std::string> RequestExchange::read_body(size_t limit) {
   }
 }
 
-std::string RequestExchange::format_head(int status, Headers headers, std::optional<size_t> length) {
+std::string RequestExchange::format_head(int status, Headers headers,
+                                         std::optional<size_t> length) {
   if (connection_.core().stopping) keep_alive_ = false;
   BodyFraming framing = BodyFraming::length;
   if (status == 204 || status == 304) {

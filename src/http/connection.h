@@ -1,8 +1,9 @@
-// Inside of the server: what a connection and the server core know of each other. Included by the two
-// units that include Asio; everything here belongs to the I/O thread unless said otherwise.
+// Inside of the server: what a connection and the server core know of each other. Included by the
+// two units that include Asio; everything here belongs to the I/O thread unless said otherwise.
 //
-// Asio is used as a reactor, for timers and for coroutines. Bytes move by recv(2) and send(2), always tried
-// first; only when the kernel has nothing (or no room) does a coroutine wait for the descriptor.
+// Asio is used as a reactor, for timers and for coroutines. Bytes move by recv(2) and send(2),
+// always tried first; only when the kernel has nothing (or no room) does a coroutine wait for the
+// descriptor.
 #pragma once
 
 #include <list>
@@ -35,12 +36,15 @@ class RequestExchange;
 // State that all connections of a server share.
 struct Core {
   Core(ServerOptions server_options, Handler request_handler)
-      : options(server_options), handler(std::move(request_handler)), pool(server_options.pool_threads) {}
+      : options(server_options),
+        handler(std::move(request_handler)),
+        pool(server_options.pool_threads) {}
 
   const ServerOptions options;
   const Handler handler;
-  StackPool stacks;           // outlives the coroutines that io destroys
-  std::string scratch = std::string(64u << 10, '\0');  // of one recv(); never held across a suspension
+  StackPool stacks;  // outlives the coroutines that io destroys
+  std::string scratch =
+      std::string(64u << 10, '\0');  // of one recv(); never held across a suspension
   std::list<std::shared_ptr<Connection>> connections;
   std::list<Connection*> idle;  // longest idle first
   bool stopping = false;

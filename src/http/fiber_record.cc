@@ -1,5 +1,5 @@
-// Sanitizers follow a switch of stacks only through Boost.Context's ucontext backend, whose two out-of-line
-// definitions the distribution's library lacks (it is built for the assembler backend).
+// Sanitizers follow a switch of stacks only through Boost.Context's ucontext backend, whose two
+// out-of-line definitions the distribution's library lacks (it is built for the assembler backend).
 #ifdef BOOST_USE_UCONTEXT
 
 #include <boost/context/fiber.hpp>
@@ -7,7 +7,8 @@
 namespace boost::context::detail {
 namespace {
 
-// The record of the context that runs on this thread; a counted one stands for the thread's own stack.
+// The record of the context that runs on this thread; a counted one stands for the thread's own
+// stack.
 thread_local fiber_activation_record* current_record = nullptr;
 thread_local size_t initializers = 0;
 

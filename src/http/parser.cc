@@ -17,7 +17,8 @@ struct Sink {
   bool head_done = false;
 };
 
-// Collects what Beast's parser finds. One class for both directions: each calls its own start line only.
+// Collects what Beast's parser finds. One class for both directions: each calls its own start line
+// only.
 template <bool isRequest>
 class Collector : public beast::http::basic_parser<isRequest> {
  public:
@@ -136,7 +137,8 @@ Result<size_t> Parser::put(std::string_view data, std::string& body) {
     beast::error_code code;
     size_t used = impl.put(data.substr(consumed), code);
     consumed += used;
-    if (code && code != beast::http::error::need_more) return impl.fail(status_of(code), code.message());
+    if (code && code != beast::http::error::need_more)
+      return impl.fail(status_of(code), code.message());
     if (in_head) {
       // Beast applies its limit to what one call sees; fields consumed by earlier calls count here.
       impl.head_size += used;

@@ -94,7 +94,8 @@ TEST(Parser, a_head_over_the_limit_is_refused_however_it_arrives) {
 TEST(Parser, a_chunk_header_without_end_is_refused) {
   Parser parser(Parser::Kind::request, kLimit);
   std::string body;
-  std::string text = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;" + std::string(100000, 'x');
+  std::string text =
+      "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;" + std::string(100000, 'x');
   EXPECT_FALSE(feed(parser, text, body, 4096));
 }
 

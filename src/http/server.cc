@@ -50,7 +50,8 @@ struct Server::Impl {
 
   Impl(ServerOptions options, Handler handler)
       : core(options, std::move(handler)),
-        max_connections(options.max_connections ? options.max_connections : default_max_connections()),
+        max_connections(options.max_connections ? options.max_connections
+                                                : default_max_connections()),
         work(asio::make_work_guard(core.io)),
         timer(core.io.get_executor()) {
     core.on_closed = [this] { on_closed(); };
@@ -65,10 +66,9 @@ struct Server::Impl {
   std::function<void(int)> on_signal;
 
   void wait_accept(const std::shared_ptr<Listener>& listener) {
-    listener->descriptor.async_wait(Descriptor::wait_read,
-                                    [this, listener](const ErrorCode& code) {
-                                      if (!code && !core.stopping) accept(listener);
-                                    });
+    listener->descriptor.async_wait(Descriptor::wait_read, [this, listener](const ErrorCode& code) {
+      if (!code && !core.stopping) accept(listener);
+    });
   }
 
   void accept(const std::shared_ptr<Listener>& listener) {
@@ -83,8 +83,9 @@ struct Server::Impl {
       }
       sockaddr_storage address{};
       socklen_t size = sizeof address;
-      int fd = ::accept4(listener->descriptor.native_handle(), reinterpret_cast<sockaddr*>(&address), &size,
-                         SOCK_CLOEXEC | SOCK_NONBLOCK);
+      int fd =
+          ::accept4(listener->descriptor.native_handle(), reinterpret_cast<sockaddr*>(&address),
+                    &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
       if (fd >= 0) {
         serve(UniqueFd(fd), address);
       } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -205,7 +206,9 @@ Status Server::handle_signals(std::vector<int> signals, std::function<void(int)>
 }
 
 void Server::run() { impl_->core.io.run(); }
-void Server::post(std::function<void()> function) { asio::post(impl_->core.io, std::move(function)); }
+void Server::post(std::function<void()> function) {
+  asio::post(impl_->core.io, std::move(function));
+}
 void Server::stop() {
   post([impl = impl_.get()] { impl->stop(); });
 }

@@ -162,9 +162,9 @@ struct ServerOptions {
   std::chrono::seconds header_timeout{60};  // from a request's first byte to the end of its head
   std::chrono::seconds body_timeout{300};   // between two reads of read_body()
   std::chrono::seconds drain_timeout{
-      5};                              // how long run() goes on for requests under way after stop()
-  size_t max_connections = 0;          // 0: three quarters of the soft limit of open files
-  size_t pool_threads = 1024;          // of run_blocking(), made on demand, gone when idle
+      5};                      // how long run() goes on for requests under way after stop()
+  size_t max_connections = 0;  // 0: three quarters of the soft limit of open files
+  size_t pool_threads = 1024;  // of run_blocking(), made on demand, gone when idle
 };
 
 // Not thread-safe but for post() and stop(). listen() before or during run(), on run()'s thread.

@@ -1,8 +1,8 @@
 #include "http/server.h"
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/un.h>
 
 #include <atomic>
@@ -147,7 +147,8 @@ TEST_F(ServerTest, a_large_answer_waits_for_a_slow_reader) {
 TEST_F(ServerTest, head_has_the_length_and_no_body) {
   serve([](Exchange& x) { (void)x.respond(200, {}, "12345"); });
   UniqueFd fd = connect();
-  std::string out = talk(fd.get(), "HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "never");
+  std::string out =
+      talk(fd.get(), "HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "never");
   EXPECT_NE(out.find("Content-Length: 5\r\n"), std::string::npos);
   EXPECT_TRUE(out.ends_with("\r\n\r\n"));
 }
@@ -155,7 +156,8 @@ TEST_F(ServerTest, head_has_the_length_and_no_body) {
 TEST_F(ServerTest, continue_is_sent_when_the_body_is_read) {
   serve(echo);
   UniqueFd fd = connect();
-  std::string out = talk(fd.get(), "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+  std::string out = talk(
+      fd.get(), "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
   EXPECT_EQ(out, "HTTP/1.1 100 Continue\r\n\r\n");
   EXPECT_NE(talk(fd.get(), "ok", "POST ok").find("200 OK"), std::string::npos);
 }
@@ -235,7 +237,8 @@ TEST_F(ServerTest, hijacking_hands_over_the_socket_with_what_was_read_too_far) {
     std::string request = "POST /attach HTTP/1.1\r\nHost: x\r\n";
     if (upgrade) request += "Connection: Upgrade\r\nUpgrade: tcp\r\n";
     std::string out = talk(fd.get(), request + "Content-Length: 2\r\n\r\n{}early");
-    EXPECT_TRUE(out.starts_with(upgrade ? "HTTP/1.1 101 UPGRADED\r\n" : "HTTP/1.1 200 OK\r\n")) << out;
+    EXPECT_TRUE(out.starts_with(upgrade ? "HTTP/1.1 101 UPGRADED\r\n" : "HTTP/1.1 200 OK\r\n"))
+        << out;
     EXPECT_NE(out.find("Content-Type: application/vnd.docker.raw-stream"), std::string::npos);
     ASSERT_TRUE(eventually([&] { return handed >= 0; }));
     UniqueFd other(handed.exchange(-1));
@@ -427,7 +430,8 @@ TEST_F(ServerTest, a_thousand_connections_are_served_and_idle_ones_cost_little) 
   for (int i = 0; i < kCount; ++i) sockets.push_back(connect());
   for (int round = 0; round < 2; ++round)
     for (UniqueFd& fd : sockets)
-      ASSERT_TRUE(talk(fd.get(), "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "GET ").starts_with("HTTP/1.1 200"));
+      ASSERT_TRUE(
+          talk(fd.get(), "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "GET ").starts_with("HTTP/1.1 200"));
 }
 
 TEST_F(ServerTest, the_longest_idle_connection_makes_room) {
@@ -466,8 +470,8 @@ TEST(Client, hosts_are_parsed) {
   host = Host::parse("tcp://box");
   ASSERT_TRUE(host);
   EXPECT_EQ(host->port, "2375");
-  for (const char* bad : {"", "unix://", "unix://rel", "tcp://", "tcp://a:x", "tcp://a:0", "tcp://a:99999",
-                          "tcp://[::1", "ssh://x", "tcp://a/b:1"})
+  for (const char* bad : {"", "unix://", "unix://rel", "tcp://", "tcp://a:x", "tcp://a:0",
+                          "tcp://a:99999", "tcp://[::1", "ssh://x", "tcp://a/b:1"})
     EXPECT_FALSE(Host::parse(bad)) << bad;
 }
 

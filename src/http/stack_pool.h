@@ -1,4 +1,5 @@
-// Stacks of coroutines: mapped with a guard page below, a few kept for reuse. Memory is touched on use only.
+// Stacks of coroutines: mapped with a guard page below, a few kept for reuse. Memory is touched on
+// use only.
 #pragma once
 
 #include <sys/mman.h>
@@ -47,7 +48,8 @@ class StackPool {
   }
 
  private:
-  // Handlers decode JSON of bounded depth and run short queries; sanitizers need several times the room.
+  // Handlers decode JSON of bounded depth and run short queries; sanitizers need several times the
+  // room.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   static constexpr size_t kSize = 2u << 20;
 #else

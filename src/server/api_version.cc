@@ -9,7 +9,7 @@ namespace {
 std::optional<int> take_number(std::string_view& text) {
   int number = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || text.front() == '-') return std::nullopt;
+  if (error != std::errc() || number < 0) return std::nullopt;
   text.remove_prefix(static_cast<size_t>(end - text.data()));
   return number;
 }
@@ -43,11 +43,12 @@ VersionedPath split_version(std::string_view path) {
 
 Status check_version(ApiVersion version) {
   if (version > kNewestVersion)
-    return invalid("client version {} is too new. Maximum supported API version is {}", version.text(),
-                   kNewestVersion.text());
+    return invalid("client version {} is too new. Maximum supported API version is {}",
+                   version.text(), kNewestVersion.text());
   if (version < kOldestVersion)
     return invalid(
-        "client version {} is too old. Minimum supported API version is {}, please upgrade your client to "
+        "client version {} is too old. Minimum supported API version is {}, please upgrade your "
+        "client to "
         "a newer version",
         version.text(), kOldestVersion.text());
   return {};

@@ -65,7 +65,8 @@ Result<int64_t> Call::time(std::string_view key) const {
   constexpr int64_t kSecond = 1'000'000'000;
   std::string text = query(key);
   if (text.empty()) return int64_t{0};
-  if (text.find_first_not_of("0123456789.-") != std::string::npos || text.find('-', 1) != std::string::npos)
+  if (text.find_first_not_of("0123456789.-") != std::string::npos ||
+      text.find('-', 1) != std::string::npos)
     return parse_time(text);
   size_t dot = std::min(text.find('.'), text.size());
   int64_t seconds = 0;
@@ -121,6 +122,8 @@ Status Call::start_stream(std::string_view content_type) {
   return x.start_stream(200, headers(content_type));
 }
 
-Status Call::write_json(const json::value& document) { return x.write(json::serialize(document) + "\r\n"); }
+Status Call::write_json(const json::value& document) {
+  return x.write(json::serialize(document) + "\r\n");
+}
 
 }  // namespace gantry::server

@@ -1,4 +1,5 @@
-// One request on its way through a route: the exchange, what the path said, and the answers of the API.
+// One request on its way through a route: the exchange, what the path said, and the answers of the
+// API.
 #pragma once
 
 #include <map>
@@ -34,12 +35,14 @@ class Call {
   bool flag(std::string_view key) const { return x.query().flag(key); }
   // A whole number of the query; `invalid` names the key when it is none.
   Result<std::optional<int64_t>> number(std::string_view key) const;
-  // The "filters" of the query: {"key": ["value"]} or, as older clients send it, {"key": {"value": true}}.
+  // The "filters" of the query: {"key": ["value"]} or, as older clients send it, {"key": {"value":
+  // true}}.
   Result<Filters> filters() const;
   // "1700000000.5" or RFC 3339, in nanoseconds; 0 when absent.
   Result<int64_t> time(std::string_view key) const;
 
-  // The body as JSON, by Docker's rules: the content type must say so; an absent body is an empty object.
+  // The body as JSON, by Docker's rules: the content type must say so; an absent body is an empty
+  // object.
   Result<json::value> body();
   template <typename T>
   Result<T> body_as() {
@@ -52,6 +55,21 @@ class Call {
   // What every answer carries: Api-Version, Server and the like.
   http::Headers headers(std::string_view content_type = {}) const;
   Status send(int status, const json::value& document);
+  // The document that a query or job gave, or its error.
+  template <typename T>
+  Status answer(int status, Result<T> result) {
+    if (!result) return std::move(result).error();
+    if constexpr (json::HasSchema<T>)
+      return send(status, json::encode(*result));
+    else
+      return send(status, std::move(*result));
+  }
+  // 204 (or another status without a body), or the error.
+  template <typename T>
+  Status answer_empty(Result<T> result, int status = 204) {
+    if (!result) return std::move(result).error();
+    return send_empty(status);
+  }
   Status send_text(int status, std::string_view content_type, std::string_view text);
   Status send_empty(int status);  // without a body
   Status send_error(const Error& error);

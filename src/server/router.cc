@@ -5,7 +5,9 @@
 namespace gantry::server {
 namespace {
 
-bool is_name(std::string_view segment) { return segment.starts_with('{') && segment.ends_with('}'); }
+bool is_name(std::string_view segment) {
+  return segment.starts_with('{') && segment.ends_with('}');
+}
 bool is_rest(std::string_view segment) { return is_name(segment) && segment.ends_with("...}"); }
 
 std::string join(std::span<const std::string_view> segments) {
@@ -48,7 +50,8 @@ Router::Router(std::initializer_list<std::span<const Route>> tables, daemon::Dae
 
 bool Router::match(const Entry& entry, const std::vector<std::string_view>& path, Call& call) {
   bool open = entry.rest != static_cast<size_t>(-1);
-  if (open ? path.size() < entry.segments.size() : path.size() != entry.segments.size()) return false;
+  if (open ? path.size() < entry.segments.size() : path.size() != entry.segments.size())
+    return false;
   size_t extra = path.size() - entry.segments.size();  // segments that {name...} takes beyond one
   for (size_t i = 0; i < entry.segments.size(); ++i) {
     std::string_view pattern = entry.segments[i];
@@ -69,7 +72,8 @@ bool Router::match(const Entry& entry, const std::vector<std::string_view>& path
 const Route* Router::find(Call& call) const {
   std::vector<std::string_view> path = path_segments(call.path);
   for (const Entry& entry : entries_)
-    if (same_method(entry.route->method, call.x.method()) && match(entry, path, call)) return entry.route;
+    if (same_method(entry.route->method, call.x.method()) && match(entry, path, call))
+      return entry.route;
   return nullptr;
 }
 
@@ -80,7 +84,8 @@ void Router::handle(http::Exchange& exchange) const {
   call.path = std::move(versioned.path);
   // Docker answers a known path with another method like an unknown one.
   const Route* route = find(call);
-  Status status = route == nullptr ? Status(not_found("page not found")) : check_version(call.version);
+  Status status =
+      route == nullptr ? Status(not_found("page not found")) : check_version(call.version);
   if (status) status = route->handler(call);
   if (status || exchange.started()) return;
   if (status.error().kind() == ErrorKind::internal)

@@ -1,5 +1,6 @@
-// From a request to the route that answers it. Routes are rows of tables; a pattern is a path with {name}s,
-// each one segment, or with one {name...} that takes as many as the rest of the pattern leaves.
+// From a request to the route that answers it. Routes are rows of tables; a pattern is a path with
+// {name}s, each one segment, or with one {name...} that takes as many as the rest of the pattern
+// leaves.
 #pragma once
 
 #include <initializer_list>
@@ -14,8 +15,8 @@ namespace gantry::server {
 struct Route {
   std::string_view method;
   std::string_view pattern;
-  // Decodes the request, runs a job or a query, encodes. An error that is returned before anything was
-  // answered becomes the answer.
+  // Decodes the request, runs a job or a query, encodes. An error that is returned before anything
+  // was answered becomes the answer.
   Status (*handler)(Call&);
 };
 

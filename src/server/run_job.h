@@ -1,5 +1,5 @@
-// Where a coroutine meets a job: submits, waits without blocking the I/O thread, and lets go of the job (or
-// cancels it) when the client goes away.
+// Where a coroutine meets a job: submits, waits without blocking the I/O thread, and lets go of the
+// job (or cancels it) when the client goes away.
 #pragma once
 
 #include <deque>
@@ -11,7 +11,8 @@
 
 namespace gantry::server {
 
-// What becomes of a job whose client has gone: changes that were asked for are finished, transfers end.
+// What becomes of a job whose client has gone: changes that were asked for are finished, transfers
+// end.
 enum class WhenGone { finish, cancel };
 
 inline engine::SubmitOptions submit_options(Call& call) {
@@ -27,7 +28,8 @@ inline engine::SubmitOptions submit_options(Call& call) {
 }
 
 inline Error gone_error(http::Wake wake) {
-  if (wake == http::Wake::stopping) return Error(ErrorKind::unavailable, "the daemon is shutting down");
+  if (wake == http::Wake::stopping)
+    return Error(ErrorKind::unavailable, "the daemon is shutting down");
   return Error(ErrorKind::cancelled, "the client closed the connection");
 }
 
@@ -50,8 +52,8 @@ Result<typename Job::Output> run_job(Call& call, typename Job::Input input,
   return await_job(call, *handle, when_gone);
 }
 
-// Docker's stream of JSON documents about a long job: starts with the first event (or the job's success);
-// an error before that is returned, a later one is the last document of the stream.
+// Docker's stream of JSON documents about a long job: starts with the first event (or the job's
+// success); an error before that is returned, a later one is the last document of the stream.
 class ProgressStream {
  public:
   explicit ProgressStream(Call& call) : call_(call) {}
@@ -64,8 +66,9 @@ class ProgressStream {
     if (!result && !call_.x.started()) return result;
     TRY(start());
     if (!result)
-      TRY(call_.write_json(json::object{{"errorDetail", json::object{{"message", result.error().message()}}},
-                                        {"error", result.error().message()}}));
+      TRY(call_.write_json(
+          json::object{{"errorDetail", json::object{{"message", result.error().message()}}},
+                       {"error", result.error().message()}}));
     return call_.x.finish();
   }
 
@@ -74,11 +77,12 @@ class ProgressStream {
   Call& call_;
 };
 
-// Submits a job that reports progress and, with `upload`, reads the request's body from that pipe; streams
-// the one while feeding the other.
+// Submits a job that reports progress and, with `upload`, reads the request's body from that pipe;
+// streams the one while feeding the other.
 template <typename Job>
-Status stream_job(Call& call, typename Job::Input input, std::shared_ptr<BytePipe> upload,
-                  const std::function<void(const typename Job::Output&, ProgressStream&)>& last = {}) {
+Status stream_job(
+    Call& call, typename Job::Input input, std::shared_ptr<BytePipe> upload,
+    const std::function<void(const typename Job::Output&, ProgressStream&)>& last = {}) {
   engine::SubmitOptions options = submit_options(call);
   options.want_progress = true;
   auto wake = call.x.waker();
@@ -125,9 +129,10 @@ Status stream_job(Call& call, typename Job::Input input, std::shared_ptr<BytePip
   if (upload) upload->set_waker(nullptr);
   if (progress) progress->set_waker(nullptr), progress->close();
   if (!pumped) {
-    if (upload) upload->fail(pumped.error().kind() == ErrorKind::invalid
-                                 ? invalid("{}", pumped.error().message())
-                                 : Error(ErrorKind::cancelled, pumped.error().message()));
+    if (upload)
+      upload->fail(pumped.error().kind() == ErrorKind::invalid
+                       ? invalid("{}", pumped.error().message())
+                       : Error(ErrorKind::cancelled, pumped.error().message()));
     handle->cancel();
     return pumped;
   }

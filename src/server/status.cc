@@ -17,7 +17,8 @@ int http_status(const Error& error) {
     case ErrorKind::unsupported:
       return 501;
     case ErrorKind::unavailable:
-      // What the system lacked (space, memory, descriptors) is Docker's 500; a service that is not there 503.
+      // What the system lacked (space, memory, descriptors) is Docker's 500; a service that is not
+      // there 503.
       return error.code() != 0 ? 500 : 503;
     case ErrorKind::internal:
     case ErrorKind::cancelled:  // by somebody else: the one who asked has gone otherwise

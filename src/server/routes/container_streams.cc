@@ -28,8 +28,8 @@ json::object wait_answer(const WaitResult& result) {
   return out;
 }
 
-// Reads a log, which may block while following, on a pool thread. Owned by that thread's task and by the
-// coroutine that sends what it reads.
+// Reads a log, which may block while following, on a pool thread. Owned by that thread's task and
+// by the coroutine that sends what it reads.
 struct LogPump {
   std::unique_ptr<LogStream> stream;
   BytePipe pieces{256u << 10};

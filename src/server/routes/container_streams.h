@@ -1,4 +1,5 @@
-// Requests about a container that last: wait, logs, attach. Rows of the table in routes/containers.cc.
+// Requests about a container that last: wait, logs, attach. Rows of the table in
+// routes/containers.cc.
 #pragma once
 
 #include "server/call.h"

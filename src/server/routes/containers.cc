@@ -17,8 +17,8 @@ Status list(Call& call) {
   query.limit = static_cast<int>(TRY(call.number("limit")).value_or(0));
   query.filters = TRY(call.filters());
   if (query.limit > 0) query.all = true;
-  if (!query.size) return call.send(200, TRY(call.daemon().containers().list(query)));
-  return call.send(200, TRY(call.x.run_blocking([&] { return call.daemon().containers().list(query); })));
+  auto read = [&] { return call.daemon().containers().list(query); };
+  return call.answer(200, query.size ? call.x.run_blocking(read) : read());
 }
 
 Status create(Call& call) {
@@ -29,26 +29,25 @@ Status create(Call& call) {
   if (body.is_null() || (body.is_object() && body.get_object().empty()))
     return invalid("config cannot be empty in order to create a container");
   input.body = TRY(api::parse_create_body(body).context("invalid JSON"));
-  auto output = TRY(run_job<ContainerCreate>(call, std::move(input)));
-  return call.send(201, json::encode(output));
+  return call.answer(201, run_job<ContainerCreate>(call, std::move(input)));
 }
 
 Status inspect(Call& call) {
   bool size = call.flag("size");
   auto query = [&] { return call.daemon().containers().inspect(call.name("id"), size); };
-  return call.send(200, size ? TRY(call.x.run_blocking(query)) : TRY(query()));
+  return call.answer(200, size ? call.x.run_blocking(query) : query());
 }
 
 Status top(Call& call) {
   std::string arguments = call.x.query().has("ps_args") ? call.query("ps_args") : "-ef";
-  return call.send(200, TRY(call.x.run_blocking([&] {
+  return call.answer(200, call.x.run_blocking([&] {
     return call.daemon().containers().top(call.name("id"), arguments);
-  })));
+  }));
 }
 
 // 204, or 304 when there was nothing to do.
-Status send_changed(Call& call, const ChangeOutput& output) {
-  return call.send_empty(output.changed ? 204 : 304);
+Status send_changed(Call& call, Result<ChangeOutput> output) {
+  return call.answer_empty(std::move(output), output && !output->changed ? 304 : 204);
 }
 
 Status start(Call& call) {
@@ -57,9 +56,10 @@ Status start(Call& call) {
     std::string body = TRY(call.x.read_body());
     if (body.find_first_not_of(" \t\r\n{}") != std::string::npos)
       return invalid(
-          "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24");
+          "starting container with non-empty request body was deprecated since API v1.22 and "
+          "removed in v1.24");
   }
-  return send_changed(call, TRY(run_job<ContainerStart>(call, {call.name("id")})));
+  return send_changed(call, run_job<ContainerStart>(call, {call.name("id")}));
 }
 
 Result<ContainerStop::Input> stop_input(Call& call) {
@@ -71,39 +71,35 @@ Result<ContainerStop::Input> stop_input(Call& call) {
 }
 
 Status stop(Call& call) {
-  return send_changed(call, TRY(run_job<ContainerStop>(call, TRY(stop_input(call)))));
+  auto input = TRY(stop_input(call));
+  return send_changed(call, run_job<ContainerStop>(call, std::move(input)));
 }
 
 Status restart(Call& call) {
-  TRY(run_job<ContainerRestart>(call, TRY(stop_input(call))));
-  return call.send_empty(204);
+  auto input = TRY(stop_input(call));
+  return call.answer_empty(run_job<ContainerRestart>(call, std::move(input)));
 }
 
 Status kill(Call& call) {
-  TRY(run_job<ContainerKill>(call, {call.name("id"), call.query("signal")}));
-  return call.send_empty(204);
+  return call.answer_empty(run_job<ContainerKill>(call, {call.name("id"), call.query("signal")}));
 }
 
 Status pause(Call& call) {
-  TRY(run_job<ContainerPause>(call, {call.name("id")}));
-  return call.send_empty(204);
+  return call.answer_empty(run_job<ContainerPause>(call, {call.name("id")}));
 }
 
 Status unpause(Call& call) {
-  TRY(run_job<ContainerUnpause>(call, {call.name("id")}));
-  return call.send_empty(204);
+  return call.answer_empty(run_job<ContainerUnpause>(call, {call.name("id")}));
 }
 
 Status rename(Call& call) {
-  TRY(run_job<ContainerRename>(call, {call.name("id"), call.query("name")}));
-  return call.send_empty(204);
+  return call.answer_empty(run_job<ContainerRename>(call, {call.name("id"), call.query("name")}));
 }
 
 Status update(Call& call) {
   json::value body = TRY(call.body());
   if (!body.is_object()) return json::type_error("an object", body).context("invalid JSON");
-  auto output = TRY(run_job<ContainerUpdate>(call, {call.name("id"), body.get_object()}));
-  return call.send(200, json::encode(output));
+  return call.answer(200, run_job<ContainerUpdate>(call, {call.name("id"), body.get_object()}));
 }
 
 Status resize(Call& call) {
@@ -118,12 +114,13 @@ Status resize(Call& call) {
 
 Status remove(Call& call) {
   if (call.flag("link")) return unsupported("removing links between containers is not supported");
-  TRY(run_job<ContainerRemove>(call, {call.name("id"), call.flag("force"), call.flag("v")}));
-  return call.send_empty(204);
+  return call.answer_empty(
+      run_job<ContainerRemove>(call, {call.name("id"), call.flag("force"), call.flag("v")}));
 }
 
 Status prune(Call& call) {
-  return call.send(200, json::encode(TRY(run_job<ContainerPrune>(call, {TRY(call.filters())}))));
+  Filters filters = TRY(call.filters());
+  return call.answer(200, run_job<ContainerPrune>(call, {std::move(filters)}));
 }
 
 constexpr Route kRoutes[] = {

@@ -27,21 +27,30 @@ namespace {
 using namespace daemon;
 
 Status create(Call& call) {
-  ExecCreate::Input input{call.name("id"), TRY(call.body_as<ExecConfig>())};
+  ExecCreate::Input input;
+  input.container = call.name("id");
+  input.config = TRY(call.body_as<ExecConfig>());
   if (!input.config.Cmd.has_items()) return invalid("No exec command specified");
-  return call.send(201, json::encode(TRY(run_job<ExecCreate>(call, std::move(input)))));
+  return call.answer(201, run_job<ExecCreate>(call, std::move(input)));
 }
 
 // What a client of a multiplexed stream takes for bytes of standard error (Docker's stdcopy).
 std::string frame(std::string_view text, bool terminal) {
   if (terminal) return std::string(text);
   auto size = static_cast<uint32_t>(text.size());
-  std::string out{2, 0, 0, 0, static_cast<char>(size >> 24), static_cast<char>(size >> 16),
-                  static_cast<char>(size >> 8), static_cast<char>(size)};
+  std::string out{2,
+                  0,
+                  0,
+                  0,
+                  static_cast<char>(size >> 24),
+                  static_cast<char>(size >> 16),
+                  static_cast<char>(size >> 8),
+                  static_cast<char>(size)};
   return out.append(text);
 }
 
-// After the hijack no status can be sent: a failure is told through the stream, when it is still here.
+// After the hijack no status can be sent: a failure is told through the stream, when it is still
+// here.
 Status start_attached(Call& call, ExecStart::Input input, bool terminal) {
   auto stream = TRY(call.x.hijack(stream_type(call, terminal)));
   auto client = std::make_shared<ClientStream>();
@@ -65,8 +74,7 @@ Status start(Call& call) {
   input.console_size = body.ConsoleSize;
   if (!body.Detach)
     return start_attached(call, std::move(input), containers.has_terminal_exec(call.name("id")));
-  TRY(run_job<ExecStart>(call, std::move(input)));
-  return call.send_empty(200);
+  return call.answer_empty(run_job<ExecStart>(call, std::move(input)), 200);
 }
 
 Status resize(Call& call) {
@@ -80,7 +88,7 @@ Status resize(Call& call) {
 }
 
 Status inspect(Call& call) {
-  return call.send(200, TRY(call.daemon().containers().inspect_exec(call.name("id"))));
+  return call.answer(200, call.daemon().containers().inspect_exec(call.name("id")));
 }
 
 constexpr Route kRoutes[] = {

@@ -36,7 +36,8 @@ Status list(Call& call) {
   constexpr int64_t kDefault = 100, kMost = 10000;
   int64_t limit = TRY(call.number("limit")).value_or(kDefault);
   if (limit < 1 || limit > kMost) return invalid("limit must be between 1 and {}", kMost);
-  auto jobs = TRY(call.x.run_blocking([&] { return call.daemon().engine().list(static_cast<size_t>(limit)); }));
+  auto jobs = TRY(
+      call.x.run_blocking([&] { return call.daemon().engine().list(static_cast<size_t>(limit)); }));
   json::array out;
   for (const engine::JobInfo& job : jobs) out.emplace_back(encode_job(job));
   return call.send(200, out);
@@ -44,12 +45,13 @@ Status list(Call& call) {
 
 Status inspect(Call& call) {
   engine::JobId id = TRY(job_id(call));
-  return call.send(200, encode_job(TRY(call.daemon().engine().inspect(id))));
+  engine::JobInfo job = TRY(call.daemon().engine().inspect(id));
+  return call.send(200, encode_job(job));
 }
 
 Status cancel(Call& call) {
-  TRY(call.daemon().engine().cancel(TRY(job_id(call))));
-  return call.send_empty(204);
+  engine::JobId id = TRY(job_id(call));
+  return call.answer_empty(call.daemon().engine().cancel(id));
 }
 
 // One document per change, until the job ends (or for ever, of all jobs).

@@ -5,12 +5,15 @@ namespace gantry::server {
 namespace {
 
 Status no_manager(Call&) {
-  return Error(ErrorKind::unavailable,
-               "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to "
-               "connect this node to swarm and try again.");
+  return Error(
+      ErrorKind::unavailable,
+      "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to "
+      "connect this node to swarm and try again.");
 }
 
-Status no_member(Call&) { return Error(ErrorKind::unavailable, "This node is not part of a swarm"); }
+Status no_member(Call&) {
+  return Error(ErrorKind::unavailable, "This node is not part of a swarm");
+}
 
 Status no_swarm(Call&) { return unsupported("swarm mode is not supported"); }
 

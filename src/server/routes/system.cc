@@ -1,6 +1,6 @@
 // GET /_ping, /version, /info, /events, /system/df; POST /auth.
-#include "daemon/events.h"
 #include "daemon/system.h"
+#include "daemon/events.h"
 
 #include "base/clock.h"
 #include "server/routes.h"
@@ -21,10 +21,10 @@ Status ping(Call& call) {
   return call.x.respond(200, std::move(headers), call.x.method() == "HEAD" ? "" : "OK");
 }
 
-Status version(Call& call) { return call.send(200, TRY(daemon::version(call.daemon()))); }
+Status version(Call& call) { return call.answer(200, daemon::version(call.daemon())); }
 
 Status info(Call& call) {
-  return call.send(200, TRY(call.x.run_blocking([&] { return daemon::info(call.daemon()); })));
+  return call.answer(200, call.x.run_blocking([&] { return daemon::info(call.daemon()); }));
 }
 
 Status disk_usage(Call& call) {
@@ -32,14 +32,16 @@ Status disk_usage(Call& call) {
   for (const std::string& type : types)
     if (type != "container" && type != "image" && type != "volume" && type != "build-cache")
       return invalid("unknown object type: {}", type);
-  return call.send(
-      200, TRY(call.x.run_blocking([&] { return daemon::disk_usage(call.daemon(), types); })));
+  return call.answer(200,
+                     call.x.run_blocking([&] { return daemon::disk_usage(call.daemon(), types); }));
 }
 
 // Sends what comes through `listener` until `until` (0: for ever).
 Status send_events(Call& call, daemon::Events::Listener& listener, int64_t until) {
   std::optional<http::Clock::time_point> deadline;
-  if (until != 0) deadline = http::Clock::now() + std::chrono::nanoseconds(std::max<int64_t>(until - now_ns(), 0));
+  if (until != 0)
+    deadline =
+        http::Clock::now() + std::chrono::nanoseconds(std::max<int64_t>(until - now_ns(), 0));
   listener.set_waker(call.x.waker());
   while (true) {
     while (auto event = listener.try_pop())
@@ -57,7 +59,8 @@ Status events(Call& call) {
   if (since != 0 && until != 0 && until < since)
     return invalid("`since` time ({}) cannot be after `until` time ({})", call.query("since"),
                    call.query("until"));
-  auto filter = TRY(daemon::EventFilter::parse(TRY(call.filters())));
+  Filters filters = TRY(call.filters());
+  auto filter = TRY(daemon::EventFilter::parse(filters));
   daemon::Events& events = call.daemon().events();
   if (until != 0 && until <= now_ns()) {
     TRY(call.start_stream("application/json"));
@@ -76,12 +79,8 @@ Status events(Call& call) {
 Status auth(Call&) { return unsupported("login: this build has no registry client"); }
 
 constexpr Route kRoutes[] = {
-    {"GET", "/_ping", ping},
-    {"GET", "/version", version},
-    {"GET", "/info", info},
-    {"GET", "/events", events},
-    {"GET", "/system/df", disk_usage},
-    {"POST", "/auth", auth},
+    {"GET", "/_ping", ping},    {"GET", "/version", version},      {"GET", "/info", info},
+    {"GET", "/events", events}, {"GET", "/system/df", disk_usage}, {"POST", "/auth", auth},
 };
 
 }  // namespace

@@ -9,24 +9,28 @@ namespace {
 
 using namespace daemon;
 
-Status list(Call& call) { return call.send(200, TRY(call.daemon().volumes().list(TRY(call.filters())))); }
+Status list(Call& call) {
+  Filters filters = TRY(call.filters());
+  return call.answer(200, call.daemon().volumes().list(filters));
+}
 
 Status create(Call& call) {
   auto input = TRY(call.body_as<VolumeCreate::Input>());
-  return call.send(201, TRY(run_job<VolumeCreate>(call, std::move(input))).volume);
+  auto output = TRY(run_job<VolumeCreate>(call, std::move(input)));
+  return call.send(201, output.volume);
 }
 
 Status inspect(Call& call) {
-  return call.send(200, TRY(call.daemon().volumes().inspect(call.name("name"))));
+  return call.answer(200, call.daemon().volumes().inspect(call.name("name")));
 }
 
 Status remove(Call& call) {
-  TRY(run_job<VolumeRemove>(call, {call.name("name"), call.flag("force")}));
-  return call.send_empty(204);
+  return call.answer_empty(run_job<VolumeRemove>(call, {call.name("name"), call.flag("force")}));
 }
 
 Status prune(Call& call) {
-  return call.send(200, json::encode(TRY(run_job<VolumePrune>(call, {TRY(call.filters())}))));
+  Filters filters = TRY(call.filters());
+  return call.answer(200, run_job<VolumePrune>(call, {std::move(filters)}));
 }
 
 constexpr Route kRoutes[] = {
