@@ -7,19 +7,19 @@
 // mount namespace, so nothing here is ever attached to the host's tree.
 //
 // Life of a layer: `new_layer_directory()` draws a directory name, the caller writes the resource row
-// (layer_resource()), `apply()` unpacks into that directory and publishes it under its chain id as its very
+// (kLayerKind), `apply()` unpacks into that directory and publishes it under its chain id as its very
 // last step. An error or a crash before that leaves an unpublished directory, which releasing the resource
 // removes. A name is never used twice, so a release that is still pending can never hit a layer that was
 // loaded again meanwhile.
 //
-// Life of a container layer: the caller writes the row (container_resource()), `create_container()` makes
+// Life of a container layer: the caller writes the row (kContainerKind), `create_container()` makes
 // it, the recipe is mounted and unmounted any number of times (by one mount at a time), and releasing the
 // resource removes it: `remove_*` only renames into <data root>/trash, so it is fast; what lies in the
 // trash is deleted by the background releaser.
 //
 // Durability: nothing here calls fsync. Before the rows that name layers are committed, the caller calls
-// `sync()` once for all of them; a layer whose row was lost in a power failure is an orphan, which
-// `orphans()` finds at the next start. Container layers are as durable as the container's own fsyncs.
+// `sync()` once for all of them; a layer whose row was lost in a power failure is an orphan, which the
+// reconciler finds at the next start. Container layers are as durable as the container's own fsyncs.
 //
 // Every method is thread-safe. Two applies of one chain id at a time both succeed; the last one published
 // wins and the caller (who holds a lock or finds the layer in the graph) decides which to keep.
@@ -36,10 +36,12 @@
 #include "base/rootfs_source.h"
 
 namespace gantry::engine {
-class ResourceRegistry;
+class Resources;
 }
 
 namespace gantry::drivers {
+
+class LayerDirectories;
 
 struct LayerSpec {
   Digest chain_id;
@@ -100,12 +102,15 @@ class GraphDriver {
 
   // A few system calls, no fsync: on the path of every `run`.
   virtual Result<RootfsSource> create_container(const ContainerSpec& spec) = 0;
-  // Makes the container layer ready for another mount and says how to do it.
+  // Makes the container layer ready for another mount and says how to do it. Not while it is mounted.
   virtual Result<RootfsSource> recipe(const std::string& id) = 0;
   // Moves the container layer to the trash; one that is not there is success.
   virtual Status remove_container(const std::string& id) = 0;
   // Differences between the container layer and its image; sees a running container's files as they are.
   virtual Status diff(const std::string& id, const ChangeVisitor& visit) = 0;
+
+  // The driver's tree on disk, for the resource kinds and sync().
+  virtual LayerDirectories& directories() = 0;
 
  protected:
   GraphDriver(std::string name, std::string data_root)
@@ -132,7 +137,6 @@ Status sync(GraphDriver& driver);
 // deferred: released by the background releaser, which renames into the trash and deletes there.
 inline constexpr std::string_view kLayerKind = "layer-dir";
 inline constexpr std::string_view kContainerKind = "container-dir";
-void register_resource_kinds(engine::ResourceRegistry& registry,
-                             std::shared_ptr<GraphDriver> driver);
+Status register_resource_kinds(engine::Resources& resources, std::shared_ptr<GraphDriver> driver);
 
 }  // namespace gantry::drivers

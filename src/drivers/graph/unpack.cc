@@ -1,0 +1,418 @@
+#include "drivers/graph/unpack.h"
+
+#include <fcntl.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "drivers/graph/layer_tree.h"
+#include "drivers/graph/tar.h"
+#include "drivers/graph/tar_split.h"
+
+namespace gantry::drivers {
+namespace {
+
+constexpr std::string_view kWhiteout = ".wh.";
+constexpr std::string_view kWhiteoutMeta = ".wh..wh.";
+constexpr std::string_view kOpaque = ".wh..wh..opq";
+constexpr int kOpenDirectory = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+
+// Modification times of directories, which have to be set after everything else. On disk, since an archive
+// may hold any number of directories.
+class DirectoryTimes {
+ public:
+  static Result<DirectoryTimes> create(int scratch) {
+    UniqueFd file = TRY(sys::openat(scratch, ".", O_RDWR | O_TMPFILE, 0600));
+    return DirectoryTimes(std::move(file));
+  }
+  Status add(const std::string& path, timespec mtime) {
+    uint32_t length = static_cast<uint32_t>(path.size());
+    buffer_.append(reinterpret_cast<const char*>(&mtime), sizeof mtime);
+    buffer_.append(reinterpret_cast<const char*>(&length), sizeof length);
+    buffer_ += path;
+    if (buffer_.size() < kFlushAt) return {};
+    TRY(sys::write_all(file_.get(), buffer_));
+    buffer_.clear();
+    return {};
+  }
+  Status apply(int root) {
+    TRY(sys::write_all(file_.get(), buffer_));
+    if (::lseek(file_.get(), 0, SEEK_SET) == -1) return error_from_errno(errno, "lseek");
+    FdSource source(file_.get());
+    for (;;) {
+      char head[sizeof(timespec) + sizeof(uint32_t)];
+      size_t got = TRY(read_full(source, head));
+      if (got == 0) return {};
+      timespec mtime;
+      uint32_t length;
+      std::memcpy(&mtime, head, sizeof mtime);
+      std::memcpy(&length, head + sizeof mtime, sizeof length);
+      std::string path(length, '\0');
+      TRY(read_full(source, std::span<char>(path)));
+      UniqueFd directory;
+      if (path.empty()) {
+        directory = TRY(sys::openat(root, ".", kOpenDirectory));
+      } else {
+        Result<UniqueFd> opened = sys::openat2(root, path, kOpenDirectory,
+                                               RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+        if (!opened) continue;  // replaced by a later member
+        directory = opened.release();
+      }
+      const timespec times[2] = {mtime, mtime};
+      if (::futimens(directory.get(), times) == -1) return errno_error(errno, "futimens {}", path);
+    }
+  }
+
+ private:
+  explicit DirectoryTimes(UniqueFd file) : file_(std::move(file)) {}
+  static constexpr size_t kFlushAt = 64 << 10;
+  UniqueFd file_;
+  std::string buffer_;
+};
+
+struct Place {
+  std::shared_ptr<LayerTree::Directory> directory;
+  std::string name;
+  int fd() const { return directory->fd.get(); }
+  std::string path() const {
+    return directory->path.empty() ? name : directory->path + "/" + name;
+  }
+};
+
+class Unpacker {
+ public:
+  Unpacker(ByteSource& archive, const UnpackTarget& target, DirectoryTimes times)
+      : target_(target),
+        reader_(archive, target.recorder),
+        tree_(target.root, target.lower),
+        times_(std::move(times)) {}
+
+  Result<uint64_t> run() {
+    TRY(start_root());
+    for (;;) {
+      std::optional<tar::Entry> entry = TRY(reader_.next());
+      if (!entry) break;
+      TRY(member(*entry).context("layer member \"{}\"", entry->path.substr(0, 256)));
+    }
+    TRY(reader_.finish());
+    if (root_opaque_) TRY(hide_below_root());
+    TRY(times_.apply(target_.root));
+    return size_;
+  }
+
+ private:
+  Status start_root();
+  Status member(const tar::Entry& entry);
+  Result<Place> place_of(const std::string& path);
+  Status whiteout(const Place& place, const std::string& name);
+  Status hide_below_root();
+  Status create(const tar::Entry& entry, const Place& place);
+  Status create_directory(const tar::Entry& entry, const Place& place, bool was_whiteout);
+  Status create_file(const tar::Entry& entry, const Place& place);
+  Status create_hardlink(const tar::Entry& entry, const Place& place);
+  Status create_special(const tar::Entry& entry, const Place& place);
+  Status write_contents(int fd, const tar::Entry& entry);
+  Status displace(int directory, const std::string& name, const struct stat& st);
+  Status keep_file(int directory, const std::string& name, const struct stat& st);
+  Status set_by_fd(int fd, const tar::Entry& entry);
+  Status set_xattrs(const std::string& path, const tar::Entry& entry);
+
+  const UnpackTarget& target_;
+  tar::Reader reader_;
+  LayerTree tree_;
+  DirectoryTimes times_;
+  uint64_t size_ = 0;
+  bool root_opaque_ = false;
+  bool warned_xattr_ = false;
+};
+
+Status refuse(std::string_view why) { return invalid("{}", why); }
+
+// Names and xattrs that would steer overlayfs, and paths that lead out.
+Status check_member(const tar::Entry& entry) {
+  for (const auto& [name, value] : entry.xattrs)
+    if (name.starts_with("trusted.overlay.") || name.starts_with("user.overlay."))
+      return invalid("the attribute {} is not allowed in a layer", name);
+  bool device = entry.type == tar::Type::char_device || entry.type == tar::Type::block_device;
+  if (device && entry.major == 0 && entry.minor == 0)
+    return refuse("a device 0/0 is not allowed in a layer");
+  if (entry.path.find('\0') != std::string::npos || entry.link.find('\0') != std::string::npos)
+    return refuse("the name has a NUL byte");
+  return {};
+}
+
+Status Unpacker::start_root() {
+  if (!target_.lower.empty()) return copy_attributes(target_.lower.front(), target_.root);
+  return sys::fchmod(target_.root, 0755);
+}
+
+Result<Place> Unpacker::place_of(const std::string& path) {
+  size_t slash = path.rfind('/');
+  std::shared_ptr<LayerTree::Directory> directory =
+      TRY(tree_.make_directory(slash == std::string::npos ? "" : path.substr(0, slash)));
+  return Place{std::move(directory), path.substr(slash == std::string::npos ? 0 : slash + 1)};
+}
+
+Status Unpacker::member(const tar::Entry& entry) {
+  TRY(check_member(entry));
+  std::optional<std::string> path = tar::clean_path(entry.path);
+  if (!path) return refuse("the path leads outside of the layer or is too long");
+  if (path->empty()) {
+    if (entry.type != tar::Type::directory) return refuse("the root must be a directory");
+    TRY(set_by_fd(target_.root, entry));
+    return times_.add("", entry.mtime);
+  }
+  std::string base = path->substr(path->rfind('/') + 1);
+  // Book-keeping of aufs that old images may carry.
+  if (path->starts_with(kWhiteoutMeta) && *path != kOpaque) return {};
+  if (path->size() > base.size() &&
+      (path->starts_with(kWhiteout) ||
+       path->substr(0, path->size() - base.size()).find("/.wh.") != std::string::npos))
+    return refuse("a whiteout is not a directory");
+  Place place = TRY(place_of(*path));
+  if (base == kOpaque) {
+    if (place.directory->path.empty()) {
+      root_opaque_ = true;
+      return {};
+    }
+    return make_opaque(place.fd());
+  }
+  if (base.starts_with(kWhiteout)) {
+    std::string hidden = base.substr(kWhiteout.size());
+    if (hidden.empty() || hidden == "." || hidden == "..")
+      return refuse("a whiteout of nothing");
+    return whiteout(place, hidden);
+  }
+  return create(entry, place);
+}
+
+// Hides what is below only: what this archive itself brought stays, whichever came first.
+Status Unpacker::whiteout(const Place& place, const std::string& name) {
+  std::optional<struct stat> st = TRY(stat_entry(place.fd(), name));
+  if (!st) return make_whiteout(place.fd(), name);
+  if (!S_ISDIR(st->st_mode)) return {};
+  UniqueFd directory = TRY(sys::openat(place.fd(), name, kOpenDirectory));
+  return make_opaque(directory.get());
+}
+
+// overlayfs knows no opaque root: every name below it is hidden by itself.
+Status Unpacker::hide_below_root() {
+  LayerStack below(target_.lower);
+  std::vector<std::string> names = TRY(below.list(""));
+  for (const std::string& name : names) {
+    Place place = TRY(place_of(name));
+    TRY(whiteout(place, name));
+  }
+  return {};
+}
+
+Status Unpacker::create(const tar::Entry& entry, const Place& place) {
+  std::optional<struct stat> st = TRY(stat_entry(place.fd(), place.name));
+  bool is_directory = entry.type == tar::Type::directory;
+  bool was_whiteout = st && is_whiteout(*st);
+  if (st && entry.type == tar::Type::hardlink &&
+      tar::clean_path(entry.link) == tar::clean_path(entry.path))
+    return {};  // a link to itself, as some writers make
+  if (st && !(is_directory && S_ISDIR(st->st_mode))) {
+    TRY(displace(place.fd(), place.name, *st));
+  }
+  switch (entry.type) {
+    case tar::Type::directory:
+      return create_directory(entry, place, was_whiteout);
+    case tar::Type::regular:
+      return create_file(entry, place);
+    case tar::Type::hardlink:
+      return create_hardlink(entry, place);
+    default:
+      return create_special(entry, place);
+  }
+}
+
+Status Unpacker::create_directory(const tar::Entry& entry, const Place& place, bool was_whiteout) {
+  if (::mkdirat(place.fd(), place.name.c_str(), 0700) == -1 && errno != EEXIST)
+    return error_from_errno(errno, "mkdir");
+  UniqueFd directory = TRY(sys::openat(place.fd(), place.name, kOpenDirectory));
+  if (was_whiteout) TRY(make_opaque(directory.get()));
+  TRY(set_by_fd(directory.get(), entry));
+  return times_.add(place.path(), entry.mtime);
+}
+
+Status Unpacker::create_file(const tar::Entry& entry, const Place& place) {
+  UniqueFd file = TRY(
+      sys::openat(place.fd(), place.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+  if (target_.recorder && !entry.extents && entry.size > 0) {
+    struct stat st = TRY(sys::fstat(file.get()));
+    TRY(target_.recorder->reference(place.path(), st.st_ino, entry.size));
+  }
+  TRY(write_contents(file.get(), entry));
+  TRY(set_by_fd(file.get(), entry));
+  const timespec times[2] = {entry.mtime, entry.mtime};
+  if (::futimens(file.get(), times) == -1) return error_from_errno(errno, "futimens");
+  return {};
+}
+
+Status Unpacker::write_contents(int fd, const tar::Entry& entry) {
+  size_ += reader_.payload_size();
+  if (!entry.extents) {
+    for (;;) {
+      std::string_view piece = TRY(reader_.payload());
+      if (piece.empty()) return {};
+      TRY(sys::write_all(fd, piece));
+    }
+  }
+  TRY(sys::ftruncate(fd, static_cast<off_t>(entry.size)));
+  std::string_view piece;
+  for (tar::Extent extent : *entry.extents) {
+    while (extent.size > 0) {
+      if (piece.empty()) piece = TRY(reader_.payload());
+      size_t part = static_cast<size_t>(std::min<uint64_t>(extent.size, piece.size()));
+      TRY(sys::pwrite_all(fd, piece.substr(0, part), static_cast<off_t>(extent.offset)));
+      piece.remove_prefix(part);
+      extent.offset += part;
+      extent.size -= part;
+    }
+  }
+  return {};
+}
+
+Status Unpacker::create_hardlink(const tar::Entry& entry, const Place& place) {
+  std::optional<std::string> target = tar::clean_path(entry.link);
+  if (!target || target->empty())
+    return invalid("the hard link's target \"{}\" is outside of the layer", entry.link);
+  size_t slash = target->rfind('/');
+  std::string name = target->substr(slash == std::string::npos ? 0 : slash + 1);
+  std::shared_ptr<LayerTree::Directory> directory =
+      TRY(tree_.find_directory(slash == std::string::npos ? "" : target->substr(0, slash))
+              .context("hard link to \"{}\"", entry.link));
+  std::optional<struct stat> st = TRY(stat_entry(directory->fd.get(), name));
+  if (!st || is_whiteout(*st))
+    return invalid("hard link to \"{}\", which is not in this layer", entry.link);
+  if (S_ISDIR(st->st_mode)) return invalid("hard link to the directory \"{}\"", entry.link);
+  return sys::linkat(directory->fd.get(), name, place.fd(), place.name);
+}
+
+Status Unpacker::create_special(const tar::Entry& entry, const Place& place) {
+  if (entry.type == tar::Type::symlink) {
+    if (entry.link.empty()) return refuse("a symbolic link to nothing");
+    TRY(sys::symlinkat(entry.link, place.fd(), place.name));
+  } else {
+    mode_t type = entry.type == tar::Type::fifo          ? S_IFIFO
+                  : entry.type == tar::Type::char_device ? S_IFCHR
+                                                         : S_IFBLK;
+    dev_t device = entry.type == tar::Type::fifo ? 0 : makedev(entry.major, entry.minor);
+    TRY(sys::mknodat(place.fd(), place.name, type | 0600, device));
+  }
+  TRY(sys::fchownat(place.fd(), place.name, entry.uid, entry.gid));
+  if (entry.type != tar::Type::symlink) TRY(sys::fchmodat(place.fd(), place.name, entry.mode));
+  TRY(set_xattrs(fmt::format("/proc/self/fd/{}/{}", place.fd(), place.name), entry));
+  const timespec times[2] = {entry.mtime, entry.mtime};
+  if (::utimensat(place.fd(), place.name.c_str(), times, AT_SYMLINK_NOFOLLOW) == -1)
+    return error_from_errno(errno, "utimensat");
+  return {};
+}
+
+// chown first: it takes set-id bits and file capabilities away.
+Status Unpacker::set_by_fd(int fd, const tar::Entry& entry) {
+  if (::fchown(fd, entry.uid, entry.gid) == -1) return error_from_errno(errno, "fchown");
+  TRY(sys::fchmod(fd, entry.mode));
+  if (entry.xattrs.empty()) return {};
+  return set_xattrs(fmt::format("/proc/self/fd/{}", fd), entry);
+}
+
+// `path` goes through a descriptor of ours and at most one further component that was just created.
+Status Unpacker::set_xattrs(const std::string& path, const tar::Entry& entry) {
+  bool by_descriptor = entry.type == tar::Type::regular || entry.type == tar::Type::directory;
+  for (const auto& [name, value] : entry.xattrs) {
+    int result = by_descriptor
+                     ? ::setxattr(path.c_str(), name.c_str(), value.data(), value.size(), 0)
+                     : ::lsetxattr(path.c_str(), name.c_str(), value.data(), value.size(), 0);
+    if (result == 0) continue;
+    // The file system stores no such attribute, or (user.*) not on this kind of file.
+    bool tolerated = errno == EOPNOTSUPP || (errno == EPERM && name.starts_with("user."));
+    if (!tolerated) return errno_error(errno, "setxattr {}", name);
+    if (!std::exchange(warned_xattr_, true))
+      log::warn("layer member \"{}\": the file system does not keep the attribute {}", entry.path,
+                name);
+  }
+  return {};
+}
+
+// What the recorder referred to must stay readable: it moves to the scratch directory.
+Status Unpacker::keep_file(int directory, const std::string& name, const struct stat& st) {
+  if (!target_.recorder || !S_ISREG(st.st_mode) || st.st_size == 0)
+    return sys::unlinkat(directory, name);
+  std::string kept = std::to_string(st.st_ino);
+  if (::renameat2(directory, name.c_str(), target_.scratch, kept.c_str(), RENAME_NOREPLACE) == 0)
+    return {};
+  if (errno != EEXIST) return error_from_errno(errno, "rename into the scratch directory");
+  return sys::unlinkat(directory, name);  // another link to it is kept already
+}
+
+Status Unpacker::displace(int directory, const std::string& name, const struct stat& st) {
+  if (!S_ISDIR(st.st_mode)) {
+    if (S_ISLNK(st.st_mode)) tree_.forget();
+    return keep_file(directory, name, st);
+  }
+  tree_.forget();
+  struct Level {
+    UniqueFd fd;
+    std::vector<std::string> names;
+    std::string name;
+  };
+  std::vector<Level> levels;
+  auto descend = [&](int parent, const std::string& child) -> Status {
+    UniqueFd fd = TRY(sys::openat(parent, child, kOpenDirectory));
+    std::vector<std::string> names = TRY(fs::list_directory(fd.get()));
+    levels.push_back({std::move(fd), std::move(names), child});
+    return {};
+  };
+  TRY(descend(directory, name));
+  while (!levels.empty()) {
+    Level& level = levels.back();
+    if (level.names.empty()) {
+      std::string done = std::move(level.name);
+      levels.pop_back();
+      TRY(sys::unlinkat(levels.empty() ? directory : levels.back().fd.get(), done, AT_REMOVEDIR));
+      continue;
+    }
+    std::string child = std::move(level.names.back());
+    level.names.pop_back();
+    int fd = level.fd.get();
+    struct stat child_stat = TRY(sys::fstatat(fd, child));
+    if (S_ISDIR(child_stat.st_mode)) {
+      TRY(descend(fd, child));
+    } else {
+      TRY(keep_file(fd, child, child_stat));
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<uint64_t> unpack_layer(ByteSource& archive, const UnpackTarget& target) {
+  DirectoryTimes times = TRY(DirectoryTimes::create(target.scratch));
+  Unpacker unpacker(archive, target, std::move(times));
+  return unpacker.run();
+}
+
+Result<uint64_t> unpack_recorded(const LayerDirectories::Fresh& fresh, std::vector<int> lower,
+                                 ByteSource& archive) {
+  FdSink record(TRY(sys::openat(fresh.directory.get(), "archive", O_WRONLY | O_CREAT | O_EXCL, 0600)));
+  SplitRecorder recorder(record);
+  UnpackTarget target;
+  target.root = fresh.diff.get();
+  target.lower = std::move(lower);
+  target.scratch = fresh.kept.get();
+  target.recorder = &recorder;
+  uint64_t size = TRY(unpack_layer(archive, target));
+  TRY(recorder.finish());
+  return size;
+}
+
+}  // namespace gantry::drivers
