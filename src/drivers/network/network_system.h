@@ -9,17 +9,11 @@
 #include <vector>
 
 #include "base/result.h"
+#include "drivers/network/ipam.h"
 #include "drivers/network/network_driver.h"
 
 namespace gantry::drivers {
 
-// A range from which subnets of `size` bits are cut for networks that name none (default-address-pools).
-struct AddressPool {
-  Cidr base;
-  unsigned size = 16;
-};
-// Docker's: 172.17.0.0/16 … 172.31.0.0/16, then 192.168.0.0/16 in pieces of /20.
-std::vector<AddressPool> default_address_pools();
 
 struct NetworkOptions {
   std::string instance_id;  // of the data root; at least 12 hexadecimal digits, in every name we make
@@ -41,32 +35,33 @@ struct DefaultBridge {
   bool masquerade = true;
 };
 
-// How a kind of row is probed and released; handed to the engine's resource registry.
-struct ResourceKindFunctions {
-  std::string kind;
-  bool deferred = false;  // released by the background releaser, never on a caller's path
-  std::function<Result<bool>(const ResourceRow&)> probe;  // does it exist?
-  std::function<Status(const ResourceRow&)> release;      // idempotent
-};
-
 // Thread-safe. One per daemon.
 class NetworkSystem {
  public:
-  virtual ~NetworkSystem() = default;
-
-  // Opens netlink, finds out what the kernel can do, and makes (or takes over) the instance's firewall table.
-  // Must be called in the network namespace the daemon serves.
+  // Opens netlink and finds out what the kernel can do; changes nothing. Must be called in the network
+  // namespace the daemon serves, and so must everything else.
   static Result<std::unique_ptr<NetworkSystem>> open(NetworkOptions options);
+  ~NetworkSystem();
 
-  // "bridge", "host", "none", …; kind not_found with Docker's wording otherwise.
-  virtual Result<NetworkDriver*> driver(std::string_view name) = 0;
+  // "bridge", "host", "none" (also by its driver name "null"); not_found with Docker's wording otherwise.
+  Result<NetworkDriver*> driver(std::string_view name);
   // The request that the daemon passes to plan_network once for its default network, named "bridge".
-  virtual NetworkConfig default_network(const DefaultBridge& bridge) const = 0;
+  NetworkConfig default_network(const DefaultBridge& bridge) const;
 
-  virtual std::vector<ResourceKindFunctions> resource_kinds() = 0;
-  // At start-up, before any plan and before the reconciler releases anything: what the rows say is taken.
-  // Rows of other kinds are skipped.
-  virtual Status restore(std::span<const ResourceRow> rows) = 0;
+  // The kinds net.bridge, net.veth, net.address, net.port, net.sysctl, for engine::Resources::add. They use
+  // this object, which must outlive the engine.
+  std::vector<engine::ResourceKind> resource_kinds();
+  // At start-up, before any plan and before the reconciler releases anything: what the rows say is taken
+  // stays so. Rows of other kinds are skipped. The firewall is written with the first create_network.
+  Status restore(std::span<const engine::ResourceRow> rows);
+  // For an orderly end with no container left running: bridges and firewall table go, the rows are kept by
+  // the caller (create_network brings everything back).
+  Status take_down(std::span<const NetworkConfig> networks);
+
+ private:
+  struct Parts;
+  explicit NetworkSystem(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
 };
 
 }  // namespace gantry::drivers
