@@ -7,7 +7,7 @@
 // plan_* chooses every name, address and port before anything exists, reserves them in memory (ports also by
 // a bound socket, which dies with the process), and lists the resource rows to be written. join and
 // create_network take from the system exactly what the rows name. Every row's kind is registered with the
-// engine (NetworkSystem::register_resource_kinds), whose probe and release functions are the only undo: a job
+// engine (NetworkSystem::resource_kinds), whose probe and release functions are the only undo: a job
 // that fails between plan and join, a daemon that is killed, and `rm -f` all end there.
 //
 // Every method is thread-safe, may block (netlink round trips, tens of microseconds each) and is to be called
@@ -23,15 +23,9 @@
 #include "base/json.h"
 #include "base/result.h"
 #include "drivers/network/network_types.h"
+#include "engine/resource.h"
 
 namespace gantry::drivers {
-
-// A row that the engine is to write before the thing is taken.
-struct ResourceRow {
-  std::string kind;  // "net.veth", "net.address", "net.port", "net.bridge", "net.sysctl", "net.table"
-  std::string name;  // unique within the kind
-  json::object data;
-};
 
 // Reservations in memory that a plan holds until its rows stand. Destroyed without keep(), it gives them
 // back; after keep(), release of the rows does.
@@ -59,13 +53,13 @@ class Reservation {
 
 struct NetworkPlan {
   NetworkConfig network;  // pools, gateways and options complete
-  std::vector<ResourceRow> rows;
+  std::vector<engine::Resource> rows;  // owner "network:ID" or "container:ID"; for JobContext::take
   Reservation reservation;
 };
 
 struct EndpointPlan {
   Endpoint endpoint;
-  std::vector<ResourceRow> rows;
+  std::vector<engine::Resource> rows;  // owner "network:ID" or "container:ID"; for JobContext::take
   Reservation reservation;
 };
 
@@ -89,8 +83,9 @@ class NetworkDriver {
   // Puts the planned interface into the namespace `netns` (borrowed), with addresses and routes, and opens
   // the published ports. On failure what was done so far stays for the rows' release.
   virtual Status join(const NetworkConfig& network, const Endpoint& endpoint, int netns) = 0;
-  // Cuts the endpoint off: ports closed, interface gone or on its way out. Fast, idempotent; what is slow in
-  // the kernel is left to the deferred release of the rows. Addresses return to the pool by their rows.
+  // Closes the endpoint's published ports, all in one transaction. Fast and idempotent, and only that: the
+  // interface, the addresses and the reserved ports go with the release of their rows, which is also how a
+  // running container is disconnected.
   virtual Status leave(const NetworkConfig& network, const Endpoint& endpoint) = 0;
   // For a container that was running when the daemon came up: reserves its ports again and puts back what
   // the firewall lost.

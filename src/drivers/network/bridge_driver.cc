@@ -1,0 +1,436 @@
+#include "drivers/network/bridge_driver.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/failpoint.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "drivers/network/link.h"
+
+namespace gantry::drivers {
+
+namespace {
+
+constexpr std::string_view kOptionPrefix = "com.docker.network.";
+
+Result<bool> read_bool(std::string_view key, std::string_view text) {
+  // Go's strconv.ParseBool, as Docker reads them.
+  for (std::string_view yes : {"1", "t", "T", "TRUE", "true", "True"})
+    if (text == yes) return true;
+  for (std::string_view no : {"0", "f", "F", "FALSE", "false", "False"})
+    if (text == no) return false;
+  return invalid("invalid value \"{}\" of network option {}: true or false is expected", text, key);
+}
+
+using Reader = Status (*)(BridgeSettings&, std::string_view key, const std::string& text);
+struct Option {
+  std::string_view name;
+  Reader read;
+};
+constexpr Option kOptions[] = {
+    {"bridge.name",
+     [](BridgeSettings& s, std::string_view, const std::string& text) -> Status {
+       s.link = text;
+       return check_link_name(text);
+     }},
+    {"bridge.default_bridge",
+     [](BridgeSettings&, std::string_view, const std::string&) -> Status { return {}; }},
+    {"bridge.enable_icc",
+     [](BridgeSettings& s, std::string_view key, const std::string& text) -> Status {
+       s.icc = TRY(read_bool(key, text));
+       return {};
+     }},
+    {"bridge.enable_ip_masquerade",
+     [](BridgeSettings& s, std::string_view key, const std::string& text) -> Status {
+       s.masquerade = TRY(read_bool(key, text));
+       return {};
+     }},
+    {"bridge.host_binding_ipv4",
+     [](BridgeSettings& s, std::string_view, const std::string& text) -> Status {
+       s.host_ip = TRY(IpAddress::parse(text));
+       return {};
+     }},
+    {"driver.mtu",
+     [](BridgeSettings& s, std::string_view key, const std::string& text) -> Status {
+       const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), s.mtu);
+       if (error != std::errc() || end != text.data() + text.size() || s.mtu < 68 || s.mtu > 65535)
+         return invalid("invalid value \"{}\" of network option {}: 68 to 65535", text, key);
+       return {};
+     }},
+    {"container_iface_prefix",
+     [](BridgeSettings& s, std::string_view, const std::string& text) -> Status {
+       s.interface_prefix = text;
+       return check_link_name(text + "00");
+     }},
+};
+
+std::vector<Cidr> subnets_of(const NetworkConfig& network) {
+  std::vector<Cidr> out;
+  for (const IpamPool& pool : network.pools) out.push_back(pool.subnet);
+  return out;
+}
+
+// With br_netfilter the bridge itself translates what a container sends to a published port of its own
+// network, and then must send it out of the port it came from.
+bool bridge_netfilter_active() {
+  auto value = read_sysctl("net.bridge.bridge-nf-call-iptables");
+  return value && *value != "0";
+}
+
+const char* forwarding_sysctl(IpFamily family) {
+  return family == IpFamily::v4 ? "net.ipv4.ip_forward" : "net.ipv6.conf.all.forwarding";
+}
+
+}  // namespace
+
+Result<BridgeSettings> BridgeSettings::read(const NetworkConfig& network) {
+  BridgeSettings settings;
+  settings.link = "br-" + network.id.substr(0, 12);
+  for (const auto& [key, text] : network.options) {
+    if (!std::string_view(key).starts_with(kOptionPrefix)) continue;  // of others; Docker ignores them
+    const std::string_view name = std::string_view(key).substr(kOptionPrefix.size());
+    const auto option = std::find_if(std::begin(kOptions), std::end(kOptions),
+                                     [&](const Option& candidate) { return candidate.name == name; });
+    if (option == std::end(kOptions))
+      return invalid("network option {} is not supported by the bridge driver", key);
+    TRY(option->read(settings, key, text));
+  }
+  return settings;
+}
+
+// --- networks
+
+Status BridgeDriver::choose_pools(NetworkConfig& network) {
+  std::vector<IpFamily> missing;
+  if (network.ipv4 && network.pool(IpFamily::v4) == nullptr) missing.push_back(IpFamily::v4);
+  if (network.ipv6 && network.pool(IpFamily::v6) == nullptr) missing.push_back(IpFamily::v6);
+  for (IpamPool& pool : network.pools) TRY(services_->ipam.reserve_subnet(pool.subnet, network.id));
+  if (!missing.empty()) {
+    std::vector<Cidr> in_use;
+    for (const Route& route : TRY(services_->links.with(list_routes))) in_use.push_back(route.destination);
+    for (IpFamily family : missing) {
+      std::vector<AddressPool> pools = services_->options.address_pools;
+      // Unique local addresses (RFC 4193): a /48 drawn per network is as good as one drawn per host.
+      if (family == IpFamily::v6) {
+        const std::string id = random_hex(5);
+        const std::string text = fmt::format("fd{}:{}:{}::/64", id.substr(0, 2), id.substr(2, 4), id.substr(6, 4));
+        pools.push_back({TRY(Cidr::parse(text)), 64});
+      }
+      IpamPool pool;
+      pool.subnet = TRY(services_->ipam.choose_subnet(pools, family, in_use, network.id));
+      network.pools.push_back(std::move(pool));
+    }
+  }
+  for (IpamPool& pool : network.pools) {
+    IpamPool complete = TRY(complete_pool(pool));
+    pool = std::move(complete);
+  }
+  return {};
+}
+
+Result<NetworkPlan> BridgeDriver::plan_network(NetworkConfig wanted) {
+  if (!wanted.ipv4 && !wanted.ipv6) return invalid("a network needs IPv4, IPv6 or both");
+  const BridgeSettings settings = TRY(BridgeSettings::read(wanted));
+  NetworkPlan plan;
+  plan.reservation = Reservation([this, id = wanted.id] { services_->ipam.release_network(id); });
+  TRY(choose_pools(wanted));
+  const std::string owner = "network:" + wanted.id;
+  if (services_->options.manage_forwarding && !wanted.internal) {
+    for (const IpamPool& pool : wanted.pools) {
+      const char* name = forwarding_sysctl(pool.subnet.family());
+      const std::string old = TRY(read_sysctl(name));
+      if (old == "0")
+        plan.rows.push_back({"net.sysctl", wanted.id + "/" + name, owner, json::dump(SysctlRow{old})});
+    }
+  }
+  plan.rows.push_back({"net.bridge", settings.link, owner,
+                       json::dump(BridgeRow{wanted.id, settings.masquerade, wanted.internal,
+                                            settings.icc, subnets_of(wanted)})});
+  plan.network = std::move(wanted);
+  return plan;
+}
+
+// A bridge of our name that is not marked as this instance's. Of a Gantry that is gone (its table is not owned
+// by a living process, nothing is plugged in) it is rubbish; else it is somebody's.
+Status BridgeDriver::reclaim(const Link& existing, const BridgeSettings& settings) {
+  constexpr std::string_view kMark = "gantry:";
+  if (existing.kind == "bridge" && std::string_view(existing.alias).starts_with(kMark)) {
+    const std::string other = existing.alias.substr(kMark.size(), existing.alias.find(':', kMark.size()) - kMark.size());
+    bool alive = other == services_->instance();
+    NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_NETFILTER));
+    for (const nft::TableInfo& table : TRY(nft::list_tables(socket)))
+      if (table.name == Firewall::table_name(other) && (table.owner != 0 || table.flags == 0)) alive = true;
+    for (const Link& link : TRY(services_->links.with(list_links)))
+      if (link.master == existing.index) alive = true;
+    if (!alive) {
+      log::info("removing the bridge {} that the Gantry instance {} left", settings.link, other);
+      return services_->removals.with([&](NetlinkSocket& s) { return delete_link(s, settings.link); });
+    }
+    return conflict("bridge {} belongs to another network or daemon of Gantry ({}): choose another name with --bridge",
+                    settings.link, existing.alias);
+  }
+  return conflict("interface {} exists and is not Gantry's: choose another name with --bridge, or remove it with "
+                  "`ip link delete {}`", settings.link, settings.link);
+}
+
+Status BridgeDriver::ensure_bridge(const NetworkConfig& network, const BridgeSettings& settings) {
+  auto& links = services_->links;
+  const auto find = [&](NetlinkSocket& s) { return find_link(s, settings.link); };
+  std::optional<Link> link = TRY(links.with(find));
+  if (link && link->alias != services_->alias(network.id)) {
+    TRY(reclaim(*link, settings));
+    link.reset();
+  }
+  if (!link) {
+    TRY(failpoint("network.bridge"));
+    BridgeSpec spec;
+    spec.name = settings.link;
+    spec.alias = services_->alias(network.id);
+    spec.mtu = settings.mtu;
+    const IpamPool* pool = network.pool(IpFamily::v4);
+    spec.mac = mac_from_ipv4(pool != nullptr ? *pool->gateway
+                                             : IpAddress::from_number(IpFamily::v4, network.pools[0].gateway->number() & 0xffffffff));
+    // Lets 127.0.0.1 of the host reach published ports; the firewall keeps containers from it.
+    spec.route_localnet = services_->firewall != nullptr && !network.internal;
+    TRY(links.with([&](NetlinkSocket& s) { return create_bridge(s, spec); }));
+    link = TRY(links.with(find));
+    if (!link) return internal("bridge {} vanished while it was made", settings.link);
+  }
+  {
+    std::lock_guard lock(mutex_);
+    indexes_[settings.link] = link->index;
+  }
+  for (const IpamPool& pool : network.pools)
+    TRY(links.with([&](NetlinkSocket& s) {
+      return add_address(s, link->index, Cidr(*pool.gateway, pool.subnet.prefix()));
+    }));
+  return {};
+}
+
+Status BridgeDriver::create_network(const NetworkConfig& network) {
+  const BridgeSettings settings = TRY(BridgeSettings::read(network));
+  for (const IpamPool& pool : network.pools)
+    TRY(services_->ipam.reserve_subnet(pool.subnet, network.id));
+  TRY(ensure_bridge(network, settings).context("network {}", network.name));
+  TRY(failpoint("network.firewall_bridge"));
+  if (services_->firewall)
+    TRY(services_->firewall->add_bridge({settings.link, settings.masquerade, network.internal,
+                                             settings.icc, subnets_of(network)}));
+  if (services_->options.manage_forwarding && !network.internal) {
+    for (const IpamPool& pool : network.pools) {
+      const char* name = forwarding_sysctl(pool.subnet.family());
+      const std::string now = TRY(read_sysctl(name));
+      if (now == "0") TRY(write_sysctl(name, "1"));
+    }
+  }
+  return {};
+}
+
+Status BridgeDriver::remove_network(const NetworkConfig& network) {
+  const BridgeSettings settings = TRY(BridgeSettings::read(network));
+  TRY(release_bridge(settings.link));
+  services_->ipam.release_network(network.id);
+  return {};
+}
+
+Status BridgeDriver::release_bridge(const std::string& link) {
+  if (services_->firewall) TRY(services_->firewall->remove_bridge(link));
+  std::optional<Link> existing =
+      TRY(services_->links.with([&](NetlinkSocket& s) { return find_link(s, link); }));
+  if (!existing || !std::string_view(existing->alias).starts_with(services_->alias(""))) return {};
+  TRY(services_->removals.with([&](NetlinkSocket& s) { return delete_link(s, link); }));
+  services_->ipam.release_network(existing->alias.substr(services_->alias("").size()));
+  std::lock_guard lock(mutex_);
+  indexes_.erase(link);
+  return {};
+}
+
+Result<engine::Presence> BridgeDriver::probe_bridge(const std::string& link) {
+  std::optional<Link> existing =
+      TRY(services_->links.with([&](NetlinkSocket& s) { return find_link(s, link); }));
+  const bool ours = existing && std::string_view(existing->alias).starts_with(services_->alias(""));
+  return ours ? engine::Presence::present : engine::Presence::absent;
+}
+
+// The value from before returns when no bridge of any Gantry instance needs forwarding any more.
+Status BridgeDriver::release_sysctl(const std::string& row_name, const std::string& data) {
+  const std::string name = row_name.substr(row_name.find('/') + 1);
+  const SysctlRow row = TRY(json::parse<SysctlRow>(data));
+  const std::string own = services_->alias(row_name.substr(0, row_name.find('/')));
+  for (const Link& link : TRY(services_->links.with(list_links)))
+    if (std::string_view(link.alias).starts_with("gantry:") && link.kind == "bridge" && link.alias != own)
+      return {};
+  return write_sysctl(name, row.old);
+}
+
+// --- endpoints
+
+Status BridgeDriver::plan_ports(const NetworkConfig& network, const EndpointRequest& request,
+                                EndpointPlan& plan) {
+  if (network.internal || request.ports.empty()) return {};  // as Docker: nothing is published there
+  if (!services_->firewall)
+    return unsupported("ports cannot be published: the daemon was told to leave the firewall alone (--iptables=false)");
+  const BridgeSettings settings = TRY(BridgeSettings::read(network));
+  Endpoint& endpoint = plan.endpoint;
+  for (const PortRequest& port : request.ports) {
+    std::vector<IpAddress> host_ips;
+    if (port.host_ip) {
+      host_ips.push_back(*port.host_ip);
+    } else {
+      const auto configured = settings.host_ip ? settings.host_ip : services_->options.default_host_ip;
+      if (endpoint.ipv4) host_ips.push_back(configured.value_or(IpAddress::v4(0)));
+      if (endpoint.ipv6) host_ips.push_back(IpAddress::from_number(IpFamily::v6, 0));
+    }
+    for (const IpAddress& host_ip : host_ips) {
+      if (host_ip.is_v4() ? !endpoint.ipv4 : !endpoint.ipv6)
+        return invalid("cannot publish {} on {}: network {} has no {}", port.container_port,
+                       host_ip.to_string(), network.name, host_ip.is_v4() ? "IPv4" : "IPv6");
+    }
+    const std::string target = endpoint.ipv4 ? endpoint.ipv4->address().to_string()
+                                             : "[" + endpoint.ipv6->address().to_string() + "]";
+    for (PortMapping& mapping : TRY(services_->ports.reserve(port, host_ips, target)))
+      endpoint.ports.push_back(std::move(mapping));
+  }
+  for (const PortMapping& mapping : endpoint.ports) {
+    const PortRow row{mapping,
+                      mapping.host_ip.is_v4() ? endpoint.ipv4->address() : endpoint.ipv6->address(),
+                      request.container_id};
+    plan.rows.push_back({"net.port", port_row_name(mapping), "container:" + request.container_id,
+                         json::dump(row)});
+  }
+  return {};
+}
+
+Result<EndpointPlan> BridgeDriver::plan_endpoint(const NetworkConfig& network,
+                                                 EndpointRequest request) {
+  TRY(check_link_name(request.interface_name));
+  EndpointPlan plan;
+  Endpoint& endpoint = plan.endpoint;
+  endpoint.id = request.endpoint_id;
+  endpoint.network_id = network.id;
+  endpoint.container_id = request.container_id;
+  endpoint.interface_name = request.interface_name;
+  endpoint.host_interface = "gv" + services_->instance().substr(0, 4) + request.endpoint_id.substr(0, 9);
+  endpoint.default_gateway = request.default_gateway && !network.internal;
+  endpoint.options = request.options;
+  const std::string owner = "container:" + request.container_id;
+
+  // Gives back what has been chosen by then, whichever step fails.
+  struct Chosen {
+    std::vector<IpAddress> addresses;
+    std::vector<PortMapping> ports;
+  };
+  auto chosen = std::make_shared<Chosen>();
+  plan.reservation = Reservation([this, chosen, id = network.id] {
+    for (const IpAddress& address : chosen->addresses) services_->ipam.release(id, address);
+    for (const PortMapping& mapping : chosen->ports) services_->ports.release(mapping);
+  });
+
+  for (const IpFamily family : {IpFamily::v4, IpFamily::v6}) {
+    const bool v4 = family == IpFamily::v4;
+    const auto& wanted = v4 ? request.ipv4 : request.ipv6;
+    if (v4 ? !network.ipv4 : !network.ipv6) {
+      if (wanted) return invalid("network {} has no {}", network.name, v4 ? "IPv4" : "IPv6");
+      continue;
+    }
+    const IpAddress address = TRY(services_->ipam.allocate(network, family, wanted));
+    chosen->addresses.push_back(address);
+    const auto pool = std::find_if(network.pools.begin(), network.pools.end(), [&](const IpamPool& p) {
+      return p.subnet.contains(address);
+    });
+    (v4 ? endpoint.ipv4 : endpoint.ipv6) = Cidr(address, pool->subnet.prefix());
+    if (endpoint.default_gateway) (v4 ? endpoint.gateway4 : endpoint.gateway6) = pool->gateway;
+    plan.rows.push_back({"net.address", address_row_name(network.id, address), owner, "{}"});
+  }
+  if (request.mac) {
+    endpoint.mac = format_mac(TRY(parse_mac(*request.mac)));
+  } else {
+    // Without IPv4 the low bytes of the IPv6 address do as well.
+    endpoint.mac = format_mac(mac_from_ipv4(IpAddress::v4(static_cast<uint32_t>(
+        (endpoint.ipv4 ? endpoint.ipv4 : endpoint.ipv6)->address().number()))));
+  }
+  plan.rows.push_back({"net.veth", endpoint.host_interface, owner, "{}"});
+  Status ports = plan_ports(network, request, plan);
+  chosen->ports = endpoint.ports;
+  if (!ports) return std::move(ports).error();
+  return plan;
+}
+
+std::vector<PortRule> BridgeDriver::port_rules(const Endpoint& endpoint) const {
+  std::vector<PortRule> rules;
+  for (const PortMapping& mapping : endpoint.ports) {
+    const auto& to = mapping.host_ip.is_v4() ? endpoint.ipv4 : endpoint.ipv6;
+    if (to) rules.push_back(PortRow{mapping, to->address(), endpoint.container_id}.rule());
+  }
+  return rules;
+}
+
+Result<int> BridgeDriver::bridge_index(const NetworkConfig& network, const BridgeSettings& settings) {
+  {
+    std::lock_guard lock(mutex_);
+    const auto known = indexes_.find(settings.link);
+    if (known != indexes_.end()) return known->second;
+  }
+  TRY(create_network(network));
+  std::lock_guard lock(mutex_);
+  return indexes_[settings.link];
+}
+
+Status BridgeDriver::join(const NetworkConfig& network, const Endpoint& endpoint, int netns) {
+  const BridgeSettings settings = TRY(BridgeSettings::read(network));
+  VethSpec spec;
+  spec.name = endpoint.host_interface;
+  spec.alias = services_->alias(endpoint.id);
+  spec.mtu = settings.mtu;
+  spec.isolation = settings.icc ? VethSpec::Isolation::none : VethSpec::Isolation::isolated;
+  spec.hairpin = bridge_netfilter_active() ? VethSpec::Hairpin::on : VethSpec::Hairpin::off;
+  spec.peer_name = endpoint.interface_name;
+  spec.peer_mac = TRY(parse_mac(endpoint.mac));
+  spec.netns_fd = netns;
+  spec.bridge_index = TRY(bridge_index(network, settings));
+
+  TRY(failpoint("network.veth"));
+  const auto create = [&](NetlinkSocket& socket) { return create_veth(socket, spec); };
+  auto peer = services_->links.with(create);
+  if (!peer && (peer.error().code() == ENODEV || peer.error().code() == EINVAL)) {
+    // Somebody deleted the bridge: make it again, once.
+    TRY(services_->links.with([&](NetlinkSocket& s) { return delete_link(s, spec.name); }));
+    TRY(create_network(network));
+    spec.bridge_index = TRY(bridge_index(network, settings));
+    peer = services_->links.with(create);
+  }
+  InterfaceSetup setup;
+  setup.index = TRY(std::move(peer));
+  setup.ipv4 = endpoint.ipv4;
+  setup.ipv6 = endpoint.ipv6;
+  setup.gateway4 = endpoint.gateway4;
+  setup.gateway6 = endpoint.gateway6;
+  TRY(failpoint("network.configure"));
+  NetlinkSocket inside = TRY(NetlinkSocket::open_in(NETLINK_ROUTE, netns));
+  TRY(configure_interface(inside, setup)
+          .context("interface {} of container {}", endpoint.interface_name,
+                   endpoint.container_id.substr(0, 12)));
+  // The host end has its carrier by now; with the first port, so will the bridge.
+  TRY(services_->links.with([&](NetlinkSocket& s) {
+    return settle_links(s, {endpoint.host_interface, settings.link});
+  }));
+  TRY(failpoint("network.publish"));
+  if (services_->firewall) TRY(services_->firewall->publish(port_rules(endpoint)));
+  return {};
+}
+
+Status BridgeDriver::leave(const NetworkConfig&, const Endpoint& endpoint) {
+  if (services_->firewall) return services_->firewall->unpublish(port_rules(endpoint));
+  return {};
+}
+
+Status BridgeDriver::adopt(const NetworkConfig& network, const Endpoint& endpoint) {
+  for (const auto& address : {endpoint.ipv4, endpoint.ipv6})
+    if (address) services_->ipam.restore(network.id, address->address());
+  for (const PortMapping& mapping : endpoint.ports) services_->ports.restore(mapping);
+  if (services_->firewall) return services_->firewall->publish(port_rules(endpoint));
+  return {};
+}
+
+}  // namespace gantry::drivers

@@ -1,0 +1,100 @@
+// What the drivers of one instance share. Not an interface: the parts are used directly.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+#include "drivers/network/firewall.h"
+#include "drivers/network/host_ports.h"
+#include "drivers/network/ipam.h"
+#include "drivers/network/netlink.h"
+#include "drivers/network/network_system.h"
+
+namespace gantry::drivers {
+
+// A rtnetlink socket and the lock that goes with it.
+class LockedNetlink {
+ public:
+  static Result<LockedNetlink> open() {
+    NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_ROUTE));
+    return LockedNetlink(std::move(socket));
+  }
+  template <typename Call>
+  auto with(Call&& call) {
+    std::lock_guard lock(*mutex_);
+    return call(socket_);
+  }
+
+ private:
+  explicit LockedNetlink(NetlinkSocket socket) : socket_(std::move(socket)) {}
+  std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();
+  NetlinkSocket socket_;
+};
+
+struct NetworkServices {
+  NetworkOptions options;
+  Ipam ipam;
+  HostPorts ports;
+  std::unique_ptr<Firewall> firewall;  // null: left to the administrator
+  LockedNetlink links;
+  LockedNetlink removals;  // deleting a link takes the kernel milliseconds: nobody else waits for it here
+
+  const std::string& instance() const { return options.instance_id; }
+  // The alias that marks a link as ours, and whose it is.
+  std::string alias(std::string_view owner) const {
+    return "gantry:" + instance() + ":" + std::string(owner);
+  }
+};
+
+// The data of rows.
+struct PortRow {  // net.port, named "tcp/0.0.0.0:8080"
+  PortMapping mapping;
+  IpAddress to;
+  std::string container_id;
+  PortRule rule() const {
+    return {mapping.protocol, mapping.host_ip, mapping.host_port, to, mapping.container_port,
+            container_id.substr(0, 12)};
+  }
+};
+struct BridgeRow {  // net.bridge, named as the link
+  std::string network_id;
+  bool masquerade = true;
+  bool internal = false;
+  bool icc = true;
+  std::vector<Cidr> subnets;
+};
+struct SysctlRow {  // net.sysctl, named "NETWORK ID/net.ipv4.ip_forward"
+  std::string old;
+};
+std::string port_row_name(const PortMapping& mapping);
+std::string address_row_name(const std::string& network_id, const IpAddress& address);
+
+// Network sysctls, of the calling thread's network namespace.
+Result<std::string> read_sysctl(const std::string& name);  // "net.ipv4.ip_forward"
+Status write_sysctl(const std::string& name, std::string_view value);
+
+}  // namespace gantry::drivers
+
+namespace gantry::json {
+template <>
+struct Schema<drivers::PortRow> {
+  static constexpr Field fields[] = {field<&drivers::PortRow::mapping>("mapping"),
+                                     field<&drivers::PortRow::to>("to"),
+                                     field<&drivers::PortRow::container_id>("container_id")};
+};
+template <>
+struct Schema<drivers::BridgeRow> {
+  static constexpr Field fields[] = {field<&drivers::BridgeRow::network_id>("network_id"),
+                                     field<&drivers::BridgeRow::masquerade>("masquerade"),
+                                     field<&drivers::BridgeRow::internal>("internal"),
+                                     field<&drivers::BridgeRow::icc>("icc"),
+                                     field<&drivers::BridgeRow::subnets>("subnets")};
+};
+template <>
+struct Schema<drivers::SysctlRow> {
+  static constexpr Field fields[] = {field<&drivers::SysctlRow::old>("old")};
+};
+}  // namespace gantry::json
