@@ -1,0 +1,152 @@
+// Networks as the daemon knows them: their records in the graph, the queries of front ends, and what a
+// container's start and end need. Thread-safe.
+//
+// The start of a container, in its job:
+//
+//   SandboxPlan plan = TRY(networks.plan(record));
+//   TRY(job.take(plan.rows));                 // together with the job's other intents
+//   plan.keep();                              // from here on the rows give everything back
+//   … write plan.hosts, plan.hostname, plan.resolv_conf; create the container up to its gate …
+//   TRY(networks.join(plan, netns_fd));
+//   record.networks = plan.settings; record.ports = plan.ports;   // into the closing transaction
+//   job.after_commit([=] { networks.connected(record); });
+//
+// Its end:  job.release_owned("container:" + id, kNetworkKinds); networks.disconnected(record).
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "daemon/container_record.h"
+#include "daemon/network_jobs.h"
+#include "drivers/network/network_driver.h"
+#include "engine/resource.h"
+
+namespace gantry::engine {
+class Engine;
+class JobContext;
+}  // namespace gantry::engine
+namespace gantry::drivers {
+class NetworkSystem;
+}
+
+namespace gantry::daemon {
+
+class Events;
+struct Options;
+
+// The kinds of rows that a container's network consists of; released in reverse order of taking.
+inline const std::vector<std::string_view> kNetworkKinds = {"net.port", "net.veth", "net.address"};
+
+// A network as the graph keeps it: node kind network, key the id, name claimed.
+struct NetworkRecord {
+  drivers::NetworkConfig config;
+  int64_t created = 0;  // ns since the epoch
+  std::string scope = "local";
+  bool attachable = false;
+  std::string ipam_driver = "default";
+  api::StringMap ipam_options;
+};
+
+enum class SandboxMode {
+  own,        // a network namespace of its own, with the planned endpoints ("bridge", a name, "none")
+  host,       // the host's
+  container,  // another container's: SandboxPlan::shared_with
+};
+
+struct SandboxPlan {
+  SandboxMode mode = SandboxMode::own;
+  std::string shared_with;  // container: the id or name given
+  std::vector<engine::Resource> rows;
+  // What inspect shows, by network name, with addresses.
+  std::map<std::string, api::EndpointSettings> settings;
+  api::PortMap ports;
+  // Contents of /etc/hosts, /etc/hostname, /etc/resolv.conf. Of mode container the other one's are used.
+  std::string hosts, hostname, resolv_conf;
+
+  struct Attachment {
+    drivers::NetworkConfig network;
+    drivers::EndpointPlan plan;
+  };
+  std::vector<Attachment> attachments;
+
+  void keep() {
+    for (Attachment& attachment : attachments) attachment.plan.reservation.keep();
+  }
+};
+
+class Networks {
+ public:
+  // Opens the network system of the instance, registers its resource kinds and the jobs of network_jobs.h,
+  // and restores what the rows say. To be called before Engine::reconcile(); then run NetworkRestore.
+  static Result<std::unique_ptr<Networks>> open(engine::Engine& engine, Events& events,
+                                                const Options& options, const std::string& instance);
+  ~Networks();
+
+  // ---- queries
+  // An array of networks; filters: name, id, driver, type, scope, label, dangling.
+  Result<json::array> list(const std::map<std::string, api::Strings>& filters) const;
+  Result<json::object> inspect(const std::string& network, bool verbose = false) const;
+  // By name, id, or a prefix of the id that only one has. not_found: "network NAME not found".
+  Result<NetworkRecord> find(const std::string& network) const;
+
+  // ---- for container jobs
+  // What is wrong with the networks of a container that is about to be created (unknown ones are refused at
+  // start, as Docker does): modes that exclude each other, static addresses on the default network.
+  Status validate(const ContainerRecord& record) const;
+  Result<SandboxPlan> plan(const ContainerRecord& record);
+  // By a thread of the job. `netns` is borrowed; unused in modes host and container.
+  Status join(const SandboxPlan& plan, int netns);
+  // Who is connected is kept in memory for inspect; at start the daemon calls connected() for each running
+  // container.
+  void connected(const ContainerRecord& record);
+  void disconnected(const ContainerRecord& record);
+  size_t endpoints() const;
+
+  // For an orderly end with nothing running: bridges and firewall go. The next start makes them again.
+  Status take_down();
+
+ private:
+  Networks(engine::Engine& engine, Events& events, const Options& options);
+  struct Connected {
+    std::string container_name, endpoint_id, mac, ipv4, ipv6;  // addresses with prefix
+  };
+
+  json::object to_json(const NetworkRecord& record, bool with_containers) const;
+  Result<std::vector<NetworkRecord>> records() const;
+  Result<NetworkCreate::Output> create(engine::JobContext& job, NetworkCreate::Input input);
+  Result<NetworkRemove::Output> remove(engine::JobContext& job, const NetworkRemove::Input& input);
+  Result<NetworkPrune::Output> prune(engine::JobContext& job, const NetworkPrune::Input& input);
+  Result<NetworkRestore::Output> restore(engine::JobContext& job);
+  Status store(engine::JobContext& job, NetworkRecord record);
+  Status plan_endpoint(const ContainerRecord& record, const std::string& name,
+                       const api::EndpointSettings& wanted, SandboxPlan& plan);
+  void plan_files(const ContainerRecord& record, SandboxPlan& plan) const;
+
+  engine::Engine& engine_;
+  Events& events_;
+  const Options& options_;
+  std::unique_ptr<drivers::NetworkSystem> system_;
+
+  mutable std::mutex mutex_;
+  std::map<std::string, std::map<std::string, Connected>> connected_;  // network id -> container id
+};
+
+}  // namespace gantry::daemon
+
+namespace gantry::json {
+template <>
+struct Schema<daemon::NetworkRecord> {
+  using T = daemon::NetworkRecord;
+  static constexpr Field fields[] = {
+      field<&T::config>("config"),         field<&T::created>("created"),
+      field<&T::scope>("scope"),           field<&T::attachable>("attachable", kOmitEmpty),
+      field<&T::ipam_driver>("ipam_driver"), field<&T::ipam_options>("ipam_options", kOmitEmpty)};
+};
+}  // namespace gantry::json
