@@ -1,0 +1,140 @@
+// gantryd: reads its options, takes its sockets, opens the daemon, serves until it is told to stop.
+#include <malloc.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <iterator>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "daemon/daemon.h"
+#include "http/server.h"
+#include "server/daemon_options.h"
+#include "server/listen.h"
+#include "server/routes.h"
+
+namespace gantry::server {
+namespace {
+
+// The daemon's pid in a file that stays locked while it lives, so that a stale file is no obstacle.
+class PidFile {
+ public:
+  static Result<PidFile> create(const std::string& path) {
+    if (size_t slash = path.rfind('/'); slash != std::string::npos && slash > 0)
+      TRY(fs::make_directories(path.substr(0, slash), 0711));
+    PidFile file;
+    file.fd_ = TRY(sys::open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0644));
+    if (!sys::flock(file.fd_.get(), LOCK_EX | LOCK_NB)) {
+      std::string pid = sys::read_all(file.fd_.get(), 64).value_or("");
+      while (pid.ends_with('\n')) pid.pop_back();
+      return conflict(
+          "failed to start daemon, ensure gantryd is not running: process with PID {} is still "
+          "running (pid file {})",
+          pid, path);
+    }
+    TRY(sys::ftruncate(file.fd_.get(), 0));
+    TRY(sys::write_all(file.fd_.get(), fmt::format("{}\n", ::getpid())));
+    file.path_ = path;
+    return file;
+  }
+  PidFile(PidFile&&) = default;
+  ~PidFile() {
+    if (fd_) ::unlink(path_.c_str());
+  }
+
+ private:
+  PidFile() = default;
+  UniqueFd fd_;
+  std::string path_;
+};
+
+void prepare_process() {
+  ::umask(022);
+  ::signal(SIGPIPE, SIG_IGN);
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    (void)::setrlimit(RLIMIT_NOFILE, &files);
+  }
+  // One arena for each core that was ever busy would cost more than the daemon itself.
+  ::mallopt(M_ARENA_MAX, 2);
+  ::mallopt(M_TRIM_THRESHOLD, 256 << 10);
+}
+
+// What can change while the daemon runs: the level of its log.
+void reload(const std::vector<std::string>& arguments) {
+  auto options = DaemonOptions::parse(arguments);
+  if (!options) {
+    log::error("reload: {}", options.error().message());
+    return;
+  }
+  log::configure(options->log_level, options->log_format);
+  log::info("reloaded the configuration: the log level is in force; other keys are read at start");
+}
+
+Status serve(const DaemonOptions& options, const std::vector<std::string>& arguments) {
+  auto pidfile = TRY(PidFile::create(options.pidfile));
+  std::vector<Listener> listeners;
+  for (const std::string& host : options.hosts) {
+    std::vector<Listener> made = TRY(listen_on(host, options.group));
+    std::move(made.begin(), made.end(), std::back_inserter(listeners));
+  }
+  auto daemon = TRY(daemon::Daemon::open(options.daemon).context("failed to start daemon"));
+
+  Router router({system_routes(), container_routes(), exec_routes(), image_routes(),
+                 volume_routes(), network_routes(), job_routes(), swarm_routes()},
+                daemon.get());
+  http::Server server({}, [&](http::Exchange& exchange) { router.handle(exchange); });
+  for (Listener& listener : listeners) TRY(server.listen(std::move(listener.socket)));
+  TRY(server.handle_signals({SIGTERM, SIGINT, SIGHUP}, [&](int signal) {
+    if (signal == SIGHUP) return reload(arguments);
+    log::info("stopping: signal {}; containers go on running", signal);
+    notify_service_manager("STOPPING=1");
+    server.stop();
+  }));
+  daemon->resume();
+  for (const std::string& host : options.hosts) log::info("API listen on {}", host);
+  notify_service_manager("READY=1");
+  ::malloc_trim(0);
+  server.run();
+  listeners.clear();
+  daemon->shut_down();
+  return {};
+}
+
+int run(const std::vector<std::string>& arguments) {
+  auto options = DaemonOptions::parse(arguments);
+  if (!options) {
+    fmt::print(stderr, "gantryd: {} (see 'gantryd --help')\n", options.error().message());
+    return 1;
+  }
+  if (options->help) {
+    fmt::print("{}", daemon_usage());
+    return 0;
+  }
+  if (options->version) {
+    fmt::print("Gantry version {}\n", GANTRY_VERSION);
+    return 0;
+  }
+  if (options->validate) {
+    fmt::print("configuration OK\n");
+    return 0;
+  }
+  log::configure(options->log_level, options->log_format);
+  prepare_process();
+  Status served = serve(*options, arguments);
+  if (served) return 0;
+  fmt::print(stderr, "gantryd: {}\n", served.error().message());
+  return 1;
+}
+
+}  // namespace
+}  // namespace gantry::server
+
+int main(int argc, char** argv) {
+  return gantry::server::run(std::vector<std::string>(argv + 1, argv + argc));
+}
