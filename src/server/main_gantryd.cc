@@ -65,6 +65,19 @@ void prepare_process() {
   ::mallopt(M_TRIM_THRESHOLD, 256 << 10);
 }
 
+// Where archives of images are looked for unless told: beside this program, in a build tree
+// (bin/../images) or below an installation's prefix (bin/../share/gantry/images).
+std::vector<std::string> default_images_dirs() {
+  auto program = sys::readlinkat(AT_FDCWD, "/proc/self/exe");
+  std::string prefix = program ? *program : "";
+  for (int levels = 0; levels < 2; ++levels)
+    prefix.resize(std::min(prefix.rfind('/'), prefix.size()));
+  std::vector<std::string> out;
+  for (const char* below : {"/images", "/share/gantry/images"})
+    if (fs::exists(prefix + below)) out.push_back(prefix + below);
+  return out;
+}
+
 // What can change while the daemon runs: the level of its log.
 void reload(const std::vector<std::string>& arguments) {
   auto options = DaemonOptions::parse(arguments);
@@ -76,8 +89,9 @@ void reload(const std::vector<std::string>& arguments) {
   log::info("reloaded the configuration: the log level is in force; other keys are read at start");
 }
 
-Status serve(const DaemonOptions& options, const std::vector<std::string>& arguments) {
+Status serve(DaemonOptions options, const std::vector<std::string>& arguments) {
   auto pidfile = TRY(PidFile::create(options.pidfile));
+  if (options.daemon.images_dirs.empty()) options.daemon.images_dirs = default_images_dirs();
   std::vector<Listener> listeners;
   for (const std::string& host : options.hosts) {
     std::vector<Listener> made = TRY(listen_on(host, options.group));

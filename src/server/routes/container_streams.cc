@@ -2,9 +2,9 @@
 
 #include <charconv>
 
-#include "base/byte_source.h"
 #include "daemon/containers.h"
-#include "server/run_job.h"
+#include "daemon/daemon.h"
+#include "server/pipe_stream.h"
 
 namespace gantry::server {
 namespace {
@@ -43,18 +43,6 @@ struct LogPump {
     }
   }
 };
-
-Status send_pieces(Call& call, BytePipe& pieces) {
-  while (true) {
-    while (auto piece = pieces.try_read()) {
-      std::string bytes = TRY(std::move(*piece));
-      if (bytes.empty()) return call.x.finish();
-      TRY(call.x.write(bytes));
-    }
-    http::Wake wake = call.x.wait();
-    if (wake != http::Wake::notified) return gone_error(wake);
-  }
-}
 
 Result<LogsQuery> logs_query(Call& call) {
   LogsQuery query;
@@ -101,12 +89,9 @@ Status container_logs(Call& call) {
   LogsQuery query = TRY(logs_query(call));
   auto pump = std::make_shared<LogPump>();
   pump->stream = TRY(call.daemon().containers().logs(call.name("id"), query));
-  TRY(call.start_stream(stream_type(call, !pump->stream->framed())));
-  pump->pieces.set_waker(call.x.waker());
   call.x.start_blocking([pump] { pump->run(); });
-  Status sent = send_pieces(call, pump->pieces);
-  pump->pieces.set_waker(nullptr);
-  pump->pieces.close_reader();
+  Status sent =
+      send_pipe(call, pump->pieces, stream_type(call, !pump->stream->framed()), Head::at_once);
   pump->stream->cancel();
   return sent;
 }

@@ -1,0 +1,124 @@
+// /images/….
+#include "daemon/images.h"
+#include "daemon/image_jobs.h"
+
+#include "server/pipe_stream.h"
+#include "server/routes.h"
+#include "server/run_job.h"
+
+namespace gantry::server {
+namespace {
+
+using namespace daemon;
+
+template <typename T>
+Status send_list(Call& call, Result<std::vector<T>> list) {
+  if (!list) return std::move(list).error();
+  return call.send(200, json::encode(*list));
+}
+
+Status list(Call& call) {
+  image::ListOptions options;
+  options.all = call.flag("all");
+  options.shared_size = call.flag("shared-size");
+  options.filters = TRY(call.filters());
+  return send_list(
+      call, call.x.run_blocking([&] { return call.daemon().images().store().list(options); }));
+}
+
+Status inspect(Call& call) {
+  return call.answer(200, call.daemon().images().store().inspect(call.name("name")));
+}
+
+Status history(Call& call) {
+  return send_list(call, call.daemon().images().store().history(call.name("name")));
+}
+
+Status load(Call& call) {
+  auto body = std::make_shared<BytePipe>();
+  ImageLoad::Input input;
+  input.archive = body;
+  input.quiet = call.flag("quiet");
+  return stream_job<ImageLoad>(call, std::move(input), body);
+}
+
+Status import(Call& call) {
+  auto body = std::make_shared<BytePipe>();
+  ImageImport::Input input;
+  input.source = call.query("fromSrc");
+  if (input.source != "-")
+    return unsupported("import from {}: only a tarball in the request's body", input.source);
+  input.tarball = body;
+  input.repository = call.query("repo");
+  input.tag = call.query("tag");
+  input.message = call.query("message");
+  input.platform = call.query("platform");
+  input.changes = call.x.query().all("changes");
+  return stream_job<ImageImport>(call, std::move(input), body);
+}
+
+Status create(Call& call) {
+  if (call.x.query().has("fromSrc")) return import(call);
+  ImagePull::Input input;
+  input.image = call.query("fromImage");
+  input.tag = call.query("tag");
+  input.platform = call.query("platform");
+  return stream_job<ImagePull>(call, std::move(input), nullptr);
+}
+
+Status tag(Call& call) {
+  return call.answer_empty(
+      run_job<ImageTag>(call, {call.name("name"), call.query("repo"), call.query("tag")}), 201);
+}
+
+Status remove(Call& call) {
+  auto output = TRY(
+      run_job<ImageRemove>(call, {call.name("name"), call.flag("force"), call.flag("noprune")}));
+  return call.send(200, json::encode(output.items));
+}
+
+Status prune(Call& call) {
+  Filters filters = TRY(call.filters());
+  return call.answer(200, run_job<ImagePrune>(call, {std::move(filters)}));
+}
+
+Status save(Call& call, std::vector<std::string> names) {
+  if (names.empty()) return invalid("no image to save: give names=IMAGE");
+  image::ImageStore& store = call.daemon().images().store();
+  auto pipe = std::make_shared<BytePipe>();
+  call.x.start_blocking([pipe, &store, names = std::move(names)] {
+    Status saved = store.save(names, *pipe);
+    if (saved)
+      pipe->finish();
+    else
+      pipe->fail(std::move(saved).error());
+  });
+  return send_pipe(call, *pipe, "application/x-tar", Head::with_first_bytes);
+}
+
+Status save_one(Call& call) { return save(call, {call.name("name")}); }
+Status save_several(Call& call) { return save(call, call.x.query().all("names")); }
+
+Status push(Call&) { return unsupported("push: this build has no registry client"); }
+Status search(Call&) { return unsupported("search: this build has no registry client"); }
+
+constexpr Route kRoutes[] = {
+    {"GET", "/images/json", list},
+    {"GET", "/images/get", save_several},
+    {"GET", "/images/search", search},
+    {"POST", "/images/load", load},
+    {"POST", "/images/create", create},
+    {"POST", "/images/prune", prune},
+    {"GET", "/images/{name...}/json", inspect},
+    {"GET", "/images/{name...}/history", history},
+    {"GET", "/images/{name...}/get", save_one},
+    {"POST", "/images/{name...}/tag", tag},
+    {"POST", "/images/{name...}/push", push},
+    {"DELETE", "/images/{name...}", remove},
+};
+
+}  // namespace
+
+std::span<const Route> image_routes() { return kRoutes; }
+
+}  // namespace gantry::server
