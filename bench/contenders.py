@@ -61,7 +61,7 @@ class Workplace:
     def __enter__(self):
         self.root = tempfile.mkdtemp(prefix="gbench.")
         self.image = os.path.join(self.root, "busybox.tar")
-        call("/usr/bin/python3", os.path.join(HERE, "../tests/lib/image.py"), self.image, "--busybox", "--name", "busybox:latest")
+        call("/usr/bin/python3", os.path.join(HERE, "../tools/pack_image.py"), self.image, "--busybox", "--name", "busybox:latest")
         return self
 
     def __exit__(self, *_):

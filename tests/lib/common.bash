@@ -23,8 +23,8 @@ bats_require_minimum_version 1.8.0
 # on_engine NAME: whether that is the engine under test.
 on_engine() { [ "$ENGINE" = "$1" ]; }
 
-# fixture_image OUT ARGUMENT…: makes an image archive (see tests/lib/image.py).
-fixture_image() { /usr/bin/python3 "$REPOSITORY/tests/lib/image.py" "$@"; }
+# fixture_image OUT ARGUMENT…: makes an image archive (see tools/pack_image.py).
+fixture_image() { /usr/bin/python3 "$REPOSITORY/tools/pack_image.py" "$@"; }
 
 # on_terminal STEP… -- COMMAND…: runs it on a terminal (see tests/lib/terminal.py).
 on_terminal() { /usr/bin/python3 "$REPOSITORY/tests/lib/terminal.py" "$@"; }

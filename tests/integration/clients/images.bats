@@ -31,6 +31,17 @@ teardown() { usual_teardown; }
   client rmi loaded:plain loaded:gzip
 }
 
+@test "load reads an OCI image layout" {
+  on_engine gantry || skip "Docker's daemon reads these since version 25"
+  fixture_image "$BATS_TEST_TMPDIR/o.tar" --busybox --name oci:1 --file /which=oci --oci --gzip
+  run client load -q -i "$BATS_TEST_TMPDIR/o.tar"
+  assert_success
+  assert_output --partial 'Loaded image: oci:1'
+  run client run --rm oci:1 cat /which
+  assert_output oci
+  client rmi oci:1
+}
+
 @test "load of an image without a name prints its id" {
   fixture_image "$BATS_TEST_TMPDIR/a.tar" --busybox --file /nameless=1
   run client load -q -i "$BATS_TEST_TMPDIR/a.tar"
@@ -40,12 +51,12 @@ teardown() { usual_teardown; }
 }
 
 @test "layers lie over one another, and a whiteout hides a file" {
-  mkdir -p "$BATS_TEST_TMPDIR/l/home"
-  touch "$BATS_TEST_TMPDIR/l/home/.wh.alice"
-  tar -C "$BATS_TEST_TMPDIR/l" -cf "$BATS_TEST_TMPDIR/l.tar" home/.wh.alice
+  mkdir -p "$BATS_TEST_TMPDIR/l/var/spool"
+  touch "$BATS_TEST_TMPDIR/l/var/spool/.wh.mail"
+  tar -C "$BATS_TEST_TMPDIR/l" -cf "$BATS_TEST_TMPDIR/l.tar" var/spool/.wh.mail
   fixture_image "$BATS_TEST_TMPDIR/a.tar" --busybox --name layered:1 --file /top=1 --raw-layer "$BATS_TEST_TMPDIR/l.tar"
   client load -q -i "$BATS_TEST_TMPDIR/a.tar"
-  run client run --rm layered:1 sh -c 'cat /top; echo; ls -A /home'
+  run client run --rm layered:1 sh -c 'cat /top; echo; ls -A /var/spool'
   assert_output 1
   client rmi layered:1
 }

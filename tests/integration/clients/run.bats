@@ -82,8 +82,10 @@ busybox() { client run --rm busybox "$@"; }
   assert_output /made/for/me
   run client run --rm -u 1000:2000 busybox sh -c 'id -u; id -g'
   assert_output $'1000\n2000'
-  run client run --rm -u alice busybox id
-  assert_output 'uid=1000(alice) gid=1000(alice) groups=1000(alice),2000(extra)'
+  run client run --rm -u www-data busybox id
+  assert_output 'uid=33(www-data) gid=33(www-data) groups=33(www-data)'
+  run client run --rm -u www-data:daemon busybox sh -c 'id -un; id -gn'
+  assert_output $'www-data\ndaemon'
   run client run --rm -u 7 busybox sh -c 'id -u; id -g; id -G'
   assert_output $'7\n0\n0'
   run client run --rm --entrypoint /bin/echo busybox from entrypoint
@@ -102,13 +104,17 @@ busybox() { client run --rm busybox "$@"; }
 }
 
 @test "the image's environment, command, entrypoint, user and working directory are obeyed and overridden" {
-  fixture_image "$BATS_TEST_TMPDIR/i.tar" --busybox --name configured:1 --config \
+  fixture_image "$BATS_TEST_TMPDIR/i.tar" --busybox --name configured:1 \
+    --file $'/etc/passwd=root:x:0:0::/:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n' \
+    --file $'/etc/group=root:x:0:\nalice:x:1000:\nextra:x:2000:alice\n' --config \
     '{"Env":["PATH=/bin","FROM_IMAGE=1"],"Entrypoint":["/bin/sh","-c"],"Cmd":["echo $FROM_IMAGE $(id -u) $PWD"],"User":"alice","WorkingDir":"/srv"}'
   client load -q -i "$BATS_TEST_TMPDIR/i.tar"
   run client run --rm configured:1
   assert_output '1 1000 /srv'
   run client run --rm -e FROM_IMAGE=2 -u root -w / configured:1 'echo $FROM_IMAGE $(id -u) $PWD'
   assert_output '2 0 /'
+  run client run --rm configured:1 'id'
+  assert_output 'uid=1000(alice) gid=1000(alice) groups=1000(alice),2000(extra)'
   run client run --rm --entrypoint pwd configured:1 # drops the image's command too
   assert_output /srv
   client rmi configured:1
@@ -117,8 +123,8 @@ busybox() { client run --rm busybox "$@"; }
 @test "HOME follows the user, PATH has Docker's default" {
   run client run --rm busybox sh -c 'echo $HOME $PATH'
   assert_output '/root /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
-  run client run --rm -u alice busybox sh -c 'echo $HOME'
-  assert_output /home/alice
+  run client run --rm -u www-data busybox sh -c 'echo $HOME'
+  assert_output /var/www
 }
 
 @test "everything after the image belongs to the command" {
