@@ -1,0 +1,76 @@
+// Control groups on v1, v2 and hybrid hosts: one directory of the same path in every hierarchy. On v1 each
+// process writes itself into `tasks` (a parent writing cgroup.procs waits 10 ms for an RCU grace period on
+// an idle host); on v2 it is cloned into the group.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "libcontainer/spec.h"
+#include "libcontainer/stats.h"
+
+namespace gantry::libcontainer {
+
+struct Hierarchy {
+  std::string mountpoint;
+  std::vector<std::string> controllers;  // {"cpu", "cpuacct"}; {"name=systemd"}
+  bool v2 = false;
+};
+// From the text of /proc/self/mountinfo, and for v2 its cgroup.controllers.
+Result<std::vector<Hierarchy>> find_hierarchies();
+std::vector<Hierarchy> parse_hierarchies(std::string_view mountinfo);
+
+// One value for one file. `field` is where it came from, for errors.
+struct CgroupWrite {
+  std::string controller;
+  std::string file;
+  std::string value;
+  std::string field;
+};
+// What the kernel is to be told, in order. Pure. A field that the version has no file for is an error.
+Result<std::vector<CgroupWrite>> translate_v1(const Resources& resources);
+Result<std::vector<CgroupWrite>> translate_v2(const Resources& resources);
+Result<std::vector<CgroupWrite>> translate_devices_v1(const std::vector<DeviceCgroup>& rules);
+// Docker's and runc's conversion of 2…262144 shares to a weight of 1…10000.
+uint64_t weight_of_shares(uint64_t shares);
+
+// `path` as linux.cgroupsPath has it, made absolute and checked: no "..".
+Result<std::string> normalize_cgroup_path(const std::string& path, const std::string& id);
+
+class Cgroup {
+ public:
+  // Makes the directories that are missing (and their parents) and enables controllers on v2.
+  static Result<Cgroup> create(const std::string& path);
+  static Result<Cgroup> open(const std::string& path);  // those that exist
+
+  Status apply(const Resources& resources);
+  Status apply_devices(const std::vector<DeviceCgroup>& rules);
+
+  // For a child: where it writes "0" to enter, and the directory for CLONE_INTO_CGROUP (-1: none).
+  Result<std::vector<UniqueFd>> entries(const std::string& below = "") const;
+  Result<UniqueFd> clone_target(const std::string& below = "") const;
+  // {name below /sys/fs/cgroup, directory}, for the container's cgroup mount.
+  std::vector<std::pair<std::string, std::string>> mounts() const;
+
+  Status freeze(bool frozen);
+  Result<bool> frozen() const;
+  Result<Stats> stats() const;
+  Result<std::vector<pid_t>> processes() const;
+  Status signal(int number) const;
+  // Kills everything and removes the directories, waiting for the dying at most `timeout_ms`.
+  Status remove(int timeout_ms);
+  bool exists() const;
+
+ private:
+  std::string directory(const Hierarchy& hierarchy) const;
+  const Hierarchy* with(std::string_view controller) const;
+  Status write(const CgroupWrite& write, const Hierarchy& hierarchy) const;
+
+  std::string path_;
+  std::vector<Hierarchy> hierarchies_;
+};
+
+}  // namespace gantry::libcontainer
