@@ -1,10 +1,7 @@
 #include "libcontainer/rootfs.h"
 
-#include <linux/magic.h>
-#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/sys.h"
@@ -354,24 +351,9 @@ Status Rootfs::make_readonly(const std::string& path) {
   return sys::move_mount_onto(tree.get(), found->get());
 }
 
-Result<Rootfs::Terminal> Rootfs::open_terminal() {
-  Result<UniqueFd> opened = root_.open("/dev/pts/ptmx", O_RDWR | O_NOCTTY);
-  if (!opened) return std::move(opened).error().context("process.terminal");
-  Terminal terminal;
-  terminal.master = opened.release();
-  // What is behind the name is the container's matter: only a devpts master will do (CVE-2025-52565).
-  struct statfs system;
-  struct stat st = TRY(sys::fstat(terminal.master.get()));
-  if (::fstatfs(terminal.master.get(), &system) == -1) return error_from_errno(errno, "statfs");
-  if (system.f_type != DEVPTS_SUPER_MAGIC || st.st_rdev != makedev(5, 2))
-    return make_error(ErrorKind::permission, "process.terminal: /dev/pts/ptmx is not a devpts master");
-  int locked = 0;
-  if (::ioctl(terminal.master.get(), TIOCSPTLCK, &locked) == -1)
-    return error_from_errno(errno, "process.terminal: unlock");
-  int slave = ::ioctl(terminal.master.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
-  if (slave == -1) return error_from_errno(errno, "process.terminal: TIOCGPTPEER");
-  terminal.slave = UniqueFd(slave);
-  UniqueFd tree = TRY(sys::open_tree(slave, "", kClone));
+Result<Terminal> Rootfs::open_console() {
+  Terminal terminal = TRY(open_terminal(root_));
+  UniqueFd tree = TRY(sys::open_tree(terminal.slave.get(), "", kClone));
   TRY(put(std::move(tree), "/dev/console", false).context("/dev/console"));
   return terminal;
 }

@@ -10,6 +10,7 @@
 #include "base/rootfs_source.h"
 #include "libcontainer/procfs.h"
 #include "libcontainer/spec.h"
+#include "libcontainer/terminal.h"
 
 namespace gantry::libcontainer {
 
@@ -29,12 +30,8 @@ class Rootfs {
   static Result<Rootfs> attach(const RootfsPlan& plan);
   // Mounts, devices, links, masks: everything that must stand before hooks run. Not yet the root.
   Status populate();
-  // Opens a terminal of the container's own devpts; {master, slave}. The slave becomes /dev/console.
-  struct Terminal {
-    UniqueFd master;
-    UniqueFd slave;
-  };
-  Result<Terminal> open_terminal();
+  // Opens a terminal of the container's own devpts; the slave becomes /dev/console.
+  Result<Terminal> open_console();
   // Makes it the root; the host's tree is gone afterwards.
   Status pivot();
 

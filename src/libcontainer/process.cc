@@ -1,0 +1,287 @@
+#include "libcontainer/process.h"
+
+#include <grp.h>
+#include <linux/close_range.h>
+#include <linux/keyctl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/sys.h"
+#include "libcontainer/capabilities.h"
+#include "libcontainer/terminal.h"
+#include "libcontainer/validate.h"
+
+namespace gantry::libcontainer {
+namespace {
+
+struct Word {
+  std::string_view name;
+  int value;
+};
+constexpr Word kPolicies[] = {{"SCHED_OTHER", SCHED_OTHER}, {"SCHED_FIFO", SCHED_FIFO},
+                              {"SCHED_RR", SCHED_RR},       {"SCHED_BATCH", SCHED_BATCH},
+                              {"SCHED_IDLE", SCHED_IDLE},   {"SCHED_DEADLINE", 6}};
+constexpr Word kSchedulerFlags[] = {
+    {"SCHED_FLAG_RESET_ON_FORK", 0x01}, {"SCHED_FLAG_RECLAIM", 0x02},
+    {"SCHED_FLAG_DL_OVERRUN", 0x04},    {"SCHED_FLAG_KEEP_POLICY", 0x08},
+    {"SCHED_FLAG_KEEP_PARAMS", 0x10},   {"SCHED_FLAG_UTIL_CLAMP_MIN", 0x20},
+    {"SCHED_FLAG_UTIL_CLAMP_MAX", 0x40}};
+constexpr Word kIoClasses[] = {
+    {"IOPRIO_CLASS_RT", 1}, {"IOPRIO_CLASS_BE", 2}, {"IOPRIO_CLASS_IDLE", 3}};
+
+template <size_t N>
+Result<int> value_of(const Word (&words)[N], std::string_view name, std::string_view field) {
+  for (const Word& word : words)
+    if (word.name == name) return word.value;
+  return invalid("{}: unknown word \"{}\"", field, name);
+}
+
+Status set_scheduler(const Scheduler& scheduler) {
+  // struct sched_attr, SCHED_ATTR_SIZE_VER0 (sched_setattr(2)).
+  struct {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+  } attributes = {};
+  attributes.size = sizeof attributes;
+  attributes.policy =
+      static_cast<uint32_t>(TRY(value_of(kPolicies, scheduler.policy, "process.scheduler.policy")));
+  for (const std::string& flag : scheduler.flags)
+    attributes.flags |=
+        static_cast<uint64_t>(TRY(value_of(kSchedulerFlags, flag, "process.scheduler.flags")));
+  attributes.nice = scheduler.nice;
+  attributes.priority = static_cast<uint32_t>(scheduler.priority);
+  attributes.runtime = scheduler.runtime;
+  attributes.deadline = scheduler.deadline;
+  attributes.period = scheduler.period;
+  if (::syscall(SYS_sched_setattr, 0, &attributes, 0) == -1)
+    return error_from_errno(errno, "process.scheduler");
+  return {};
+}
+
+const char* variable(const std::vector<std::string>& env, std::string_view name) {
+  for (const std::string& entry : env)
+    if (entry.size() > name.size() && entry.starts_with(name) && entry[name.size()] == '=')
+      return entry.c_str() + name.size() + 1;
+  return nullptr;
+}
+
+std::vector<char*> pointers(const std::vector<std::string>& strings) {
+  std::vector<char*> out;
+  for (const std::string& s : strings) out.push_back(const_cast<char*>(s.c_str()));
+  out.push_back(nullptr);
+  return out;
+}
+
+// 0 when it can be run, else the errno that says why not.
+int runnable(const std::string& path) {
+  struct stat st;
+  if (::stat(path.c_str(), &st) == -1) return errno;
+  if (S_ISDIR(st.st_mode)) return EISDIR;
+  if (::faccessat(AT_FDCWD, path.c_str(), X_OK, AT_EACCESS) == -1) return errno;
+  return (st.st_mode & 0111) ? 0 : EACCES;
+}
+
+// What Go's exec package says, which Docker's users know.
+std::string_view go_text(int code) {
+  switch (code) {
+    case ENOENT:
+      return "no such file or directory";
+    case EACCES:
+      return "permission denied";
+    case EISDIR:
+      return "is a directory";
+    case ENOTDIR:
+      return "not a directory";
+    case ENOEXEC:
+      return "exec format error";
+    case ELOOP:
+      return "too many levels of symbolic links";
+    default:
+      return strerrordesc_np(code) ? strerrordesc_np(code) : "unknown error";
+  }
+}
+
+Error exec_error(const std::string& program, std::string_view text, int code) {
+  ErrorKind kind = code == ENOENT || code == ENOTDIR ? ErrorKind::not_found : ErrorKind::permission;
+  return Error(kind, fmt::format("exec: \"{}\": {}", program, text), code);
+}
+
+}  // namespace
+
+Status ProcessSetup::prepare() {
+  Process& process = plan_.process;
+  if (process.oom_score_adj)
+    TRY(proc_.write("self/oom_score_adj", std::to_string(*process.oom_score_adj))
+            .context("process.oomScoreAdj"));
+  if (plan_.new_keyring && ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr) == -1 &&
+      errno != ENOSYS)
+    return error_from_errno(errno, "keyctl: join a new session keyring");
+  TRY(apply_scheduling());
+  TRY(apply_limits());
+  TRY(apply_labels());
+  TRY(resolve());
+  own_stdio(process.user.uid);
+  return {};
+}
+
+Status ProcessSetup::resolve() {
+  Process& process = plan_.process;
+  bool needs_home = !variable(process.env, "HOME");
+  if (plan_.user) {
+    Beneath root = TRY(Beneath::open("/"));
+    ResolvedUser found = TRY(resolve_user(root, *plan_.user));
+    std::optional<uint32_t> umask = process.user.umask;
+    process.user = std::move(found.user);
+    process.user.umask = umask;
+    if (needs_home) process.env.push_back("HOME=" + found.home);
+  } else if (needs_home) {
+    Beneath root = TRY(Beneath::open("/"));
+    UserSpec number;
+    number.user = std::to_string(process.user.uid);
+    Result<ResolvedUser> found = resolve_user(root, number);
+    process.env.push_back("HOME=" + (found ? found->home : std::string("/")));
+  }
+  return {};
+}
+
+Status ProcessSetup::apply_limits() {
+  for (const Rlimit& limit : plan_.process.rlimits) {
+    rlimit64 values = {limit.soft, limit.hard};
+    if (::prlimit64(0, static_cast<__rlimit_resource>(rlimit_number(limit.type)), &values, nullptr) == -1)
+      return errno_error(errno, "process.rlimits: {} soft {} hard {}", limit.type, limit.soft,
+                         limit.hard);
+  }
+  return {};
+}
+
+Status ProcessSetup::apply_scheduling() {
+  const Process& process = plan_.process;
+  if (process.scheduler) TRY(set_scheduler(*process.scheduler));
+  if (process.io_priority) {
+    int io_class = TRY(value_of(kIoClasses, process.io_priority->io_class, "process.ioPriority.class"));
+    if (::syscall(SYS_ioprio_set, 1, 0, io_class << 13 | process.io_priority->priority) == -1)
+      return error_from_errno(errno, "process.ioPriority");
+  }
+  return {};
+}
+
+Status ProcessSetup::apply_labels() {
+  if (!plan_.process.apparmor_profile.empty()) {
+    std::string text = "exec " + plan_.process.apparmor_profile;
+    Status done = proc_.write("self/attr/apparmor/exec", text);
+    if (!done && done.error().code() == ENOENT) done = proc_.write("self/attr/exec", text);
+    TRY(std::move(done).context("process.apparmorProfile: {}", plan_.process.apparmor_profile));
+  }
+  if (!plan_.process.selinux_label.empty())
+    TRY(proc_.write("self/attr/exec", plan_.process.selinux_label)
+            .context("process.selinuxLabel: {}", plan_.process.selinux_label));
+  return {};
+}
+
+bool ProcessSetup::early() const { return !plan_.filter || permits_setup(*plan_.filter); }
+
+Status ProcessSetup::change_directory() {
+  const std::string& cwd = plan_.process.cwd;
+  // A magic link (/proc/self/fd/N) may lead out of the container: CVE-2024-21626.
+  Result<UniqueFd> directory = sys::openat2(AT_FDCWD, cwd, O_PATH | O_DIRECTORY,
+                                            RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+  if (!directory && directory.error().code() == ENOSYS)
+    directory = sys::open(cwd, O_PATH | O_DIRECTORY);
+  if (!directory) return std::move(directory).error().context("process.cwd");
+  if (::fchdir(directory->get()) == -1) return errno_error(errno, "process.cwd: chdir {}", cwd);
+  char path[PATH_MAX];
+  if (::syscall(SYS_getcwd, path, sizeof path) == -1 || path[0] != '/')
+    return make_error(ErrorKind::permission, "process.cwd: {} is outside of the container", cwd);
+  return {};
+}
+
+Status ProcessSetup::load_filter() {
+  if (!plan_.filter) return {};
+  UniqueFd listener = TRY(load_seccomp(*plan_.filter));
+  if (listener) TRY(sync_.send(SyncMessage::notify, {}, listener.get()));
+  return {};
+}
+
+Status ProcessSetup::enter() {
+  const Process& process = plan_.process;
+  const User& user = process.user;
+  CapabilitySets sets;
+  if (process.capabilities)
+    sets = capability_sets(*process.capabilities);
+  else
+    sets.bounding = sets.effective = sets.permitted = known_capabilities();
+  std::vector<gid_t> groups(user.additional_gids.begin(), user.additional_gids.end());
+
+  if (process.no_new_privileges)
+    TRY(sys::prctl(PR_SET_NO_NEW_PRIVS, 1).context("process.noNewPrivileges"));
+  else
+    TRY(load_filter());  // needs CAP_SYS_ADMIN, which goes below
+  TRY(drop_bounding_set(sets));
+  if (::syscall(SYS_setgroups, groups.size(), groups.data()) == -1 &&
+      !(plan_.user_namespace && groups.empty() && errno == EPERM))
+    return error_from_errno(errno, "process.user.additionalGids");
+  if (::syscall(SYS_setresgid, user.gid, user.gid, user.gid) == -1)
+    return errno_error(errno, "process.user.gid: {}", user.gid);
+  // The directory may be readable for root only, or for the user only.
+  Status directory = change_directory();
+  if (::syscall(SYS_setresuid, user.uid, user.uid, user.uid) == -1)
+    return errno_error(errno, "process.user.uid: {}", user.uid);
+  if (!directory) directory = change_directory();
+  TRY(std::move(directory));
+  TRY(apply_capabilities(sets));
+  ::umask(user.umask.value_or(022));
+  // A change of credentials has cleared it.
+  if (plan_.die_with_parent) TRY(sys::prctl(PR_SET_PDEATHSIG, SIGKILL));
+  program_ = TRY(find_program());
+  if (process.no_new_privileges) TRY(load_filter());
+  return {};
+}
+
+Result<std::string> ProcessSetup::find_program() const {
+  const std::string& name = plan_.process.args.front();
+  if (name.empty()) return exec_error(name, "executable file not found in $PATH", ENOENT);
+  if (name.find('/') != std::string::npos) {
+    int code = runnable(name);
+    if (code == 0) return name;
+    if (code == ENOENT || code == ENOTDIR || code == ELOOP)
+      return exec_error(name, fmt::format("stat {}: {}", name, go_text(code)), code);
+    return exec_error(name, go_text(code), code);
+  }
+  const char* path = variable(plan_.process.env, "PATH");
+  std::string_view rest = path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  int reason = ENOENT;
+  for (;;) {
+    size_t colon = rest.find(':');
+    std::string directory(rest.substr(0, colon));
+    std::string candidate = (directory.empty() ? "." : directory) + "/" + name;
+    int code = runnable(candidate);
+    if (code == 0) return candidate;
+    if (code == EACCES) reason = EACCES;
+    if (colon == std::string_view::npos) break;
+    rest.remove_prefix(colon + 1);
+  }
+  if (reason == EACCES) return exec_error(name, go_text(EACCES), EACCES);
+  return exec_error(name, "executable file not found in $PATH", ENOENT);
+}
+
+Error ProcessSetup::exec() {
+  std::vector<char*> arguments = pointers(plan_.process.args);
+  std::vector<char*> environment = pointers(plan_.process.env);
+  ::syscall(SYS_close_range, 3 + plan_.preserve_fds, ~0u, CLOSE_RANGE_CLOEXEC);
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::execve(program_.c_str(), arguments.data(), environment.data());
+  return exec_error(program_, go_text(errno), errno);
+}
+
+}  // namespace gantry::libcontainer

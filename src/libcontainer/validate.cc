@@ -1,0 +1,190 @@
+#include "libcontainer/validate.h"
+
+#include <sched.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <set>
+
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
+
+namespace gantry::libcontainer {
+namespace {
+
+constexpr NamespaceKind kNamespaces[] = {
+    {"user", "user", CLONE_NEWUSER}, {"network", "net", CLONE_NEWNET},
+    {"ipc", "ipc", CLONE_NEWIPC},    {"uts", "uts", CLONE_NEWUTS},
+    {"cgroup", "cgroup", CLONE_NEWCGROUP}, {"time", "time", CLONE_NEWTIME},
+    {"pid", "pid", CLONE_NEWPID},    {"mount", "mnt", CLONE_NEWNS}};
+
+struct LimitName {
+  std::string_view name;
+  int number;
+};
+constexpr LimitName kLimits[] = {{"RLIMIT_CPU", RLIMIT_CPU},
+                                 {"RLIMIT_FSIZE", RLIMIT_FSIZE},
+                                 {"RLIMIT_DATA", RLIMIT_DATA},
+                                 {"RLIMIT_STACK", RLIMIT_STACK},
+                                 {"RLIMIT_CORE", RLIMIT_CORE},
+                                 {"RLIMIT_RSS", RLIMIT_RSS},
+                                 {"RLIMIT_NPROC", RLIMIT_NPROC},
+                                 {"RLIMIT_NOFILE", RLIMIT_NOFILE},
+                                 {"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK},
+                                 {"RLIMIT_AS", RLIMIT_AS},
+                                 {"RLIMIT_LOCKS", RLIMIT_LOCKS},
+                                 {"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING},
+                                 {"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE},
+                                 {"RLIMIT_NICE", RLIMIT_NICE},
+                                 {"RLIMIT_RTPRIO", RLIMIT_RTPRIO},
+                                 {"RLIMIT_RTTIME", RLIMIT_RTTIME}};
+
+constexpr std::string_view kIpcSysctls[] = {
+    "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni",  "kernel.sem",           "kernel.shmall",
+    "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
+
+Status check_sysctl(const Spec& spec, const std::string& key) {
+  auto separate = [&](std::string_view type, std::string_view why) -> Status {
+    if (find_namespace(spec, type)) return {};
+    return invalid("linux.sysctl: {} needs a {} namespace of its own{}", key, type, why);
+  };
+  std::string dotted = key;
+  if (size_t first = key.find_first_of("./"); first != std::string::npos && key[first] == '/')
+    std::replace(dotted.begin(), dotted.end(), '/', '.');
+  if (dotted.empty() || dotted.find("..") != std::string::npos || dotted.front() == '.')
+    return invalid("linux.sysctl: \"{}\" is not a name", key);
+  if (dotted.starts_with("net.")) return separate("network", "");
+  if (dotted.starts_with("fs.mqueue.")) return separate("ipc", "");
+  if (std::find(std::begin(kIpcSysctls), std::end(kIpcSysctls), dotted) != std::end(kIpcSysctls))
+    return separate("ipc", "");
+  if (dotted == "kernel.domainname") return separate("uts", "");
+  if (dotted == "kernel.hostname") return invalid("linux.sysctl: {}: use hostname instead", key);
+  if (dotted.starts_with("user.")) return separate("user", "");
+  return invalid("linux.sysctl: {} is not of a namespace, it would change the host", key);
+}
+
+Status check_hooks(const std::vector<Hook>& hooks, std::string_view kind) {
+  for (size_t i = 0; i < hooks.size(); ++i) {
+    if (!hooks[i].path.starts_with('/'))
+      return invalid("hooks.{}[{}].path: \"{}\" is not absolute", kind, i, hooks[i].path);
+    if (hooks[i].timeout && *hooks[i].timeout <= 0)
+      return invalid("hooks.{}[{}].timeout: {} is not positive", kind, i, *hooks[i].timeout);
+  }
+  return {};
+}
+
+Status check_linux(const Spec& spec) {
+  const Linux& section = *spec.linux_section;
+  std::set<std::string> seen;
+  for (size_t i = 0; i < section.namespaces.size(); ++i) {
+    const Namespace& one = section.namespaces[i];
+    if (!find_namespace(one.type))
+      return invalid("linux.namespaces[{}].type: unknown namespace \"{}\"", i, one.type);
+    if (!seen.insert(one.type).second)
+      return invalid("linux.namespaces[{}].type: {} is there twice", i, one.type);
+    if (!one.path.empty() && !one.path.starts_with('/'))
+      return invalid("linux.namespaces[{}].path: \"{}\" is not absolute", i, one.path);
+  }
+  bool maps = !section.uid_mappings.empty() || !section.gid_mappings.empty();
+  const Namespace* user = find_namespace(spec, "user");
+  if (maps && !user) return invalid("linux.uidMappings: need a user namespace");
+  if (user && user->path.empty() && (section.uid_mappings.empty() || section.gid_mappings.empty()))
+    return invalid("linux.uidMappings: a new user namespace needs uid and gid mappings");
+  for (const auto& [key, value] : section.sysctl) TRY(check_sysctl(spec, key));
+  for (size_t i = 0; i < section.devices.size(); ++i) {
+    const Device& device = section.devices[i];
+    if (!device.path.starts_with('/'))
+      return invalid("linux.devices[{}].path: \"{}\" is not absolute", i, device.path);
+    if (device.type.size() != 1 || std::string_view("cbup").find(device.type) == std::string::npos)
+      return invalid("linux.devices[{}].type: unknown type \"{}\"", i, device.type);
+    if (device.file_mode.value_or(0) > 0777)
+      return invalid("linux.devices[{}].fileMode: {:o} is over 0777", i, *device.file_mode);
+  }
+  for (const auto* paths : {&section.masked_paths, &section.readonly_paths})
+    for (const std::string& path : *paths)
+      if (!path.starts_with('/'))
+        return invalid("linux.{}: \"{}\" is not absolute",
+                       paths == &section.masked_paths ? "maskedPaths" : "readonlyPaths", path);
+  return {};
+}
+
+}  // namespace
+
+const NamespaceKind* find_namespace(std::string_view name) {
+  for (const NamespaceKind& kind : kNamespaces)
+    if (kind.name == name) return &kind;
+  return nullptr;
+}
+
+const Namespace* find_namespace(const Spec& spec, std::string_view name) {
+  if (!spec.linux_section) return nullptr;
+  for (const Namespace& one : spec.linux_section->namespaces)
+    if (one.type == name) return &one;
+  return nullptr;
+}
+
+int rlimit_number(std::string_view name) {
+  for (const LimitName& limit : kLimits)
+    if (limit.name == name) return limit.number;
+  return -1;
+}
+
+Status check_id(const std::string& id) {
+  constexpr std::string_view kLetters =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.";
+  if (id.empty() || id.size() > 1024 || id == "." || id == ".." ||
+      id.find_first_not_of(kLetters) != std::string::npos)
+    return invalid("invalid container ID \"{}\"", id);
+  return {};
+}
+
+Status check_process(const Process& process) {
+  if (process.args.empty()) return invalid("process.args: is empty");
+  if (!process.cwd.starts_with('/'))
+    return invalid("process.cwd: \"{}\" is not absolute", process.cwd);
+  for (const std::string& variable : process.env)
+    if (variable.find('=') == std::string::npos || variable.starts_with('='))
+      return invalid("process.env: \"{}\" is not NAME=VALUE", variable);
+  std::set<std::string> seen;
+  for (size_t i = 0; i < process.rlimits.size(); ++i) {
+    const Rlimit& limit = process.rlimits[i];
+    if (rlimit_number(limit.type) < 0)
+      return invalid("process.rlimits[{}].type: unknown limit \"{}\"", i, limit.type);
+    if (!seen.insert(limit.type).second)
+      return invalid("process.rlimits[{}].type: {} is there twice", i, limit.type);
+    if (limit.soft > limit.hard)
+      return invalid("process.rlimits[{}]: soft {} is over hard {}", i, limit.soft, limit.hard);
+  }
+  if (process.oom_score_adj && (*process.oom_score_adj < -1000 || *process.oom_score_adj > 1000))
+    return invalid("process.oomScoreAdj: {} is not between -1000 and 1000", *process.oom_score_adj);
+  return {};
+}
+
+Status check_spec(const Spec& spec, RootNeeded root) {
+  if (!spec.oci_version.starts_with("1."))
+    return invalid("ociVersion: \"{}\" is not supported (1.x is)", spec.oci_version);
+  if (!spec.process) return invalid("process: is required");
+  TRY(check_process(*spec.process));
+  if (root == RootNeeded::yes && (!spec.root || spec.root->path.empty()))
+    return invalid("root.path: is required");
+  if (!spec.linux_section || !find_namespace(spec, "mount"))
+    return invalid("linux.namespaces: a mount namespace is required");
+  if (!spec.hostname.empty() && !find_namespace(spec, "uts"))
+    return invalid("hostname: needs a uts namespace of its own");
+  if (!spec.domainname.empty() && !find_namespace(spec, "uts"))
+    return invalid("domainname: needs a uts namespace of its own");
+  for (size_t i = 0; i < spec.mounts.size(); ++i)
+    if (spec.mounts[i].destination.empty()) return invalid("mounts[{}].destination: is empty", i);
+  if (spec.hooks) {
+    TRY(check_hooks(spec.hooks->prestart, "prestart"));
+    TRY(check_hooks(spec.hooks->create_runtime, "createRuntime"));
+    TRY(check_hooks(spec.hooks->create_container, "createContainer"));
+    TRY(check_hooks(spec.hooks->start_container, "startContainer"));
+    TRY(check_hooks(spec.hooks->poststart, "poststart"));
+    TRY(check_hooks(spec.hooks->poststop, "poststop"));
+  }
+  return check_linux(spec);
+}
+
+}  // namespace gantry::libcontainer
