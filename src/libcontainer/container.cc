@@ -1,0 +1,595 @@
+#include "libcontainer/container.h"
+
+#include <linux/sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "libcontainer/cgroup.h"
+#include "libcontainer/default_profile.h"
+#include "libcontainer/hooks.h"
+#include "libcontainer/init.h"
+#include "libcontainer/seccomp.h"
+#include "libcontainer/state.h"
+#include "libcontainer/validate.h"
+
+namespace gantry::libcontainer {
+namespace {
+
+constexpr const char* kGate = "gate.sock";
+constexpr std::string_view kStatusNames[] = {"creating", "created", "running", "paused", "stopped"};
+
+// Fields that this build reads but cannot carry out are refused, not ignored.
+Status check_supported(const CreateOptions& options) {
+  const Spec& spec = options.spec;
+  const Linux& section = *spec.linux_section;
+  const std::pair<bool, const char*> kMissing[] = {
+      {options.cgroup_driver == CgroupDriver::systemd, "--systemd-cgroup"},
+      {section.intel_rdt.has_value(), "linux.intelRdt"},
+      {section.memory_policy.has_value(), "linux.memoryPolicy"},
+      {section.personality.has_value(), "linux.personality"},
+      {!section.net_devices.empty(), "linux.netDevices"},
+      {!section.time_offsets.empty(), "linux.timeOffsets"},
+      {!section.mount_label.empty(), "linux.mountLabel"},
+      {spec.process->exec_cpu_affinity.has_value(), "process.execCPUAffinity"},
+      {section.seccomp && !section.seccomp->listener_path.empty(), "linux.seccomp.listenerPath"}};
+  for (auto [present, field] : kMissing)
+    if (present) return unsupported("{}: this build cannot do it", field);
+  const Namespace* mount = find_namespace(spec, "mount");
+  if (!mount->path.empty())
+    return unsupported("linux.namespaces: joining a mount namespace is not supported");
+  const Namespace* user = find_namespace(spec, "user");
+  if (user && !user->path.empty())
+    return unsupported("linux.namespaces: joining a user namespace is not supported");
+  return {};
+}
+
+// A path below a directory of ours, short enough for a socket address.
+Result<sockaddr_un> gate_address(int directory) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  std::string path = fmt::format("/proc/self/fd/{}/{}", directory, kGate);
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  return address;
+}
+
+Result<UniqueFd> gate_socket() {
+  UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (!socket) return error_from_errno(errno, "gate: socket");
+  return socket;
+}
+
+Result<UniqueFd> listen_at_gate(int directory) {
+  UniqueFd socket = TRY(gate_socket());
+  sockaddr_un address = TRY(gate_address(directory));
+  if (::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == -1 ||
+      ::listen(socket.get(), 1) == -1)
+    return error_from_errno(errno, "gate: bind");
+  return socket;
+}
+
+Result<UniqueFd> knock_at_gate(int directory) {
+  UniqueFd socket = TRY(gate_socket());
+  sockaddr_un address = TRY(gate_address(directory));
+  if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == -1)
+    return error_from_errno(errno, "gate");
+  return socket;
+}
+
+struct Clone {
+  pid_t pid = -1;  // 0 in the child
+  UniqueFd pidfd;
+};
+Result<Clone> clone_process(uint64_t flags, int cgroup) {
+  int pidfd = -1;
+  clone_args arguments = {};
+  arguments.flags = flags | CLONE_PIDFD;
+  arguments.pidfd = reinterpret_cast<uint64_t>(&pidfd);
+  arguments.exit_signal = SIGCHLD;
+  if (cgroup >= 0) {
+    arguments.flags |= CLONE_INTO_CGROUP;
+    arguments.cgroup = static_cast<uint64_t>(cgroup);
+  }
+  long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
+  if (pid == -1) return error_from_errno(errno, "clone");
+  return Clone{static_cast<pid_t>(pid), UniqueFd(pid == 0 ? -1 : pidfd)};
+}
+
+std::string id_map(const std::vector<IdMapping>& mappings) {
+  std::string text;
+  for (const IdMapping& one : mappings)
+    text += fmt::format("{} {} {}\n", one.container_id, one.host_id, one.size);
+  return text;
+}
+
+// The rules as given, then what every container may have, then its own devices (as runc adds them).
+std::vector<DeviceCgroup> device_rules(const Spec& spec) {
+  std::vector<DeviceCgroup> rules;
+  const Linux& section = *spec.linux_section;
+  if (section.resources) rules = section.resources->devices;
+  std::vector<DeviceCgroup> defaults = default_device_rules();
+  if (rules.empty()) rules.push_back(defaults.front());
+  rules.insert(rules.end(), defaults.begin() + 1, defaults.end());
+  for (const Device& device : section.devices) {
+    if (device.type == "p") continue;
+    DeviceCgroup rule;
+    rule.allow = true;
+    rule.type = device.type == "u" ? "c" : device.type;
+    rule.major = device.major;
+    rule.minor = device.minor;
+    rule.access = "rwm";
+    rules.push_back(std::move(rule));
+  }
+  // The last reset wins; what stands before it costs writes for nothing.
+  auto reset = std::find_if(rules.rbegin(), rules.rend(), [](const DeviceCgroup& rule) {
+    return rule.type.empty() || rule.type == "a";
+  });
+  if (reset != rules.rend()) rules.erase(rules.begin(), std::prev(reset.base()));
+  return rules;
+}
+
+}  // namespace
+
+std::string_view to_string(ContainerStatus status) {
+  return kStatusNames[static_cast<size_t>(status)];
+}
+
+struct Container::Impl {
+  CreateOptions options;  // after load(): spec and directories only
+  State state;
+  UniqueFd directory;
+  UniqueFd pidfd;
+  UniqueFd console;
+  SyncSocket sync;  // in-process gate
+  std::optional<SeccompFilter> filter;
+  bool waiting = false;  // wait_created() has not been called yet
+  bool ours = false;     // init is our child
+
+  bool has_gate() const {
+    return directory && ::faccessat(directory.get(), kGate, F_OK, 0) == 0;
+  }
+
+  Status take_directory();
+  Status take_cgroup(InitPlan& plan);
+  Status plan_namespaces(InitPlan& plan, uint64_t& clone_flags, UniqueFd& pid_namespace);
+  Result<Clone> clone_into(uint64_t flags, int cgroup, int pid_namespace);
+  Status map_ids(pid_t pid);
+  Status begin();
+  Status finish_start(const SyncSocket& socket);
+  // Ends a container that did not come to be, and gives back what it took.
+  Error undo(Error reason);
+};
+
+Status Container::Impl::take_directory() {
+  if (options.state_directory.empty()) return {};
+  size_t slash = options.state_directory.rfind('/');
+  TRY(fs::make_directories(options.state_directory.substr(0, slash), 0711));
+  if (::mkdir(options.state_directory.c_str(), 0711) == -1) {
+    if (errno == EEXIST) return conflict("container with given ID already exists: {}", options.id);
+    return errno_error(errno, "mkdir {}", options.state_directory);
+  }
+  directory = TRY(sys::open(options.state_directory, O_RDONLY | O_DIRECTORY));
+  TRY(write_state(directory.get(), state));
+  UniqueFd config = TRY(sys::openat(directory.get(), "config.json", O_WRONLY | O_CREAT | O_EXCL, 0600));
+  return sys::write_all(config.get(), json::dump(options.spec)).context("config.json");
+}
+
+Status Container::Impl::take_cgroup(InitPlan& plan) {
+  Cgroup cgroup = TRY(Cgroup::create(state.cgroups_path));
+  if (const auto& resources = options.spec.linux_section->resources) TRY(cgroup.apply(*resources));
+  Status devices = cgroup.apply_devices(device_rules(options.spec));
+  if (!devices && devices.error().kind() != ErrorKind::unsupported) return devices;
+  plan.cgroup_entries = TRY(cgroup.entries());
+  plan.cgroup_mounts = cgroup.mounts();
+  return {};
+}
+
+Status Container::Impl::plan_namespaces(InitPlan& plan, uint64_t& clone_flags,
+                                        UniqueFd& pid_namespace) {
+  for (const Namespace& one : options.spec.linux_section->namespaces) {
+    const NamespaceKind& kind = *find_namespace(one.type);
+    state.namespaces.push_back(one.type);
+    if (one.path.empty()) {
+      // The cgroup namespace's root is the group its maker is in: only after that was entered.
+      if (kind.flag == CLONE_NEWCGROUP || kind.flag == 0x80)
+        plan.unshare_flags |= kind.flag;
+      else
+        clone_flags |= static_cast<uint64_t>(kind.flag);
+      if (kind.flag == CLONE_NEWNET) plan.own_network = true;
+      if (kind.flag == CLONE_NEWUSER) plan.user_namespace = true;
+      continue;
+    }
+    UniqueFd fd = TRY(sys::open(one.path, O_RDONLY).context("linux.namespaces: {}", one.type));
+    if (kind.flag == CLONE_NEWPID)
+      pid_namespace = std::move(fd);
+    else
+      plan.joined.push_back({std::move(fd), kind.flag, one.type});
+  }
+  return {};
+}
+
+// A child in another pid namespace: ours-for-children is changed for the length of the clone.
+Result<Clone> Container::Impl::clone_into(uint64_t flags, int cgroup, int pid_namespace) {
+  if (pid_namespace < 0) return clone_process(flags, cgroup);
+  UniqueFd own = TRY(sys::open("/proc/self/ns/pid", O_RDONLY));
+  TRY(sys::setns(pid_namespace, CLONE_NEWPID).context("linux.namespaces: pid"));
+  Result<Clone> cloned = clone_process(flags, cgroup);
+  if (cloned && cloned->pid == 0) return cloned;
+  TRY(sys::setns(own.get(), CLONE_NEWPID));
+  return cloned;
+}
+
+Status Container::Impl::map_ids(pid_t pid) {
+  const Linux& section = *options.spec.linux_section;
+  auto write = [&](const char* file, const std::string& text, const char* field) -> Status {
+    UniqueFd fd = TRY(sys::open(fmt::format("/proc/{}/{}", pid, file), O_WRONLY));
+    return sys::write_all(fd.get(), text).context("linux.{}", field);
+  };
+  if (::geteuid() != 0) TRY(write("setgroups", "deny", "gidMappings"));
+  TRY(write("uid_map", id_map(section.uid_mappings), "uidMappings"));
+  return write("gid_map", id_map(section.gid_mappings), "gidMappings");
+}
+
+Status Container::Impl::begin() {
+  InitPlan plan{options, state, {}, TRY(ProcFs::open())};
+  if (options.spec.linux_section->seccomp) {
+    filter = TRY(cached_seccomp(*options.spec.linux_section->seccomp, options.seccomp_cache));
+    plan.process.filter = filter;
+  }
+  uint64_t clone_flags = 0;
+  UniqueFd pid_namespace;
+  TRY(plan_namespaces(plan, clone_flags, pid_namespace));
+  TRY(take_directory());
+  TRY(take_cgroup(plan));
+  Cgroup cgroup = TRY(Cgroup::open(state.cgroups_path));
+  UniqueFd target = TRY(cgroup.clone_target());
+  if (options.gate == Gate::socket) plan.gate = TRY(listen_at_gate(directory.get()));
+  SyncSocket::Pair pair = TRY(SyncSocket::pair());
+  plan.process.process = *options.spec.process;
+  plan.process.user = options.user;
+  plan.process.preserve_fds = options.preserve_fds;
+  plan.process.new_keyring = !options.no_new_keyring;
+  plan.process.die_with_parent = options.die_with_parent;
+  plan.process.user_namespace = plan.user_namespace;
+  plan.sync = std::move(pair.child);
+
+  Clone cloned = TRY(clone_into(clone_flags, target.get(), pid_namespace.get()));
+  if (cloned.pid == 0) {
+    pair.parent.close();
+    run_init(plan);
+  }
+  ours = true;
+  waiting = true;
+  plan.sync.close();
+  sync = std::move(pair.parent);
+  pidfd = std::move(cloned.pidfd);
+  state.pid = cloned.pid;
+  if (plan.user_namespace) {
+    TRY(map_ids(cloned.pid));
+    TRY(sync.send(SyncMessage::mapped));
+  }
+  state.pid_start_time = TRY(process_start_time(cloned.pid));
+  if (directory) TRY(write_state(directory.get(), state));
+  return {};
+}
+
+Error Container::Impl::undo(Error reason) {
+  if (ours && pidfd) {
+    (void)sys::pidfd_send_signal(pidfd.get(), SIGKILL);
+    (void)sys::waitpid(state.pid);
+    ours = false;
+  }
+  sync.close();
+  // Not what somebody else has: a conflict over the directory leaves cgroup and state alone.
+  bool took = directory.valid() || (options.state_directory.empty() && state.pid != 0);
+  if (took) {
+    log::ignored("undo", remove_cgroup(state.cgroups_path));
+    if (directory) log::ignored("undo", fs::remove_tree(options.state_directory));
+  }
+  return reason;
+}
+
+Container::Container(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Container::Container(Container&&) noexcept = default;
+Container& Container::operator=(Container&&) noexcept = default;
+Container::~Container() = default;
+
+Result<Container> Container::begin(CreateOptions options) {
+  TRY(check_id(options.id));
+  TRY(check_spec(options.spec, options.rootfs ? RootNeeded::no : RootNeeded::yes));
+  TRY(check_supported(options));
+  if (options.gate == Gate::socket && options.state_directory.empty())
+    return invalid("a gate for other processes needs a state directory");
+  auto impl = std::make_unique<Impl>();
+  impl->options = std::move(options);
+  const CreateOptions& kept = impl->options;
+  State& state = impl->state;
+  state.oci_version = kOciVersion;
+  state.id = kept.id;
+  state.bundle = kept.bundle;
+  if (kept.spec.root)
+    state.rootfs = kept.spec.root->path.starts_with('/') ? kept.spec.root->path
+                                                         : kept.bundle + "/" + kept.spec.root->path;
+  state.created = now_ns();
+  state.owner = ::geteuid();
+  state.new_keyring = !kept.no_new_keyring;
+  state.annotations = kept.spec.annotations;
+  state.cgroups_path = TRY(normalize_cgroup_path(kept.spec.linux_section->cgroups_path, kept.id));
+  Status begun = impl->begin();
+  if (!begun) return impl->undo(std::move(begun).error());
+  return Container(std::move(impl));
+}
+
+Status Container::wait_created() {
+  Impl& impl = *impl_;
+  auto step = [&]() -> Status {
+    for (;;) {
+      SyncSocket::Packet packet = TRY(impl.sync.receive());
+      if (packet.end) return internal("init ended before it was ready (killed, or out of memory)");
+      switch (packet.message) {
+        case SyncMessage::console:
+          impl.console = std::move(packet.fd);
+          break;
+        case SyncMessage::hooks_due: {
+          const Hooks& hooks = *impl.options.spec.hooks;
+          TRY(run_hooks(hooks.prestart, "prestart", impl.state, "creating"));
+          TRY(run_hooks(hooks.create_runtime, "createRuntime", impl.state, "creating"));
+          TRY(impl.sync.send(SyncMessage::hooks_done));
+          break;
+        }
+        case SyncMessage::ready:
+          return {};
+        default:
+          return internal("sync: \"{}\" is out of order", to_string(packet.message));
+      }
+    }
+  };
+  Status created = step();
+  impl.waiting = false;
+  if (!created) return impl.undo(std::move(created).error());
+  if (impl.options.gate == Gate::socket) impl.sync.close();
+  return {};
+}
+
+Result<Container> Container::create(CreateOptions options) {
+  Container container = TRY(begin(std::move(options)));
+  TRY(container.wait_created());
+  return container;
+}
+
+Result<Container> Container::load(const std::string& state_directory) {
+  auto impl = std::make_unique<Impl>();
+  Result<UniqueFd> directory = sys::open(state_directory, O_RDONLY | O_DIRECTORY);
+  std::string id = state_directory.substr(state_directory.rfind('/') + 1);
+  if (!directory) {
+    if (directory.error().code() == ENOENT) return not_found("container does not exist: {}", id);
+    return std::move(directory).error();
+  }
+  impl->directory = directory.release();
+  impl->options.state_directory = state_directory;
+  Result<State> state = read_state(impl->directory.get());
+  if (!state) {
+    // Its maker was killed before it could write anything: there is nothing but the directory.
+    if (state.error().code() != ENOENT) return std::move(state).error();
+    impl->state.oci_version = kOciVersion;
+    impl->state.id = id;
+    impl->state.cgroups_path = TRY(normalize_cgroup_path("", id));
+  } else {
+    impl->state = state.release();
+  }
+  impl->options.id = impl->state.id;
+  impl->options.bundle = impl->state.bundle;
+  if (Result<std::string> text = fs::read_file_at(impl->directory.get(), "config.json"); text)
+    impl->options.spec = TRY(parse_spec(*text).context("config.json"));
+  if (init_alive(impl->state)) {
+    Result<UniqueFd> pidfd = sys::pidfd_open(impl->state.pid);
+    // The number may have gone to somebody else in between.
+    if (pidfd && init_alive(impl->state)) impl->pidfd = pidfd.release();
+  }
+  return Container(std::move(impl));
+}
+
+const std::string& Container::id() const { return impl_->state.id; }
+const State& Container::state() const { return impl_->state; }
+pid_t Container::pid() const { return impl_->state.pid; }
+int Container::pidfd() const { return impl_->pidfd.get(); }
+UniqueFd Container::take_console() { return std::move(impl_->console); }
+
+Result<UniqueFd> Container::netns_fd() const {
+  const Namespace* network = find_namespace(impl_->options.spec, "network");
+  if (!network) return sys::open("/proc/self/ns/net", O_RDONLY);
+  if (!network->path.empty()) return sys::open(network->path, O_RDONLY);
+  return sys::open(fmt::format("/proc/{}/ns/net", pid()), O_RDONLY);
+}
+
+Status Container::Impl::finish_start(const SyncSocket& socket) {
+  TRY(socket.send(SyncMessage::start));
+  SyncSocket::Packet packet = TRY(socket.receive());
+  // Closed by exec: the program runs.
+  if (!packet.end) return internal("sync: \"{}\" is out of order", to_string(packet.message));
+  if (directory) (void)::unlinkat(directory.get(), kGate, 0);
+  if (options.spec.hooks)
+    log::ignored("poststart", run_hooks(options.spec.hooks->poststart, "poststart", state, "running"));
+  return {};
+}
+
+Status Container::start() {
+  Impl& impl = *impl_;
+  if (impl.sync.valid()) {
+    SyncSocket socket = std::move(impl.sync);
+    return impl.finish_start(socket);
+  }
+  ContainerStatus now = TRY(status());
+  if (now != ContainerStatus::created)
+    return conflict("cannot start a container in the {} state", to_string(now));
+  SyncSocket socket(TRY(knock_at_gate(impl.directory.get())));
+  return impl.finish_start(socket);
+}
+
+Result<ContainerStatus> Container::status() const {
+  const Impl& impl = *impl_;
+  if (impl.state.pid == 0)
+    return impl.ours ? ContainerStatus::creating : ContainerStatus::stopped;
+  if (!init_alive(impl.state)) return ContainerStatus::stopped;
+  if (impl.waiting) return ContainerStatus::creating;
+  Cgroup cgroup = TRY(Cgroup::open(impl.state.cgroups_path));
+  Result<bool> frozen = cgroup.frozen();
+  if (frozen && *frozen) return ContainerStatus::paused;
+  if (impl.sync.valid() || impl.has_gate()) return ContainerStatus::created;
+  return ContainerStatus::running;
+}
+
+Result<ContainerProcess> Container::exec(const ExecOptions& options) {
+  Impl& impl = *impl_;
+  TRY(check_process(options.process));
+  ContainerStatus now = TRY(status());
+  if (now == ContainerStatus::stopped || now == ContainerStatus::creating)
+    return conflict("cannot exec in a {} container", to_string(now));
+  if (now == ContainerStatus::paused && !options.ignore_paused)
+    return conflict("cannot exec in a paused container (use --ignore-paused to override)");
+  const Spec& spec = impl.options.spec;
+  SyncSocket::Pair pair = TRY(SyncSocket::pair());
+  ExecPlan plan{options, {}, TRY(ProcFs::open())};
+  Process& process = plan.process.process;
+  process = options.process;
+  if (spec.process) {
+    const Process& own = *spec.process;
+    if (!process.capabilities) process.capabilities = own.capabilities;
+    if (process.apparmor_profile.empty()) process.apparmor_profile = own.apparmor_profile;
+    if (process.selinux_label.empty()) process.selinux_label = own.selinux_label;
+    if (process.rlimits.empty()) process.rlimits = own.rlimits;
+    if (!process.oom_score_adj) process.oom_score_adj = own.oom_score_adj;
+  }
+  if (spec.linux_section && spec.linux_section->seccomp) {
+    if (!impl.filter)
+      impl.filter = TRY(cached_seccomp(*spec.linux_section->seccomp, impl.options.seccomp_cache));
+    plan.process.filter = impl.filter;
+  }
+  plan.process.user = options.user;
+  plan.process.preserve_fds = options.preserve_fds;
+  plan.process.new_keyring = !options.no_new_keyring;
+  plan.process.die_with_parent = options.die_with_parent;
+  bool join_pid = false;
+  for (const std::string& type : impl.state.namespaces) {
+    const NamespaceKind* kind = find_namespace(type);
+    if (!kind) continue;
+    if (kind->flag == CLONE_NEWPID) join_pid = true;
+    else plan.join_flags |= kind->flag;
+    if (kind->flag == CLONE_NEWUSER) plan.process.user_namespace = true;
+  }
+  Cgroup cgroup = TRY(Cgroup::open(impl.state.cgroups_path));
+  if (options.cgroup.find("..") != std::string::npos)
+    return invalid("--cgroup: {} has a \"..\"", options.cgroup);
+  plan.cgroup_entries = TRY(cgroup.entries(options.cgroup));
+  UniqueFd target = TRY(cgroup.clone_target(options.cgroup));
+  plan.init_pidfd = impl.pidfd.get();
+  plan.sync = std::move(pair.child);
+
+  Clone cloned = TRY(impl.clone_into(0, target.get(), join_pid ? impl.pidfd.get() : -1));
+  if (cloned.pid == 0) {
+    pair.parent.close();
+    run_exec(plan);
+  }
+  plan.sync.close();
+  ContainerProcess out;
+  out.pid = cloned.pid;
+  out.pidfd = std::move(cloned.pidfd);
+  auto wait = [&]() -> Status {
+    for (;;) {
+      SyncSocket::Packet packet = TRY(pair.parent.receive());
+      if (packet.end) return {};
+      if (packet.message == SyncMessage::console) out.console = std::move(packet.fd);
+    }
+  };
+  Status started = wait();
+  if (!started) {
+    (void)sys::pidfd_send_signal(out.pidfd.get(), SIGKILL);
+    (void)sys::waitpid(out.pid);
+    return std::move(started).error();
+  }
+  return out;
+}
+
+Status Container::signal(int number, KillScope scope) const {
+  const Impl& impl = *impl_;
+  if (scope == KillScope::all) {
+    Cgroup cgroup = TRY(Cgroup::open(impl.state.cgroups_path));
+    return cgroup.signal(number);
+  }
+  if (!impl.pidfd) return not_found("container not running");
+  Status sent = sys::pidfd_send_signal(impl.pidfd.get(), number);
+  if (!sent && sent.error().code() == ESRCH) return not_found("container not running");
+  return sent;
+}
+
+Status Container::pause() {
+  ContainerStatus now = TRY(status());
+  if (now != ContainerStatus::running && now != ContainerStatus::created)
+    return conflict("cannot pause a {} container", to_string(now));
+  Cgroup cgroup = TRY(Cgroup::open(impl_->state.cgroups_path));
+  return cgroup.freeze(true);
+}
+
+Status Container::resume() {
+  ContainerStatus now = TRY(status());
+  if (now != ContainerStatus::paused) return conflict("cannot resume a {} container", to_string(now));
+  Cgroup cgroup = TRY(Cgroup::open(impl_->state.cgroups_path));
+  return cgroup.freeze(false);
+}
+
+Status Container::update(const Resources& resources) {
+  Cgroup cgroup = TRY(Cgroup::open(impl_->state.cgroups_path));
+  TRY(cgroup.apply(resources));
+  if (!resources.devices.empty()) TRY(cgroup.apply_devices(resources.devices));
+  return {};
+}
+
+Result<Stats> Container::stats() const {
+  Cgroup cgroup = TRY(Cgroup::open(impl_->state.cgroups_path));
+  return cgroup.stats();
+}
+
+Result<std::vector<pid_t>> Container::processes() const {
+  Cgroup cgroup = TRY(Cgroup::open(impl_->state.cgroups_path));
+  return cgroup.processes();
+}
+
+Status Container::destroy() {
+  Impl& impl = *impl_;
+  if (impl.pidfd) (void)sys::pidfd_send_signal(impl.pidfd.get(), SIGKILL);
+  impl.sync.close();
+  TRY(remove_cgroup(impl.state.cgroups_path));
+  if (impl.directory) {
+    TRY(fs::remove_tree(impl.options.state_directory));
+    impl.directory.reset();
+  }
+  if (impl.options.spec.hooks) {
+    const std::vector<Hook> hooks = std::exchange(impl.options.spec.hooks->poststop, {});
+    for (const Hook& hook : hooks)  // every one runs, whatever the one before did
+      log::ignored("poststop", run_hooks({hook}, "poststop", impl.state, "stopped"));
+  }
+  return {};
+}
+
+Status remove_cgroup(const std::string& cgroups_path, int timeout_ms) {
+  Cgroup cgroup = TRY(Cgroup::open(TRY(normalize_cgroup_path(cgroups_path, ""))));
+  return cgroup.remove(timeout_ms);
+}
+
+bool cgroup_exists(const std::string& cgroups_path) {
+  Result<std::string> path = normalize_cgroup_path(cgroups_path, "");
+  if (!path) return false;
+  Result<Cgroup> cgroup = Cgroup::open(*path);
+  return cgroup && cgroup->exists();
+}
+
+}  // namespace gantry::libcontainer

@@ -1,0 +1,193 @@
+#include "libcontainer/init.h"
+
+#include <net/if.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/sys.h"
+#include "libcontainer/hooks.h"
+#include "libcontainer/rootfs.h"
+#include "libcontainer/terminal.h"
+#include "libcontainer/validate.h"
+
+namespace gantry::libcontainer {
+namespace {
+
+// How the engine's process was set up is not the container's business.
+void reset_inherited() {
+  struct sigaction action = {};
+  action.sa_handler = SIG_DFL;
+  for (int signal = 1; signal < NSIG; ++signal) ::sigaction(signal, &action, nullptr);
+  ::umask(0);
+  // Nobody who shares a namespace may look at our memory or descriptors before exec (CVE-2016-9962).
+  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+Status die_with_parent(bool wanted) {
+  if (!wanted) return {};
+  return sys::prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+// v1: "0" is the writer itself.
+Status enter_cgroups(std::vector<UniqueFd>& entries) {
+  for (UniqueFd& entry : entries)
+    TRY(sys::write_all(entry.get(), "0").context("linux.cgroupsPath: enter"));
+  entries.clear();
+  return {};
+}
+
+Status become_root() {
+  // The ids of whoever made the user namespace are not mapped; those of its root are.
+  if (::syscall(SYS_setgroups, 0, nullptr) == -1 && errno != EPERM)
+    return error_from_errno(errno, "setgroups");
+  if (::syscall(SYS_setresgid, 0, 0, 0) == -1) return error_from_errno(errno, "linux.gidMappings: gid 0");
+  if (::syscall(SYS_setresuid, 0, 0, 0) == -1) return error_from_errno(errno, "linux.uidMappings: uid 0");
+  return {};
+}
+
+Status raise_loopback() {
+  UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket) return error_from_errno(errno, "loopback: socket");
+  ifreq request = {};
+  std::memcpy(request.ifr_name, "lo", 3);
+  request.ifr_flags = IFF_UP;
+  if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) == -1)
+    return error_from_errno(errno, "loopback: up");
+  return {};
+}
+
+Status apply_names(const Spec& spec) {
+  if (!spec.hostname.empty() && ::sethostname(spec.hostname.data(), spec.hostname.size()) == -1)
+    return error_from_errno(errno, "hostname");
+  if (!spec.domainname.empty() && ::setdomainname(spec.domainname.data(), spec.domainname.size()) == -1)
+    return error_from_errno(errno, "domainname");
+  return {};
+}
+
+Status apply_sysctls(const Spec& spec, const ProcFs& proc) {
+  for (const auto& [key, value] : spec.linux_section->sysctl) {
+    // "net.ipv4.conf.eth0/1.forwarding" and "net/ipv4/…": dots and slashes change places.
+    std::string path = key;
+    size_t first = key.find_first_of("./");
+    if (first != std::string::npos && key[first] == '.')
+      for (char& c : path) c = c == '.' ? '/' : c == '/' ? '.' : c;
+    TRY(proc.write("sys/" + path, value).context("linux.sysctl: {}", key));
+  }
+  return {};
+}
+
+Status setup_namespaces(InitPlan& plan) {
+  const Spec& spec = plan.options.spec;
+  if (plan.user_namespace) {
+    (void)TRY(plan.sync.expect(SyncMessage::mapped));
+    TRY(become_root());
+  }
+  for (const JoinedNamespace& one : plan.joined)
+    TRY(sys::setns(one.fd.get(), one.flag).context("linux.namespaces: {}", one.name));
+  plan.joined.clear();
+  if (plan.unshare_flags)
+    TRY(sys::unshare(plan.unshare_flags).context("linux.namespaces: cgroup"));
+  if (::setsid() == -1) return error_from_errno(errno, "setsid");
+  if (plan.own_network) TRY(raise_loopback());
+  TRY(apply_names(spec));
+  return apply_sysctls(spec, plan.proc);
+}
+
+Status setup_rootfs(InitPlan& plan) {
+  const Spec& spec = plan.options.spec;
+  RootfsPlan rootfs_plan{spec, plan.options.rootfs, plan.options.bundle, plan.cgroup_mounts};
+  rootfs_plan.user_namespace = plan.user_namespace;
+  rootfs_plan.no_pivot = plan.options.no_pivot;
+  Rootfs rootfs = TRY(Rootfs::attach(rootfs_plan));
+  TRY(rootfs.populate());
+  if (plan.process.process.terminal) {
+    Terminal terminal = TRY(rootfs.open_console());
+    TRY(plan.sync.send(SyncMessage::console, {}, terminal.master.get()));
+    TRY(use_terminal(terminal.slave.get(), plan.process.process.console_size));
+  } else {
+    TRY(use_stdio(plan.options.stdio));
+  }
+  if (const auto& hooks = spec.hooks) {
+    if (!hooks->prestart.empty() || !hooks->create_runtime.empty()) {
+      TRY(plan.sync.send(SyncMessage::hooks_due));
+      (void)TRY(plan.sync.expect(SyncMessage::hooks_done));
+    }
+    TRY(run_hooks(hooks->create_container, "createContainer", plan.state, "creating"));
+  }
+  return rootfs.pivot();
+}
+
+// Waits for the start. With a socket gate the conversation moves over to who opened it.
+Status wait_at_gate(InitPlan& plan) {
+  TRY(plan.sync.send(SyncMessage::ready));
+  if (plan.gate) {
+    int peer = sys::retry([&] { return ::accept4(plan.gate.get(), nullptr, nullptr, SOCK_CLOEXEC); });
+    if (peer == -1) return error_from_errno(errno, "gate: accept");
+    plan.sync = SyncSocket(UniqueFd(peer));
+  }
+  (void)TRY(plan.sync.expect(SyncMessage::start));
+  return {};
+}
+
+Status init(InitPlan& plan) {
+  TRY(die_with_parent(plan.options.die_with_parent));
+  TRY(enter_cgroups(plan.cgroup_entries));
+  TRY(setup_namespaces(plan));
+  TRY(setup_rootfs(plan));
+  ProcessSetup setup(plan.process, plan.proc, plan.sync);
+  TRY(setup.prepare());
+  bool early = setup.early();
+  if (early) TRY(setup.enter());
+  TRY(wait_at_gate(plan));
+  if (const auto& hooks = plan.options.spec.hooks)
+    TRY(run_hooks(hooks->start_container, "startContainer", plan.state, "created"));
+  if (!early) TRY(setup.enter());
+  return setup.exec();
+}
+
+Status enter_container(ExecPlan& plan) {
+  TRY(die_with_parent(plan.options.die_with_parent));
+  TRY(enter_cgroups(plan.cgroup_entries));
+  TRY(sys::setns(plan.init_pidfd, plan.join_flags).context("exec: join the container's namespaces"));
+  if (::setsid() == -1) return error_from_errno(errno, "setsid");
+  if (plan.process.user_namespace) TRY(become_root());
+  if (::chdir("/") == -1) return error_from_errno(errno, "chdir /");
+  if (plan.process.process.terminal) {
+    Beneath root = TRY(Beneath::open("/"));
+    Terminal terminal = TRY(open_terminal(root));
+    TRY(plan.sync.send(SyncMessage::console, {}, terminal.master.get()));
+    TRY(use_terminal(terminal.slave.get(), plan.process.process.console_size));
+  } else {
+    TRY(use_stdio(plan.options.stdio));
+  }
+  ProcessSetup setup(plan.process, plan.proc, plan.sync);
+  TRY(setup.prepare());
+  TRY(setup.enter());
+  return setup.exec();
+}
+
+[[noreturn]] void report(const SyncSocket& sync, const Status& status) {
+  (void)sync.send_error(status.error());
+  ::_exit(1);
+}
+
+}  // namespace
+
+void run_init(InitPlan& plan) {
+  reset_inherited();
+  Status failed = init(plan);
+  report(plan.sync, failed);
+}
+
+void run_exec(ExecPlan& plan) {
+  reset_inherited();
+  Status failed = enter_container(plan);
+  report(plan.sync, failed);
+}
+
+}  // namespace gantry::libcontainer
