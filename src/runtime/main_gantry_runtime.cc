@@ -1,0 +1,110 @@
+// gantry-runtime: an OCI runtime command line in runc's grammar, and the shim.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "base/log.h"
+#include "base/sys.h"
+#include "libcontainer/spec.h"
+#include "runtime/self_protection.h"
+#include "runtime/shim/shim.h"
+#include "runtime/verbs.h"
+
+namespace gantry::runtime {
+namespace {
+
+constexpr Flag kGlobalFlags[] = {
+    {"root", "", FlagKind::text, "directory of container state"},
+    {"log", "", FlagKind::text, "file for the log (standard error)"},
+    {"log-format", "", FlagKind::text, "text or json"},
+    {"debug", "", FlagKind::boolean, "log more"},
+    {"systemd-cgroup", "", FlagKind::boolean, "make cgroups through systemd"},
+    {"rootless", "", FlagKind::text, "true, false or auto"},
+    {"version", "v", FlagKind::boolean, "print the version"},
+    {"help", "h", FlagKind::boolean, "print this"}};
+
+std::string default_root() {
+  const char* runtime = ::getenv("XDG_RUNTIME_DIR");
+  if (::geteuid() != 0 && runtime && *runtime) return std::string(runtime) + "/gantry-runtime";
+  return "/run/gantry-runtime";
+}
+
+std::string usage() {
+  std::string out = "usage: gantry-runtime [options] VERB [options] [arguments]\n\nverbs:\n";
+  for (const Verb& verb : verbs()) out += fmt::format("  {:<40} {}\n", verb.usage, verb.help);
+  out += "\noptions:\n";
+  for (const Flag& flag : kGlobalFlags) out += fmt::format("  --{:<38} {}\n", flag.name, flag.help);
+  return out;
+}
+
+std::string usage_of(const Verb& verb) {
+  std::string out = fmt::format("usage: gantry-runtime {}\n\n{}\n", verb.usage, verb.help);
+  for (const Flag& flag : verb.flags) out += fmt::format("  --{:<20} {}\n", flag.name, flag.help);
+  return out;
+}
+
+Status configure_log(const Arguments& arguments) {
+  log::Format format = TRY(log::parse_format(arguments.get("log-format", "text")));
+  log::configure(arguments.has("debug") ? log::Level::debug : log::Level::warn, format);
+  std::string path = arguments.get("log");
+  if (path.empty()) return {};
+  UniqueFd fd = TRY(sys::open(path, O_WRONLY | O_APPEND | O_CREAT, 0644).context("--log"));
+  log::set_output(fd.release());  // for the life of the program
+  return {};
+}
+
+Result<int> dispatch(int argc, char** argv) {
+  std::span<char* const> words(argv + 1, static_cast<size_t>(argc - 1));
+  Arguments globals = TRY(parse_arguments(words, kGlobalFlags, Until::first_argument));
+  if (globals.has("version")) {
+    TRY(print(fmt::format("gantry-runtime version {}\nspec: {}\n", GANTRY_VERSION,
+                          libcontainer::kOciVersion)));
+    return 0;
+  }
+  if (globals.has("help") || globals.rest.empty()) {
+    TRY(print(usage()));
+    return globals.rest.empty() && !globals.has("help") ? 1 : 0;
+  }
+  TRY(configure_log(globals));
+  for (const Verb& verb : verbs()) {
+    if (verb.name != globals.rest.front()) continue;
+    if (verb.enters) TRY(ensure_protected(argv));
+    std::span<char* const> rest = words.subspan(words.size() - globals.rest.size() + 1);
+    if (!rest.empty() && (std::string_view(rest[0]) == "--help" || std::string_view(rest[0]) == "-h")) {
+      TRY(print(usage_of(verb)));
+      return 0;
+    }
+    Arguments arguments = TRY(parse_arguments(rest, verb.flags, verb.until));
+    Globals settings;
+    settings.root = globals.get("root", default_root());
+    if (!settings.root.starts_with('/')) {
+      char* here = ::get_current_dir_name();
+      settings.root = std::string(here ? here : "") + "/" + settings.root;
+      ::free(here);
+    }
+    settings.systemd_cgroup = globals.has("systemd-cgroup");
+    return verb.run(settings, arguments);
+  }
+  return invalid("unknown verb \"{}\" (see gantry-runtime --help)", globals.rest.front());
+}
+
+int run(int argc, char** argv) {
+#ifdef GANTRY_HAS_SHIM
+  if (argc > 1 && std::string_view(argv[1]) == "shim") return shim::shim_main(argc - 1, argv + 1);
+#endif
+  Result<int> status = dispatch(argc, argv);
+  if (status) return *status;
+  const std::string& message = status.error().message();
+  bool to_file = false;
+  for (int i = 1; i < argc; ++i) to_file |= std::string_view(argv[i]).starts_with("--log");
+  if (to_file) log::error("{}", message);
+  (void)sys::write_all(STDERR_FILENO, "gantry-runtime: " + message + "\n");
+  return 1;
+}
+
+}  // namespace
+}  // namespace gantry::runtime
+
+int main(int argc, char** argv) { return gantry::runtime::run(argc, argv); }

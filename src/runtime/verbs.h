@@ -1,0 +1,53 @@
+// The verbs of gantry-runtime: one function each, in a table that main and `--help` go by.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "base/result.h"
+#include "libcontainer/container.h"
+#include "runtime/arguments.h"
+
+namespace gantry::runtime {
+
+struct Globals {
+  std::string root;  // where state directories are
+  bool systemd_cgroup = false;
+};
+
+struct Verb {
+  std::string_view name;
+  std::string_view usage;
+  std::string_view help;
+  std::span<const Flag> flags;
+  Until until;
+  bool enters;  // the program must be out of the container's reach (self_protection.h)
+  Result<int> (*run)(const Globals&, const Arguments&);
+};
+std::span<const Verb> verbs();
+
+// What several verbs need.
+Result<libcontainer::Container> load_container(const Globals& globals, const Arguments& arguments);
+std::string seccomp_cache(const Globals& globals);
+Status write_pid_file(const std::string& path, pid_t pid);
+// Checks that descriptors 3 … 2+n are open; adds those of LISTEN_FDS.
+Result<int> preserved_fds(const Arguments& arguments);
+Status print(std::string_view text);
+
+Result<int> verb_create(const Globals&, const Arguments&);
+Result<int> verb_start(const Globals&, const Arguments&);
+Result<int> verb_run(const Globals&, const Arguments&);
+Result<int> verb_state(const Globals&, const Arguments&);
+Result<int> verb_kill(const Globals&, const Arguments&);
+Result<int> verb_delete(const Globals&, const Arguments&);
+Result<int> verb_list(const Globals&, const Arguments&);
+Result<int> verb_exec(const Globals&, const Arguments&);
+Result<int> verb_ps(const Globals&, const Arguments&);
+Result<int> verb_pause(const Globals&, const Arguments&);
+Result<int> verb_resume(const Globals&, const Arguments&);
+Result<int> verb_update(const Globals&, const Arguments&);
+Result<int> verb_events(const Globals&, const Arguments&);
+Result<int> verb_spec(const Globals&, const Arguments&);
+Result<int> verb_features(const Globals&, const Arguments&);
+
+}  // namespace gantry::runtime
