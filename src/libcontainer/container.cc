@@ -581,7 +581,8 @@ Status Container::destroy() {
 }
 
 Status remove_cgroup(const std::string& cgroups_path, int timeout_ms) {
-  Cgroup cgroup = TRY(Cgroup::open(TRY(normalize_cgroup_path(cgroups_path, ""))));
+  std::string path = TRY(normalize_cgroup_path(cgroups_path, ""));
+  Cgroup cgroup = TRY(Cgroup::open(path));
   return cgroup.remove(timeout_ms);
 }
 

@@ -26,7 +26,8 @@ Status take_number(const Arguments& arguments, std::string_view flag, std::optio
 Result<Resources> requested(const Arguments& arguments) {
   std::string file = arguments.get("resources");
   if (!file.empty()) {
-    std::string text = TRY(file == "-" ? sys::read_all(STDIN_FILENO) : fs::read_file(file));
+    Result<std::string> read = file == "-" ? sys::read_all(STDIN_FILENO) : fs::read_file(file);
+    std::string text = TRY(std::move(read).context("--resources"));
     return json::parse<Resources>(text).context("--resources");
   }
   Resources out;
