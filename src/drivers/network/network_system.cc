@@ -110,10 +110,16 @@ using engine::ResourceKind;
 
 Presence present_if(bool there) { return there ? Presence::present : Presence::absent; }
 
-ResourceKind bridge_kind(BridgeDriver* bridge) {
-  return {.name = "net.bridge",
-          .probe = [=](const Resource& row) { return bridge->probe_bridge(row.name); },
-          .release = [=](const Resource& row) { return bridge->release_bridge(row.name); }};
+ResourceKind bridge_kind(NetworkServices* services, BridgeDriver* bridge) {
+  ResourceKind kind{.name = "net.bridge"};
+  kind.probe = [=](const Resource& row) { return bridge->probe_bridge(row.name); };
+  kind.release = [=](const Resource& row) -> Status {
+    TRY(bridge->release_bridge(row.name));
+    const BridgeRow data = TRY(json::parse<BridgeRow>(row.data));
+    services->ipam.release_network(data.network_id);  // of one that was planned and never made, too
+    return {};
+  };
+  return kind;
 }
 
 ResourceKind veth_kind(NetworkServices* services) {
@@ -189,7 +195,7 @@ ResourceKind sysctl_kind(BridgeDriver* bridge) {
 std::vector<engine::ResourceKind> NetworkSystem::resource_kinds() {
   NetworkServices* services = &parts_->services;
   BridgeDriver* bridge = &parts_->bridge;
-  return {bridge_kind(bridge), veth_kind(services), address_kind(services), port_kind(services),
+  return {bridge_kind(services, bridge), veth_kind(services), address_kind(services), port_kind(services),
           sysctl_kind(bridge)};
 }
 

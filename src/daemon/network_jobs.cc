@@ -1,0 +1,223 @@
+// The handlers of network_jobs.h.
+#include "daemon/network_jobs.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "daemon/events.h"
+#include "daemon/networks.h"
+#include "daemon/options.h"
+#include "drivers/network/network_system.h"
+#include "engine/engine.h"
+
+namespace gantry::daemon {
+
+namespace {
+
+using graph::NodeKind;
+
+constexpr std::string_view kPredefined[] = {"bridge", "host", "none"};
+
+bool predefined(const std::string& name) {
+  return std::find(std::begin(kPredefined), std::end(kPredefined), name) != std::end(kPredefined);
+}
+
+Result<drivers::IpamPool> read_pool(const IpamEntry& entry) {
+  if (entry.Subnet.empty()) return invalid("invalid network config: a subnet is needed for each IPAM entry");
+  drivers::IpamPool pool;
+  pool.subnet = TRY(drivers::Cidr::parse(entry.Subnet).context("invalid network config"));
+  if (!entry.IPRange.empty()) pool.range = TRY(drivers::Cidr::parse(entry.IPRange).context("invalid network config"));
+  if (!entry.Gateway.empty())
+    pool.gateway = TRY(drivers::IpAddress::parse(entry.Gateway).context("invalid network config"));
+  for (const auto& [name, text] : entry.AuxiliaryAddresses) {
+    const drivers::IpAddress address = TRY(drivers::IpAddress::parse(text).context("invalid network config"));
+    pool.auxiliary.emplace(name, address);
+  }
+  return pool;
+}
+
+Result<NetworkRecord> read_record(NetworkCreate::Input input) {
+  NetworkRecord record;
+  record.created = now_ns();
+  record.attachable = input.Attachable;
+  drivers::NetworkConfig& config = record.config;
+  config.id = new_id();
+  config.name = std::move(input.Name);
+  config.driver = input.Driver.empty() || input.Driver == "default" ? "bridge" : input.Driver;
+  config.ipv4 = input.EnableIPv4.value_or(true);
+  config.ipv6 = input.EnableIPv6.value_or(false);
+  config.internal = input.Internal;
+  config.options = std::move(input.Options);
+  config.labels = std::move(input.Labels);
+  if (input.ipam.Driver != "default" && !input.ipam.Driver.empty())
+    return not_found("could not find plugin {} in v1 plugin registry: plugin not found", input.ipam.Driver);
+  record.ipam_options = std::move(input.ipam.Options);
+  for (const IpamEntry& entry : input.ipam.Config) {
+    if (entry.Subnet.empty() && entry.Gateway.empty() && entry.IPRange.empty()) continue;
+    drivers::IpamPool pool = TRY(read_pool(entry));
+    const bool v6 = pool.subnet.family() == drivers::IpFamily::v6;
+    if (v6 ? !config.ipv6 : !config.ipv4) {
+      if (!v6 || input.EnableIPv6.has_value())
+        return invalid("{} subnet {} given for a network without {}", v6 ? "IPv6" : "IPv4",
+                       pool.subnet.to_string(), v6 ? "IPv6" : "IPv4");
+      config.ipv6 = true;
+    }
+    config.pools.push_back(std::move(pool));
+  }
+  return record;
+}
+
+}  // namespace
+
+// Makes the network and its record; the caller holds the lock on its name.
+Status Networks::store(engine::JobContext& job, NetworkRecord record) {
+  drivers::NetworkDriver* driver = TRY(system_->driver(record.config.driver));
+  record.config.driver = driver->name();
+  drivers::NetworkPlan plan = TRY(driver->plan_network(record.config));
+  if (!plan.rows.empty()) TRY(job.take(plan.rows));
+  plan.reservation.keep();
+  record.config = plan.network;
+  TRY(driver->create_network(record.config));
+  graph::Graph& graph = engine_.graph();
+  job.on_commit([&graph, record](graph::Transaction& tx) -> Status {
+    graph::Node node{.kind = NodeKind::network, .key = record.config.id, .data = json::dump(record)};
+    const graph::NodeId id = TRY(graph.put(tx, node));
+    // A network that is made anew at start has its name already.
+    auto named = graph.read(tx).get_by_name(NodeKind::network, record.config.name);
+    if (named && named->id == id) return {};
+    return graph.claim_name(tx, NodeKind::network, record.config.name, id);
+  });
+  return {};
+}
+
+Result<NetworkCreate::Output> Networks::create(engine::JobContext& job, NetworkCreate::Input input) {
+  if (input.Name.empty() || input.Name.find_first_of("/ \t\n") != std::string::npos)
+    return invalid("invalid network name: \"{}\"", input.Name);
+  if (predefined(input.Name) || input.Name == "default")
+    return make_error(ErrorKind::permission, "operation is not permitted on predefined {} network", input.Name);
+  if (input.Ingress || (!input.Scope.empty() && input.Scope != "local"))
+    return unsupported("swarm networks are not supported by Gantry");
+  if (input.ConfigOnly) return unsupported("config-only networks are not supported by Gantry");
+  for (const char* single : {"host", "null", "none"})
+    if (input.Driver == single)
+      return make_error(ErrorKind::permission, "only one instance of \"{}\" network is allowed", input.Driver);
+  TRY(job.lock({{engine::LockKind::network, input.Name}}));
+  if (engine_.graph().read().get_by_name(NodeKind::network, input.Name))
+    return conflict("network with name {} already exists", input.Name);
+
+  NetworkRecord record = TRY(read_record(std::move(input)));
+  const std::string id = record.config.id, name = record.config.name, driver = record.config.driver;
+  TRY(store(job, std::move(record)));
+  job.after_commit([this, id, name, driver] {
+    events_.publish({"network", "create", id, {{"name", name}, {"type", driver}}});
+  });
+  return NetworkCreate::Output{id, ""};
+}
+
+Result<NetworkRemove::Output> Networks::remove(engine::JobContext& job, const NetworkRemove::Input& input) {
+  NetworkRecord record = TRY(find(input.network));
+  const std::string id = record.config.id, name = record.config.name, driver_name = record.config.driver;
+  if (predefined(name))
+    return make_error(ErrorKind::permission, "{} is a pre-defined network and cannot be removed", name);
+  TRY(job.lock({{engine::LockKind::network, name}}));
+  {
+    std::lock_guard lock(mutex_);
+    const auto network = connected_.find(id);
+    if (network != connected_.end() && !network->second.empty()) {
+      std::string who;
+      for (const auto& [container, endpoint] : network->second)
+        who += fmt::format("{}name:\"{}\" id:\"{}\"", who.empty() ? "" : ", ", endpoint.container_name,
+                           short_id(container));
+      return make_error(ErrorKind::permission,
+                        "error while removing network: network {} has active endpoints ({})", name, who);
+    }
+  }
+  drivers::NetworkDriver* driver = TRY(system_->driver(driver_name));
+  TRY(job.release_owned("network:" + id));
+  TRY(driver->remove_network(record.config));
+  graph::Graph& graph = engine_.graph();
+  job.on_commit([&graph, id](graph::Transaction& tx) -> Status {
+    const graph::Node node = TRY(graph.read(tx).get(NodeKind::network, id));
+    return graph.remove(tx, node.id);
+  });
+  job.after_commit([this, id, name, driver_name] {
+    events_.publish({"network", "destroy", id, {{"name", name}, {"type", driver_name}}});
+  });
+  return NetworkRemove::Output{};
+}
+
+Result<NetworkPrune::Output> Networks::prune(engine::JobContext& job, const NetworkPrune::Input& input) {
+  std::map<std::string, api::Strings> filters;
+  for (const auto& [key, values] : input.filters) {
+    if (key != "label") return invalid("invalid filter '{}'", key);
+    filters.emplace(key, values);
+  }
+  filters["dangling"] = {"true"};
+  NetworkPrune::Output output;
+  for (const json::value& network : TRY(list(filters))) {
+    const std::string name(network.at("Name").as_string());
+    auto removed = job.run<NetworkRemove>({name});
+    if (removed)
+      output.NetworksDeleted.push_back(name);
+    else
+      log::warn("prune: network {}: {}", name, removed.error().message());
+    TRY(job.check());
+  }
+  return output;
+}
+
+Result<NetworkRestore::Output> Networks::restore(engine::JobContext& job) {
+  TRY(job.lock({{engine::LockKind::network, "bridge"}}));
+  std::vector<NetworkRecord> wanted;
+  for (const char* name : {"host", "none"}) {
+    if (engine_.graph().read().get_by_name(NodeKind::network, name)) continue;
+    NetworkRecord record;
+    record.created = now_ns();
+    record.config.id = new_id();
+    record.config.name = name;
+    record.config.driver = name;
+    wanted.push_back(std::move(record));
+  }
+
+  if (options_.bridge != "none") {
+    drivers::DefaultBridge bridge{.link = options_.bridge};
+    if (!options_.bip.empty()) bridge.bip = TRY(drivers::Cidr::parse(options_.bip).context("--bip"));
+    NetworkRecord record;
+    record.created = now_ns();
+    record.config = system_->default_network(bridge);
+    record.config.id = new_id();
+    auto former = find("bridge");
+    bool keep = false;
+    if (former) {
+      // The daemon's options may have changed since; what they do not say stays as it was.
+      const auto& pools = former->config.pools;
+      keep = former->config.options == record.config.options &&
+             (!bridge.bip || (!pools.empty() && pools[0].gateway == bridge.bip->address() &&
+                              pools[0].subnet == bridge.bip->network()));
+      if (!keep) {
+        log::info("the default network is made anew with the daemon's new options");
+        record.config.id = former->config.id;
+        drivers::NetworkDriver* driver = TRY(system_->driver("bridge"));
+        TRY(job.release_owned("network:" + former->config.id));
+        TRY(driver->remove_network(former->config));
+        TRY(job.commit_now());
+      }
+    }
+    if (!keep) wanted.push_back(std::move(record));
+  }
+  for (NetworkRecord& record : wanted) {
+    const std::string name = record.config.name;
+    TRY(store(job, std::move(record)).context("network {}", name));
+  }
+  // Bridges are gone after a reboot. One network that cannot be had must not keep the daemon from starting.
+  for (const NetworkRecord& record : TRY(records())) {
+    drivers::NetworkDriver* driver = TRY(system_->driver(record.config.driver));
+    Status made = driver->create_network(record.config);
+    if (!made) log::error("network {}: {}", record.config.name, made.error().message());
+  }
+  return NetworkRestore::Output{};
+}
+
+}  // namespace gantry::daemon
