@@ -13,7 +13,9 @@ Result<NodeId> only_id(Statement statement) {
   return id;
 }
 
-std::string_view data_or_empty_object(const std::string& data) { return data.empty() ? "{}" : data; }
+std::string_view data_or_empty_object(const std::string& data) {
+  return data.empty() ? std::string_view("{}") : std::string_view(data);
+}
 
 }  // namespace
 
