@@ -168,6 +168,18 @@ Result<NetworkPrune::Output> Networks::prune(engine::JobContext& job, const Netw
   return output;
 }
 
+// What the reconciler found vanished has lost its rows too, so they are taken again first.
+Status Networks::make_good(engine::JobContext& job, const NetworkRecord& record) {
+  drivers::NetworkDriver* driver = TRY(system_->driver(record.config.driver));
+  drivers::NetworkPlan plan = TRY(driver->plan_network(record.config));
+  std::erase_if(plan.rows, [&](const engine::Resource& row) {
+    return engine_.resources().get(row.kind, row.name).has_value();
+  });
+  if (!plan.rows.empty()) TRY(job.take(plan.rows));
+  plan.reservation.keep();
+  return driver->create_network(record.config);
+}
+
 Result<NetworkRestore::Output> Networks::restore(engine::JobContext& job) {
   TRY(job.lock({{engine::LockKind::network, "bridge"}}));
   std::vector<NetworkRecord> wanted;
@@ -213,8 +225,7 @@ Result<NetworkRestore::Output> Networks::restore(engine::JobContext& job) {
   }
   // Bridges are gone after a reboot. One network that cannot be had must not keep the daemon from starting.
   for (const NetworkRecord& record : TRY(records())) {
-    drivers::NetworkDriver* driver = TRY(system_->driver(record.config.driver));
-    Status made = driver->create_network(record.config);
+    Status made = make_good(job, record);
     if (!made) log::error("network {}: {}", record.config.name, made.error().message());
   }
   return NetworkRestore::Output{};

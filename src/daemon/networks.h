@@ -125,6 +125,7 @@ class Networks {
   Result<NetworkPrune::Output> prune(engine::JobContext& job, const NetworkPrune::Input& input);
   Result<NetworkRestore::Output> restore(engine::JobContext& job);
   Status store(engine::JobContext& job, NetworkRecord record);
+  Status make_good(engine::JobContext& job, const NetworkRecord& record);
   Status plan_endpoint(const ContainerRecord& record, const std::string& name,
                        const api::EndpointSettings& wanted, SandboxPlan& plan);
   void plan_files(const ContainerRecord& record, SandboxPlan& plan) const;

@@ -161,7 +161,7 @@ Status create_bridge(NetlinkSocket& socket, const BridgeSpec& spec) {
 
 Result<int> create_veth(NetlinkSocket& socket, const VethSpec& spec) {
   NetlinkBatch batch;
-  batch.begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, link_header(IFF_UP, IFF_UP),
+  batch.begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, link_header(),
               "create interface " + spec.name);
   batch.put_string(IFLA_IFNAME, spec.name);
   batch.put<uint32_t>(IFLA_MTU, spec.mtu);
@@ -196,6 +196,10 @@ Result<int> create_veth(NetlinkSocket& socket, const VethSpec& spec) {
     });
   }
 
+  // On its own: within one message the kernel sets a link up before it reads how to make addresses.
+  batch.begin(RTM_NEWLINK, 0, link_header(IFF_UP, IFF_UP), "set up interface " + spec.name);
+  batch.put_string(IFLA_IFNAME, spec.name);
+
   get_link(batch, spec.name);
   int peer_index = 0;
   TRY(socket.transact(batch, [&](const nlmsghdr& message) {
@@ -210,10 +214,14 @@ Status configure_interface(NetlinkSocket& socket, const InterfaceSetup& setup) {
   ifinfomsg loopback = link_header(IFF_UP, IFF_UP);
   loopback.ifi_index = 1;
   batch.begin(RTM_NEWLINK, 0, loopback, "set up the loopback interface");
-  ifinfomsg own = link_header(IFF_UP, IFF_UP);
+  ifinfomsg own = link_header();
   own.ifi_index = setup.index;
+  if (!setup.ipv6) {
+    batch.begin(RTM_NEWLINK, 0, own, "configure the interface");
+    without_link_local(batch);
+  }
+  own.ifi_flags = own.ifi_change = IFF_UP;
   batch.begin(RTM_NEWLINK, 0, own, "set up the interface");
-  if (!setup.ipv6) without_link_local(batch);
   for (const auto& address : {setup.ipv4, setup.ipv6})
     if (address) new_address(batch, setup.index, *address);
   for (const auto& gateway : {setup.gateway4, setup.gateway6})
