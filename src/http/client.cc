@@ -2,6 +2,7 @@
 
 #include <netdb.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/un.h>
 
 #include <charconv>
@@ -94,17 +95,31 @@ Status check_head(const Request& request) {
 
 }  // namespace
 
-// One connection, one request and its response.
+// One request and its response, on a connection that goes back to the client's slot when the
+// response was read to its end and the server keeps it open.
 class ClientConnection {
  public:
-  ClientConnection(UniqueFd fd, bool head_request)
+  ClientConnection(UniqueFd fd, bool head_request, std::shared_ptr<UniqueFd> idle)
       : fd_(std::move(fd)),
+        idle_(std::move(idle)),
         parser_(Parser::Kind::response, kHeadLimit,
                 head_request ? Parser::Body::none : Parser::Body::expected) {}
+
+  ~ClientConnection() {
+    if (fd_ && parser_.done() && parser_.head().keep_alive && in_.empty() && !broken_)
+      *idle_ = std::move(fd_);
+  }
 
   int fd() const { return fd_.get(); }
 
   Status send(const Request& request, const Host& host) {
+    Status sent = send_request(request, host);
+    if (!sent) broken_ = true;
+    return sent;
+  }
+
+ private:
+  Status send_request(const Request& request, const Host& host) {
     TRY(send_all(fd(), format_head(request, host) + request.body));
     if (!request.body_stream) return {};
     std::string frame;
@@ -118,6 +133,7 @@ class ClientConnection {
     }
   }
 
+ public:
   // Reads until the head of the final response; interim ones (100 Continue) are passed over.
   Status read_head() {
     while (true) {
@@ -176,6 +192,8 @@ class ClientConnection {
   }
 
   UniqueFd fd_;
+  std::shared_ptr<UniqueFd> idle_;
+  bool broken_ = false;  // the request was not sent whole
   Parser parser_;
   std::string in_;    // received, not parsed
   std::string body_;  // parsed, not read
@@ -263,9 +281,13 @@ Result<Client> Client::open(std::string_view host) {
 
 Result<Call> Client::send(const Request& request) {
   TRY(check_head(request));
-  UniqueFd fd = TRY(connect_to(host_));
+  UniqueFd fd = std::move(*idle_);
+  // An idle connection that has something to say was closed by the server.
+  if (fd && sys::poll_one(fd.get(), POLLIN | POLLRDHUP, 0).value_or(true)) fd.reset();
+  if (!fd) fd = TRY(connect_to(host_));
   Call call;
-  call.connection_ = std::make_unique<ClientConnection>(std::move(fd), request.method == "HEAD");
+  call.connection_ =
+      std::make_unique<ClientConnection>(std::move(fd), request.method == "HEAD", idle_);
   Status sent = call.connection_->send(request, host_);
   // A server that refuses a request early answers and stops reading: its answer tells why.
   if (!sent && sent.error().code() != EPIPE && sent.error().code() != ECONNRESET)

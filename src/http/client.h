@@ -101,8 +101,9 @@ struct Upgrade {
   std::optional<Response> response;
 };
 
-// Makes connections as they are needed and keeps none between requests. Not thread-safe; several
-// calls may be under way at once, each has a connection of its own.
+// Makes connections as they are needed and keeps one between requests. Not thread-safe (nor
+// together with its responses); several calls may be under way at once, each has a connection of
+// its own.
 class Client {
  public:
   // Does not connect yet. Errors: invalid.
@@ -122,6 +123,7 @@ class Client {
  private:
   explicit Client(Host host) : host_(std::move(host)) {}
   Host host_;
+  std::shared_ptr<UniqueFd> idle_ = std::make_shared<UniqueFd>();  // shared with responses
 };
 
 }  // namespace gantry::http

@@ -6,6 +6,7 @@
 #include <sys/un.h>
 
 #include <atomic>
+#include <future>
 #include <thread>
 
 #include "base/fs.h"
@@ -446,6 +447,28 @@ TEST_F(ServerTest, the_longest_idle_connection_makes_room) {
   EXPECT_NE(talk(third.get(), kRequest, "GET ").find("200"), std::string::npos);
   EXPECT_EQ(read_to_end(first.get()), "");
   EXPECT_NE(talk(second.get(), kRequest, "GET ").find("200"), std::string::npos);
+}
+
+TEST_F(ServerTest, the_client_keeps_its_connection_and_notices_when_it_was_closed) {
+  serve(echo);
+  Client http = client();
+  auto accepted = [&] {
+    std::promise<size_t> count;
+    server_->post([&] { count.set_value(server_->connections()); });
+    return count.get_future().get();
+  };
+  for (int i = 0; i < 10; ++i)
+    EXPECT_EQ(*http.request({.method = "POST", .body = "x"})->read_all(), "POST x");
+  EXPECT_EQ(accepted(), 1u);
+  {
+    auto first = http.send({});
+    auto second = http.send({});
+    EXPECT_EQ(*second->response()->read_all(), "GET ");
+    EXPECT_EQ(*first->response()->read_all(), "GET ");
+  }
+  stop();
+  serve(echo);
+  EXPECT_EQ(*http.request({})->read_all(), "GET ");
 }
 
 TEST_F(ServerTest, unix_peers_are_known) {

@@ -1,6 +1,8 @@
 // From -H to listening sockets.
 #pragma once
 
+#include <unistd.h>
+
 #include <string>
 #include <vector>
 
