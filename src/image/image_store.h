@@ -1,11 +1,10 @@
 // The images of this machine: what is known of them (in the graph), their blobs (in the content store) and
 // their layers (in the graph driver).
 //
-// Graph. Nodes: "image" (key: image id, the digest of its config), "layer" (key: chain id), "blob" (key:
-// digest), "tag" (key: normalised reference). Edges: tag → image "names"; image → layer "uses" (its topmost
-// layer); layer → layer "parent"; image → blob "content" (config, and the manifest it came with). A
-// container is kept alive to its image by an edge container → image "uses", which whoever creates the
-// container adds (image_node()) in the transaction that adds the container.
+// Graph. Nodes: image (key: image id, the digest of its config), layer (key: chain id), blob (key: digest),
+// tag (key: normalised reference). Edges: tag names image; image has its layers as members (position 0 is
+// the lowest) and its config blob as config; a layer has a parent. Whoever creates a container links
+// container → image "uses" in the transaction that adds the container; that keeps the image and its layers.
 //
 // Queries are thread-safe and take no lock that a change holds for long. Changes run inside a job: they
 // take the store's lock, write resource rows before they take directories, and add their graph writes to
@@ -32,7 +31,8 @@ class Database;
 }  // namespace gantry::graph
 namespace gantry::engine {
 class JobContext;
-}
+class Resources;
+}  // namespace gantry::engine
 
 namespace gantry::image {
 
@@ -73,15 +73,21 @@ enum class PruneParents { no, yes };
 struct RemoveOptions {
   Force force = Force::no;
   PruneParents prune_parents = PruneParents::yes;
+  // Whether a container (by id) runs now; absent: none does.
+  std::function<bool(const std::string& container)> running;
 };
 
 // Lines of progress as Docker's JSON message stream shows them ({"stream": …}, {"status": …, "id": …}).
 using Progress = std::function<void(json::object)>;
 
+// The kind of the rows of blobs in the content store ("blob", named by digest, owner "blob:<digest>").
+inline constexpr std::string_view kBlobKind = "blob";
+Status register_resource_kinds(engine::Resources& resources, graph::ContentStore& content);
+
 class ImageStore {
  public:
   virtual ~ImageStore() = default;
-  // Everything is borrowed and must outlive the store.
+  // Everything is borrowed and must outlive the store. register_resource_kinds() comes first.
   static Result<std::unique_ptr<ImageStore>> open(graph::Database& database,
                                                   graph::ContentStore& content,
                                                   std::shared_ptr<drivers::GraphDriver> driver,
@@ -104,8 +110,9 @@ class ImageStore {
   // An image of one layer made of a root tarball, plain or compressed. Gives its id.
   virtual Result<Digest> import(engine::JobContext& job, ByteSource& tarball,
                                 const ImportOptions& options) = 0;
-  virtual Status tag(engine::JobContext& job, std::string_view source,
-                     const std::string& repository, const std::string& tag) = 0;
+  // Gives the familiar name ("repo:latest").
+  virtual Result<std::string> tag(engine::JobContext& job, std::string_view source,
+                                  const std::string& repository, const std::string& tag) = 0;
   virtual Result<std::vector<RemovedItem>> remove(engine::JobContext& job, std::string_view name,
                                                   const RemoveOptions& options) = 0;
   virtual Result<PruneReport> prune(engine::JobContext& job, const Filters& filters) = 0;

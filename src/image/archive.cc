@@ -1,0 +1,100 @@
+#include "image/archive.h"
+
+#include <fcntl.h>
+
+#include "base/sys.h"
+#include "drivers/graph/tar.h"
+#include "image/compression.h"
+
+namespace gantry::image {
+namespace {
+
+constexpr size_t kMaxMembers = 200'000;
+constexpr int kMaxLinks = 16;
+
+// Copies every byte of the archive to the file.
+class Spool final : public tar::RawObserver {
+ public:
+  explicit Spool(int fd) : fd_(fd) {}
+  Status literal(std::string_view bytes) override { return write(bytes); }
+  Status payload(std::string_view bytes) override { return write(bytes); }
+  uint64_t written() const { return written_; }
+
+ private:
+  Status write(std::string_view bytes) {
+    written_ += bytes.size();
+    return sys::write_all(fd_, bytes).context("temporary file of the archive");
+  }
+  int fd_;
+  uint64_t written_ = 0;
+};
+
+std::string directory_of(std::string_view path) {
+  size_t slash = path.rfind('/');
+  return slash == std::string_view::npos ? "" : std::string(path.substr(0, slash + 1));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Archive>> Archive::spool(ByteSource& source, const std::string& directory) {
+  auto archive = std::make_unique<Archive>();
+  archive->file_ = TRY(sys::open(directory, O_TMPFILE | O_RDWR, 0600));
+  Decompressed plain = TRY(decompress(source));
+  Spool spool(archive->file_.get());
+  tar::Reader reader(*plain.source, &spool);
+  for (;;) {
+    std::optional<tar::Entry> entry = TRY(reader.next());
+    if (!entry) break;
+    std::optional<std::string> path = tar::clean_path(entry->path);
+    if (!path) return invalid("archive member \"{}\" leads outside of the archive", entry->path);
+    if (archive->members_.size() >= kMaxMembers) return invalid("archive has too many members");
+    Member member{spool.written(), reader.payload_size(), ""};
+    if (entry->type == tar::Type::symlink || entry->type == tar::Type::hardlink) {
+      std::string base = entry->type == tar::Type::symlink ? directory_of(*path) : "";
+      std::optional<std::string> target = tar::clean_path(base + entry->link);
+      if (!target) return invalid("archive member \"{}\" links outside of the archive", *path);
+      member.link = *target;
+    } else if (entry->type != tar::Type::regular) {
+      continue;
+    } else if (entry->extents) {
+      return invalid("archive member \"{}\" is sparse", *path);
+    }
+    archive->members_.insert_or_assign(*path, std::move(member));
+  }
+  TRY(reader.finish());
+  return archive;
+}
+
+Result<const Archive::Member*> Archive::resolve(std::string_view path) const {
+  std::string name = tar::clean_path(path).value_or("");
+  for (int links = 0; links < kMaxLinks; ++links) {
+    auto found = members_.find(name);
+    if (found == members_.end()) return not_found("the archive has no \"{}\"", path);
+    if (found->second.link.empty()) return &found->second;
+    name = found->second.link;
+  }
+  return invalid("archive member \"{}\" is a loop of links", path);
+}
+
+bool Archive::contains(std::string_view path) const {
+  Result<const Member*> member = resolve(path);
+  return member.has_value();
+}
+
+Result<uint64_t> Archive::size(std::string_view path) const {
+  const Member* member = TRY(resolve(path));
+  return member->size;
+}
+
+Result<std::unique_ptr<ByteSource>> Archive::open(std::string_view path) const {
+  const Member* member = TRY(resolve(path));
+  return std::unique_ptr<ByteSource>(
+      std::make_unique<FileRangeSource>(file_.get(), member->offset, member->size));
+}
+
+Result<std::string> Archive::read(std::string_view path, size_t limit) const {
+  std::unique_ptr<ByteSource> source = TRY(open(path));
+  return read_all(*source, limit).context("archive member \"{}\"", path);
+}
+
+}  // namespace gantry::image

@@ -1,0 +1,139 @@
+// The store on graph, content store and graph driver; see image_store.h for what it promises.
+#pragma once
+
+#include <mutex>
+#include <set>
+
+#include "engine/job.h"
+#include "graph/content_store.h"
+#include "graph/graph.h"
+#include "image/image_store.h"
+#include "image/manifest.h"
+
+namespace gantry::image {
+
+// Data of an image node.
+struct ImageRecord {
+  std::string created;
+  std::string top_layer;  // chain id; "" without layers
+  int64_t size = 0;
+  int64_t tagged_at = 0;  // ns since the epoch; 0: never here
+  std::string os;
+  std::string architecture;
+  std::string parent;  // id of the image it was made from here
+  std::map<std::string, std::string> labels;
+};
+// Data of a layer node.
+struct LayerData {
+  std::string diff_id;
+  std::string directory;
+  int64_t archive_size = 0;  // of the tar
+};
+
+// What one image adds to the graph, collected while the job runs and written by its closing transaction.
+struct Addition {
+  struct NewLayer {
+    Digest chain_id;
+    Digest parent;
+    LayerData data;
+    int64_t size = 0;
+  };
+  Digest id;
+  int64_t config_size = 0;
+  ImageConfig config;
+  std::string parent;
+  std::vector<Digest> chain;  // all layers, lowest first
+  std::vector<NewLayer> new_layers;
+  std::vector<Reference> names;
+};
+
+class LocalStore final : public ImageStore {
+ public:
+  LocalStore(graph::Database& database, graph::ContentStore& content,
+             std::shared_ptr<drivers::GraphDriver> driver, std::string temporary_directory)
+      : graph_(database),
+        content_(content),
+        driver_(std::move(driver)),
+        temporary_directory_(std::move(temporary_directory)) {}
+
+  Result<Image> find(std::string_view name) const override;
+  Result<std::vector<ImageSummary>> list(const ListOptions& options) const override;
+  Result<ImageInspect> inspect(std::string_view name) const override;
+  Result<std::vector<HistoryItem>> history(std::string_view name) const override;
+  Result<int64_t> count() const override;
+  Status save(const std::vector<std::string>& names, ByteSink& out) const override;
+  Result<std::vector<LoadedImage>> load(engine::JobContext& job, ByteSource& archive,
+                                        const Progress& progress) override;
+  Result<Digest> import(engine::JobContext& job, ByteSource& tarball,
+                        const ImportOptions& options) override;
+  Result<std::string> tag(engine::JobContext& job, std::string_view source,
+                          const std::string& repository, const std::string& tag) override;
+  Result<std::vector<RemovedItem>> remove(engine::JobContext& job, std::string_view name,
+                                          const RemoveOptions& options) override;
+  Result<PruneReport> prune(engine::JobContext& job, const Filters& filters) override;
+
+ private:
+  struct Located {
+    graph::Node node;
+    std::optional<Reference> reference;  // when it was found by name
+  };
+  // One layer to be made while a job runs.
+  struct LayerInput {
+    Digest parent;
+    Digest chain_id;
+    Digest diff_id;
+  };
+  struct Applied {
+    drivers::LayerInfo info;
+    Digest diff_id;
+    int64_t archive_size = 0;
+  };
+
+  Result<Located> locate(graph::View& view, std::string_view name) const;
+  Result<std::vector<Reference>> references(graph::View& view, graph::NodeId image) const;
+  Result<ImageConfig> config_of(const graph::Node& image) const;
+  Result<std::vector<graph::Node>> layers_of(graph::View& view, graph::NodeId image) const;
+
+  Status lock(engine::JobContext& job) const;
+  Result<Applied> apply_layer(engine::JobContext& job, const LayerInput& input, ByteSource& blob,
+                              const std::string& directory);
+  // Makes the layer unless the graph has it.
+  Status add_layer(engine::JobContext& job, const LayerInput& input, ByteSource& blob,
+                   Addition& addition);
+  Status put_config(engine::JobContext& job, std::string_view blob, Addition& addition);
+  // Adds what is collected to the closing transaction.
+  Status add_images(engine::JobContext& job, std::vector<Addition> additions);
+  Status write_addition(graph::Transaction& tx, const Addition& addition) const;
+  Status set_tag(graph::Transaction& tx, const Reference& name, graph::NodeId image) const;
+
+  friend class Loader;
+  friend class Remover;
+
+  graph::Graph graph_;
+  graph::ContentStore& content_;
+  std::shared_ptr<drivers::GraphDriver> driver_;
+  std::string temporary_directory_;
+  mutable std::mutex cache_mutex_;
+  mutable std::map<std::string, std::shared_ptr<const ImageConfig>> configs_;  // by image id
+};
+
+}  // namespace gantry::image
+
+namespace gantry::json {
+template <>
+struct Schema<image::ImageRecord> {
+  using T = image::ImageRecord;
+  static constexpr Field fields[] = {
+      field<&T::created>("created", kOmitEmpty),     field<&T::top_layer>("top_layer", kOmitEmpty),
+      field<&T::size>("size"),                       field<&T::tagged_at>("tagged_at", kOmitEmpty),
+      field<&T::os>("os"),                           field<&T::architecture>("architecture"),
+      field<&T::parent>("parent", kOmitEmpty),       field<&T::labels>("labels", kOmitEmpty)};
+};
+template <>
+struct Schema<image::LayerData> {
+  using T = image::LayerData;
+  static constexpr Field fields[] = {field<&T::diff_id>("diff_id"),
+                                     field<&T::directory>("directory"),
+                                     field<&T::archive_size>("archive_size")};
+};
+}  // namespace gantry::json

@@ -1,0 +1,271 @@
+// Taking images in: archives of `docker save` and OCI layouts.
+#include <algorithm>
+
+#include "engine/engine.h"
+#include "image/archive.h"
+#include "image/compression.h"
+#include "image/local_store.h"
+
+namespace gantry::image {
+
+using graph::NodeKind;
+
+namespace {
+
+// Counts and digests what passes; looks at the job's cancellation on the way.
+class Measured final : public ByteSource {
+ public:
+  Measured(ByteSource& source, engine::JobContext& job) : source_(source), job_(job) {}
+  Result<size_t> read(std::span<char> into) override {
+    TRY(job_.check());
+    size_t got = TRY(source_.read(into));
+    hash_.update({into.data(), got});
+    size_ += static_cast<int64_t>(got);
+    return got;
+  }
+  Digest finish() { return hash_.finish(); }
+  int64_t size() const { return size_; }
+
+ private:
+  ByteSource& source_;
+  engine::JobContext& job_;
+  Sha256 hash_;
+  int64_t size_ = 0;
+};
+
+constexpr int kMaxIndexDepth = 4;
+
+std::string blob_path(const Digest& digest) { return "blobs/sha256/" + digest.hex(); }
+
+std::string host_architecture() {
+#if defined(__x86_64__)
+  return "amd64";
+#elif defined(__aarch64__)
+  return "arm64";
+#else
+  return "unknown";
+#endif
+}
+
+}  // namespace
+
+Result<LocalStore::Applied> LocalStore::apply_layer(engine::JobContext& job,
+                                                    const LayerInput& input, ByteSource& blob,
+                                                    const std::string& directory) {
+  Decompressed plain = TRY(decompress(blob));
+  Measured measured(*plain.source, job);
+  Applied applied;
+  drivers::LayerSpec spec;
+  spec.chain_id = input.chain_id;
+  spec.parent = input.parent;
+  spec.directory = directory;
+  spec.accept = [&]() -> Status {
+    applied.diff_id = measured.finish();
+    applied.archive_size = measured.size();
+    if (applied.diff_id != input.diff_id)
+      return invalid("wrong diff id calculated on extraction: expected {}, got {}",
+                     input.diff_id.text(), applied.diff_id.text());
+    return {};
+  };
+  applied.info = TRY(driver_->apply(spec, measured));
+  return applied;
+}
+
+Status LocalStore::put_config(engine::JobContext& job, std::string_view blob, Addition& addition) {
+  addition.id = Digest::of(blob);
+  addition.config_size = static_cast<int64_t>(blob.size());
+  bool known = TRY(graph_.read().contains(NodeKind::blob, addition.id.text()));
+  if (known) return {};
+  engine::Resource row;
+  row.kind = kBlobKind;
+  row.name = addition.id.text();
+  row.owner = "blob:" + addition.id.text();
+  Status taken = job.take({row});
+  if (!taken && taken.error().kind() == ErrorKind::conflict) return {};  // this job has it already
+  if (!taken) return taken;
+  TRY(content_.put(blob));
+  return {};
+}
+
+Status LocalStore::add_layer(engine::JobContext& job, const LayerInput& input, ByteSource& blob,
+                             Addition& addition) {
+  bool known = TRY(graph_.read().contains(NodeKind::layer, input.chain_id.text()));
+  if (known) return {};
+  engine::Resource row;
+  row.kind = drivers::kLayerKind;
+  row.name = drivers::new_layer_directory();
+  row.owner = "layer:" + input.chain_id.text();
+  TRY(job.take({row}));
+  Applied applied = TRY(apply_layer(job, input, blob, row.name));
+  Addition::NewLayer layer;
+  layer.chain_id = input.chain_id;
+  layer.parent = input.parent;
+  layer.data = {applied.diff_id.text(), row.name, applied.archive_size};
+  layer.size = static_cast<int64_t>(applied.info.size);
+  addition.new_layers.push_back(std::move(layer));
+  return {};
+}
+
+// One load job.
+class Loader {
+ public:
+  Loader(LocalStore& store, engine::JobContext& job, const Archive& archive,
+         const Progress& progress)
+      : store_(store), job_(job), archive_(archive), progress_(progress) {}
+
+  Result<std::vector<LoadedImage>> run() {
+    if (archive_.contains("manifest.json")) {
+      TRY(load_saved());
+    } else if (archive_.contains("index.json")) {
+      TRY(load_layout());
+    } else {
+      return invalid("the archive holds no image: neither manifest.json nor index.json is in it");
+    }
+    if (additions_.empty()) return invalid("the archive holds no image for this platform");
+    std::vector<LoadedImage> loaded;
+    for (const Addition& addition : additions_) {
+      LoadedImage image{addition.id, {}};
+      for (const Reference& name : addition.names) image.names.push_back(name.familiar());
+      loaded.push_back(std::move(image));
+    }
+    TRY(store_.add_images(job_, std::move(additions_)));
+    for (const LoadedImage& image : loaded) {
+      for (const std::string& name : image.names) say("Loaded image: " + name);
+      if (image.names.empty()) say("Loaded image ID: " + image.id.text());
+    }
+    return loaded;
+  }
+
+ private:
+  void say(const std::string& text) {
+    if (progress_) progress_(json::object{{"stream", text + "\n"}});
+  }
+
+  Status load_saved() {
+    std::string text = TRY(archive_.read("manifest.json"));
+    auto images = TRY(json::parse<std::vector<SavedImage>>(text).context("manifest.json"));
+    for (const SavedImage& image : images) {
+      std::string blob = TRY(archive_.read(image.config));
+      std::vector<Reference> names;
+      for (const std::string& tag : image.repo_tags) {
+        Reference name = TRY(Reference::parse(tag).context("manifest.json: RepoTags"));
+        if (name.tag().empty()) return invalid("manifest.json: RepoTags: \"{}\" has no tag", tag);
+        names.push_back(name.without_digest());
+      }
+      TRY(add_image(blob, image.layers, std::move(names)));
+    }
+    return {};
+  }
+
+  Status load_layout() {
+    std::string text = TRY(archive_.read("index.json"));
+    Manifest index = TRY(Manifest::parse(text).context("index.json"));
+    if (!index.is_index()) return invalid("index.json: it is not an index");
+    return load_index(index, {}, 0);
+  }
+
+  // A name may be given at any level; what is below inherits it.
+  Status load_index(const Manifest& index, const std::vector<Reference>& inherited, int depth) {
+    if (depth > kMaxIndexDepth) return invalid("index.json: indexes are nested too deep");
+    for (const Descriptor& descriptor : *index.manifests) {
+      if (descriptor.annotations.contains("vnd.docker.reference.type")) continue;  // attestations
+      if (descriptor.platform && !fits(*descriptor.platform)) continue;
+      std::vector<Reference> names = TRY(names_of(descriptor));
+      if (names.empty()) names = inherited;
+      std::string blob = TRY(read_blob(descriptor));
+      Manifest manifest = TRY(Manifest::parse(blob).context("{}", descriptor.digest));
+      if (manifest.is_index()) {
+        TRY(load_index(manifest, names, depth + 1));
+        continue;
+      }
+      std::string config = TRY(read_blob(*manifest.config));
+      std::vector<std::string> layers;
+      for (const Descriptor& layer : *manifest.layers) {
+        Digest digest = TRY(Digest::parse(layer.digest));
+        layers.push_back(blob_path(digest));
+      }
+      TRY(add_image(config, layers, std::move(names)));
+    }
+    return {};
+  }
+
+  static bool fits(const Platform& platform) {
+    return platform.os == "linux" &&
+           (platform.architecture.empty() || platform.architecture == host_architecture());
+  }
+
+  // containerd writes the whole name, the OCI annotation is only a tag unless it has the form of a name.
+  static Result<std::vector<Reference>> names_of(const Descriptor& descriptor) {
+    for (const char* key : {"io.containerd.image.name", "org.opencontainers.image.ref.name"}) {
+      auto found = descriptor.annotations.find(key);
+      if (found == descriptor.annotations.end() || found->second.empty()) continue;
+      bool whole = std::string_view(key).starts_with("io.") ||
+                   found->second.find_first_of("/:") != std::string::npos;
+      if (!whole) continue;
+      Reference name = TRY(Reference::parse(found->second).context("annotation {}", key));
+      name = name.without_digest().with_default_tag();
+      return std::vector<Reference>{std::move(name)};
+    }
+    return std::vector<Reference>();
+  }
+
+  Result<std::string> read_blob(const Descriptor& descriptor) {
+    Digest digest = TRY(Digest::parse(descriptor.digest));
+    std::string blob = TRY(archive_.read(blob_path(digest)));
+    if (Digest::of(blob) != digest || static_cast<int64_t>(blob.size()) != descriptor.size)
+      return invalid("blob {} does not have the digest and size that its descriptor says",
+                     descriptor.digest);
+    return blob;
+  }
+
+  Status add_image(const std::string& blob, const std::vector<std::string>& layers,
+                   std::vector<Reference> names) {
+    Addition addition;
+    addition.config = TRY(ImageConfig::parse(blob));
+    if (addition.config.os != "linux")
+      return invalid("cannot load {} image on linux", addition.config.os);
+    const std::vector<std::string>& diff_ids = addition.config.rootfs.diff_ids;
+    if (layers.size() != diff_ids.size())
+      return invalid("invalid manifest, layers length mismatch: expected {}, got {}", layers.size(),
+                     diff_ids.size());
+    addition.chain = TRY(chain_ids(diff_ids));
+    for (size_t i = 0; i < layers.size(); ++i) {
+      LocalStore::LayerInput input;
+      if (i > 0) input.parent = addition.chain[i - 1];
+      input.chain_id = addition.chain[i];
+      input.diff_id = TRY(Digest::parse(diff_ids[i]));
+      bool made = !made_.insert(input.chain_id.text()).second;
+      if (made) continue;
+      std::unique_ptr<ByteSource> source = TRY(archive_.open(layers[i]));
+      TRY(store_.add_layer(job_, input, *source, addition).context("layer {}", layers[i]));
+    }
+    TRY(store_.put_config(job_, blob, addition));
+    addition.names = std::move(names);
+    // The same image twice in one archive is one image with more names.
+    auto same = std::find_if(additions_.begin(), additions_.end(),
+                             [&](const Addition& other) { return other.id == addition.id; });
+    if (same == additions_.end()) {
+      additions_.push_back(std::move(addition));
+    } else {
+      same->names.insert(same->names.end(), addition.names.begin(), addition.names.end());
+    }
+    return {};
+  }
+
+  LocalStore& store_;
+  engine::JobContext& job_;
+  const Archive& archive_;
+  const Progress& progress_;
+  std::vector<Addition> additions_;
+  std::set<std::string> made_;  // chain ids
+};
+
+Result<std::vector<LoadedImage>> LocalStore::load(engine::JobContext& job, ByteSource& archive,
+                                                  const Progress& progress) {
+  std::unique_ptr<Archive> spooled = TRY(Archive::spool(archive, temporary_directory_));
+  TRY(job.check());
+  TRY(lock(job));
+  return Loader(*this, job, *spooled, progress).run();
+}
+
+}  // namespace gantry::image
