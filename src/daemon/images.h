@@ -7,11 +7,13 @@
 #include <vector>
 
 #include "base/result.h"
+#include "daemon/image_jobs.h"
 #include "image/image_store.h"
 
 namespace gantry::engine {
 class Engine;
-}
+class JobContext;
+}  // namespace gantry::engine
 
 namespace gantry::daemon {
 
@@ -21,7 +23,7 @@ class Events;
 class Images {
  public:
   // Opens the store (its blobs below <data root>/content are the caller's ContentStore) and registers the
-  // handlers. Registers no resource kinds of the graph driver: drivers::register_resource_kinds does.
+  // handlers and the resource kind of blobs. drivers::register_resource_kinds() is the caller's.
   static Result<std::unique_ptr<Images>> create(engine::Engine& engine, graph::ContentStore& content,
                                                 std::shared_ptr<drivers::GraphDriver> driver,
                                                 Events& events, const std::string& temporary_directory);
@@ -29,17 +31,30 @@ class Images {
 
   image::ImageStore& store() { return *store_; }
 
-  // Loads every archive (*.tar, *.tar.gz, *.tar.zst, *.tar.xz) of the directories whose images are not
-  // here yet; one that fails is logged and passed over. Runs image.load jobs and waits for them.
+  // How removal learns whether a container runs; before jobs run. Without it none does.
+  void set_running(std::function<bool(const std::string& container)> running) {
+    running_ = std::move(running);
+  }
+
+  // Loads every archive (*.tar, *.tar.gz, *.tgz, *.tar.zst, *.tar.xz) of the directories that has an image
+  // which is not here; one that fails is logged and passed over. Runs image.load jobs and waits for them.
   void load_archives(const std::vector<std::string>& directories);
 
  private:
   Images(engine::Engine& engine, Events& events) : engine_(engine), events_(events) {}
   void add_handlers();
+  Result<ImageLoad::Output> load(engine::JobContext& job, ImageLoad::Input input);
+  Result<ImageImport::Output> import(engine::JobContext& job, ImageImport::Input input);
+  Result<ImagePull::Output> pull(engine::JobContext& job, ImagePull::Input input);
+  Result<ImageTag::Output> tag(engine::JobContext& job, ImageTag::Input input);
+  Result<ImageRemove::Output> remove(engine::JobContext& job, ImageRemove::Input input);
+  void publish(const std::string& id, const std::vector<image::RemovedItem>& items);
+  void load_archive(const std::string& path);
 
   engine::Engine& engine_;
   Events& events_;
   std::unique_ptr<image::ImageStore> store_;
+  std::function<bool(const std::string&)> running_;
 };
 
 }  // namespace gantry::daemon

@@ -5,6 +5,7 @@
 #include "base/sys.h"
 #include "drivers/graph/tar.h"
 #include "image/compression.h"
+#include "image/manifest.h"
 
 namespace gantry::image {
 namespace {
@@ -95,6 +96,70 @@ Result<std::unique_ptr<ByteSource>> Archive::open(std::string_view path) const {
 Result<std::string> Archive::read(std::string_view path, size_t limit) const {
   std::unique_ptr<ByteSource> source = TRY(open(path));
   return read_all(*source, limit).context("archive member \"{}\"", path);
+}
+
+namespace {
+
+using SmallMembers = std::map<std::string, std::string>;
+
+Result<SmallMembers> read_small_members(ByteSource& source) {
+  constexpr size_t kMember = 1u << 20;
+  constexpr size_t kTotal = 32u << 20;
+  SmallMembers members;
+  size_t total = 0;
+  Decompressed plain = TRY(decompress(source));
+  tar::Reader reader(*plain.source);
+  for (;;) {
+    std::optional<tar::Entry> entry = TRY(reader.next());
+    if (!entry) return members;
+    std::optional<std::string> path = tar::clean_path(entry->path);
+    if (!path || entry->type != tar::Type::regular || entry->size > kMember || entry->extents)
+      continue;
+    total += entry->size;
+    if (total > kTotal) return invalid("the archive has too many small members");
+    std::string& contents = members[*path];
+    contents.clear();
+    for (;;) {
+      std::string_view piece = TRY(reader.payload());
+      if (piece.empty()) break;
+      contents += piece;
+    }
+  }
+}
+
+Status collect_ids(const SmallMembers& members, const Manifest& manifest, int depth,
+                   std::vector<Digest>& ids) {
+  if (!manifest.is_index()) {
+    ids.push_back(TRY(Digest::parse(manifest.config->digest)));
+    return {};
+  }
+  if (depth > 4) return invalid("indexes are nested too deep");
+  for (const Descriptor& descriptor : *manifest.manifests) {
+    Digest digest = TRY(Digest::parse(descriptor.digest));
+    auto found = members.find("blobs/sha256/" + digest.hex());
+    if (found == members.end()) continue;
+    Manifest below = TRY(Manifest::parse(found->second));
+    TRY(collect_ids(members, below, depth + 1, ids));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<Digest>> archive_image_ids(ByteSource& source) {
+  SmallMembers members = TRY(read_small_members(source));
+  std::vector<Digest> ids;
+  if (auto saved = members.find("manifest.json"); saved != members.end()) {
+    auto images = TRY(json::parse<std::vector<SavedImage>>(saved->second));
+    for (const SavedImage& image : images) {
+      auto config = members.find(tar::clean_path(image.config).value_or(""));
+      if (config != members.end()) ids.push_back(Digest::of(config->second));
+    }
+  } else if (auto index = members.find("index.json"); index != members.end()) {
+    Manifest manifest = TRY(Manifest::parse(index->second));
+    TRY(collect_ids(members, manifest, 0, ids));
+  }
+  return ids;
 }
 
 }  // namespace gantry::image

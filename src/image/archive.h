@@ -6,8 +6,10 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/byte_source.h"
+#include "base/digest.h"
 #include "base/unique_fd.h"
 
 namespace gantry::image {
@@ -34,5 +36,9 @@ class Archive {
   UniqueFd file_;
   std::map<std::string, Member, std::less<>> members_;
 };
+
+// The ids of the images in an archive, without storing it: what is asked before loading one at start. Only
+// members of up to 1 MiB are looked at.
+Result<std::vector<Digest>> archive_image_ids(ByteSource& source);
 
 }  // namespace gantry::image

@@ -1,0 +1,226 @@
+#include "daemon/images.h"
+
+#include <fcntl.h>
+#include <netdb.h>
+
+#include <algorithm>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "daemon/events.h"
+#include "daemon/image_jobs.h"
+#include "engine/engine.h"
+#include "image/archive.h"
+
+namespace gantry::daemon {
+namespace {
+
+// Changes of names must survive a power cut; the rest of a load is on disk by then anyway.
+constexpr engine::JobOptions kTransfer = {.job_class = engine::JobClass::transfer,
+                                          .durability = graph::Durability::full};
+constexpr engine::JobOptions kChange = {.job_class = engine::JobClass::container,
+                                        .durability = graph::Durability::full};
+
+constexpr std::string_view kArchiveSuffixes[] = {".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz"};
+
+Event image_event(std::string action, const std::string& id, const std::string& name) {
+  Event event;
+  event.type = "image";
+  event.action = std::move(action);
+  event.id = id;
+  event.attributes["name"] = name;
+  return event;
+}
+
+// Why an image of `domain` cannot be had: this build has no registry client, but what stands in the way
+// before one would be asked is told as it is.
+Error unreachable(const std::string& domain) {
+  std::string host = domain == "docker.io" ? "registry-1.docker.io" : domain;
+  std::string name = host;
+  std::string port = "443";
+  size_t colon = host.rfind(':');
+  if (colon != std::string::npos && host.find(']', colon) == std::string::npos) {
+    name = host.substr(0, colon);
+    port = host.substr(colon + 1);
+  }
+  if (name.starts_with('[') && name.ends_with(']')) name = name.substr(1, name.size() - 2);
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  int result = ::getaddrinfo(name.c_str(), port.c_str(), &hints, &found);
+  if (result == 0) {
+    ::freeaddrinfo(found);
+    return unsupported("Get \"https://{}/v2/\": pulling is not built into this version of Gantry: "
+                       "load the image from an archive (gantry load)",
+                       host);
+  }
+  std::string why = result == EAI_NONAME || result == EAI_NODATA ? "no such host"
+                    : result == EAI_AGAIN ? "Temporary failure in name resolution"
+                                          : ::gai_strerror(result);
+  return internal("Get \"https://{}/v2/\": dial tcp: lookup {}: {}", host, name, why);
+}
+
+}  // namespace
+
+Images::~Images() = default;
+
+Result<std::unique_ptr<Images>> Images::create(engine::Engine& engine, graph::ContentStore& content,
+                                               std::shared_ptr<drivers::GraphDriver> driver,
+                                               Events& events,
+                                               const std::string& temporary_directory) {
+  TRY(fs::make_directories(temporary_directory, 0700));
+  std::unique_ptr<Images> images(new Images(engine, events));
+  TRY(image::register_resource_kinds(engine.resources(), content));
+  images->store_ = TRY(image::ImageStore::open(engine.database(), content, std::move(driver),
+                                               temporary_directory));
+  images->add_handlers();
+  return images;
+}
+
+Result<ImageLoad::Output> Images::load(engine::JobContext& job, ImageLoad::Input input) {
+  if (!input.archive) return invalid("no archive was given");
+  std::vector<image::LoadedImage> loaded = TRY(store_->load(job, *input.archive, {}));
+  ImageLoad::Output output;
+  for (const image::LoadedImage& image : loaded) {
+    for (const std::string& name : image.names) output.names.push_back(name);
+    if (image.names.empty()) output.names.push_back(image.id.text());
+  }
+  // Told once it is true.
+  job.after_commit([this, &job, loaded = std::move(loaded)] {
+    for (const image::LoadedImage& image : loaded) {
+      const std::string& id = image.id.text();
+      for (const std::string& name : image.names)
+        job.progress(json::object{{"stream", "Loaded image: " + name + "\n"}});
+      if (image.names.empty())
+        job.progress(json::object{{"stream", "Loaded image ID: " + id + "\n"}});
+      events_.publish(image_event("load", id, image.names.empty() ? id : image.names.front()));
+    }
+  });
+  return output;
+}
+
+Result<ImageImport::Output> Images::import(engine::JobContext& job, ImageImport::Input input) {
+  if (!input.tarball) return invalid("no tarball was given");
+  image::ImportOptions options;
+  options.repository = std::move(input.repository);
+  options.tag = std::move(input.tag);
+  options.message = std::move(input.message);
+  options.source = input.source;
+  options.platform = std::move(input.platform);
+  options.changes = std::move(input.changes);
+  Digest id = TRY(store_->import(job, *input.tarball, options));
+  std::string name = options.repository.empty() ? id.text() : options.repository;
+  job.after_commit([this, &job, id, name] {
+    job.progress(json::object{{"status", id.text()}});
+    events_.publish(image_event("import", id.text(), name));
+  });
+  return ImageImport::Output{id.text()};
+}
+
+Result<ImagePull::Output> Images::pull(engine::JobContext& job, ImagePull::Input input) {
+  image::Reference reference = TRY(image::Reference::parse(input.image));
+  if (input.tag.find(':') != std::string::npos) {
+    reference = TRY(image::Reference::parse(reference.familiar_name() + "@" + input.tag));
+  } else if (!input.tag.empty()) {
+    TRY(image::check_tag(input.tag));
+    reference = reference.with_tag(input.tag);
+  }
+  TRY(job.check());
+  return unreachable(reference.domain());
+}
+
+Result<ImageTag::Output> Images::tag(engine::JobContext& job, ImageTag::Input input) {
+  image::Image image = TRY(store_->find(input.image));
+  std::string name = TRY(store_->tag(job, input.image, input.repository, input.tag));
+  job.after_commit([this, id = image.id.text(), name] {
+    events_.publish(image_event("tag", id, name));
+  });
+  return ImageTag::Output{name};
+}
+
+Result<ImageRemove::Output> Images::remove(engine::JobContext& job, ImageRemove::Input input) {
+  image::Image image = TRY(store_->find(input.image));
+  image::RemoveOptions options;
+  options.force = input.force ? image::Force::yes : image::Force::no;
+  options.prune_parents = input.no_prune ? image::PruneParents::no : image::PruneParents::yes;
+  options.running = running_;
+  ImageRemove::Output output;
+  output.items = TRY(store_->remove(job, input.image, options));
+  job.after_commit([this, id = image.id.text(), items = output.items] { publish(id, items); });
+  return output;
+}
+
+void Images::publish(const std::string& id, const std::vector<image::RemovedItem>& items) {
+  for (const image::RemovedItem& item : items) {
+    if (!item.untagged.empty()) events_.publish(image_event("untag", id, id));
+    // Layers are listed like images; only what was an image is an event.
+    if (item.deleted == id) events_.publish(image_event("delete", id, id));
+  }
+}
+
+void Images::add_handlers() {
+  engine_.add<ImageLoad>([this](auto& job, auto input) { return load(job, std::move(input)); },
+                         kTransfer);
+  engine_.add<ImageImport>([this](auto& job, auto input) { return import(job, std::move(input)); },
+                           kTransfer);
+  engine_.add<ImagePull>([this](auto& job, auto input) { return pull(job, std::move(input)); },
+                         kTransfer);
+  engine_.add<ImageTag>([this](auto& job, auto input) { return tag(job, std::move(input)); },
+                        kChange);
+  engine_.add<ImageRemove>([this](auto& job, auto input) { return remove(job, std::move(input)); },
+                           kChange);
+  engine_.add<ImagePrune>(
+      [this](engine::JobContext& job, ImagePrune::Input input) -> Result<image::PruneReport> {
+        image::PruneReport report = TRY(store_->prune(job, input.filters));
+        job.after_commit([this, items = report.images_deleted] {
+          for (const image::RemovedItem& item : items)
+            if (!item.deleted.empty()) publish(item.deleted, {item});
+        });
+        return report;
+      },
+      kChange);
+}
+
+void Images::load_archives(const std::vector<std::string>& directories) {
+  for (const std::string& directory : directories) {
+    Result<std::vector<std::string>> names = fs::list_directory(directory);
+    if (!names) {
+      if (names.error().kind() != ErrorKind::not_found)
+        log::warn("images directory: {}", names.error().message());
+      continue;
+    }
+    std::sort(names->begin(), names->end());
+    for (const std::string& name : *names) {
+      bool archive = std::any_of(std::begin(kArchiveSuffixes), std::end(kArchiveSuffixes),
+                                 [&](std::string_view suffix) { return name.ends_with(suffix); });
+      if (archive) load_archive(directory + "/" + name);
+    }
+  }
+}
+
+// Nothing is unpacked for an image that is here; a name that the user gave to another image meanwhile, or
+// took away from this one, stays as the user wants it.
+void Images::load_archive(const std::string& path) {
+  Status loaded = [&]() -> Status {
+    UniqueFd file = TRY(sys::open(path, O_RDONLY));
+    FdSource probe(file.get());
+    std::vector<Digest> ids = TRY(image::archive_image_ids(probe));
+    bool all_here = std::all_of(ids.begin(), ids.end(), [&](const Digest& id) {
+      Result<image::Image> image = store_->find(id.text());
+      return image.has_value();
+    });
+    if (!ids.empty() && all_here) return {};
+    if (::lseek(file.get(), 0, SEEK_SET) == -1) return error_from_errno(errno, "lseek");
+    ImageLoad::Input input;
+    input.archive = std::make_shared<FdSource>(std::move(file));
+    engine::SubmitOptions options;
+    options.caller.name = "gantryd";
+    ImageLoad::Output output = TRY(engine_.run<ImageLoad>(std::move(input), options));
+    for (const std::string& name : output.names) log::info("loaded image {} from {}", name, path);
+    return {};
+  }();
+  log::ignored("image archive " + path, loaded);
+}
+
+}  // namespace gantry::daemon
