@@ -72,8 +72,9 @@ struct Notice {
   ExitStatus status;    // exited, exec_exited
 };
 
-// Called on the driver's monitor thread, one at a time per instance and in order; must not block, and must
-// not call back into the instance. Notices that came before a listener was set are given to it first.
+// Called on the driver's monitor thread, one at a time per instance and in order; must not block, and may
+// call of the instance only what does not talk to the shim (state, exit_status, signal). Notices that came
+// before a listener was set are given to it first. `exited` of a quick program may overtake start().
 using Listener = std::function<void(const Notice&)>;
 
 enum class InstanceState { created, running, exited };
@@ -95,8 +96,8 @@ class Instance {
   virtual void set_listener(Listener listener) = 0;
 
   // Waits until the container is at its gate and opens it. The error of a program that cannot be started is the container's ("exec: "x":
-  // executable file not found in $PATH", kind not_found → 127, permission → 126); the exited notice comes
-  // too then.
+  // executable file not found in $PATH", kind not_found → 127, permission → 126, others 128: exit_status()
+  // has it). The instance has been undone and is `exited` then, without a notice.
   virtual Status start() = 0;
   // To the first process, at once and without the shim: works however busy the shim is.
   virtual Status signal(int signal) = 0;
@@ -106,7 +107,7 @@ class Instance {
   virtual Status attach(UniqueFd client, const AttachOptions& options, std::string_view leftover) = 0;
 
   // Starts a further process. With a client its input and output go there; without one input is empty and
-  // output is dropped. Gives its pid; the exec_exited notice comes later, always after this returns.
+  // output is dropped. Gives its pid; the exec_exited notice of a quick one may overtake the return of this call.
   virtual Result<pid_t> exec(const ExecRequest& request, UniqueFd client = {},
                              const AttachOptions& options = {}, std::string_view leftover = {}) = 0;
   virtual Status exec_resize(const std::string& exec_id, TerminalSize size) = 0;

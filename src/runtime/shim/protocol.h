@@ -55,10 +55,9 @@ enum class MessageType : uint16_t {
   close_stdin,  // ProcessRequest
   reopen_log,   // empty: the log file was moved away by somebody else
   // Answers.
-  done = 64,  // empty
+  done = 64,  // empty; of exec StartedReply
   error,      // ErrorReply
   state,      // StateReply [pidfd of init, network namespace]
-  started,    // StartedReply
   // Notices.
   exited = 96,   // ExitStatus
   exec_exited,   // ExecExited
