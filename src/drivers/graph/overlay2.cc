@@ -19,10 +19,15 @@ namespace {
 // it rely on its being plain.
 const std::vector<std::string> kOptions = {"redirect_dir=nofollow", "metacopy=off", "index=off"};
 
+enum class VolatileMounts { no, yes };  // "volatile" is of Linux 5.10
+
 class Overlay2 final : public GraphDriver {
  public:
-  Overlay2(std::string data_root, std::unique_ptr<LayerDirectories> directories)
-      : GraphDriver("overlay2", std::move(data_root)), directories_(std::move(directories)) {}
+  Overlay2(std::string data_root, std::unique_ptr<LayerDirectories> directories,
+           VolatileMounts volatile_mounts)
+      : GraphDriver("overlay2", std::move(data_root)),
+        directories_(std::move(directories)),
+        volatile_mounts_(volatile_mounts) {}
 
   Result<LayerInfo> apply(const LayerSpec& spec, ByteSource& tar) override;
   Result<LayerInfo> layer(const Digest& chain_id) override;
@@ -51,6 +56,7 @@ class Overlay2 final : public GraphDriver {
   Result<std::vector<UniqueFd>> open_stack(const LayerRecord* top) const;
 
   std::unique_ptr<LayerDirectories> directories_;
+  const VolatileMounts volatile_mounts_;
 };
 
 std::vector<int> borrowed(const std::vector<UniqueFd>& fds) {
@@ -113,7 +119,8 @@ RootfsSource Overlay2::source(const std::string& id, const Base& base) const {
   source.upper = root + "/containers/" + id + "/upper";
   source.work = root + "/containers/" + id + "/work";
   source.options = kOptions;
-  if (base.lifetime == ContainerLifetime::ephemeral) source.options.push_back("volatile");
+  if (base.lifetime == ContainerLifetime::ephemeral && volatile_mounts_ == VolatileMounts::yes)
+    source.options.push_back("volatile");
   return source;
 }
 
@@ -176,7 +183,9 @@ Status Overlay2::diff(const std::string& id, const ChangeVisitor& visit) {
 }
 
 // Mounts an overlay in the data root and deletes a file of the lower layer: everything the driver needs.
-Status probe(LayerDirectories& directories) {
+// A volatile mount is tried first: besides showing whether there are such, it spares the flush of the whole
+// file system that unmounting any other overlay means.
+Status probe(LayerDirectories& directories, VolatileMounts volatile_mounts) {
   std::string name = "probe-" + random_hex(6);
   Status works = [&]() -> Status {
     TRY(sys::mkdirat(directories.fd(), name, 0700));
@@ -190,6 +199,7 @@ Status probe(LayerDirectories& directories) {
     source.upper = path + "/upper";
     source.work = path + "/work";
     source.options = kOptions;
+    if (volatile_mounts == VolatileMounts::yes) source.options.push_back("volatile");
     UniqueFd mount = TRY(mount_overlay(source));
     TRY(sys::unlinkat(mount.get(), "file"));
     struct stat st = TRY(sys::fstatat(directories.fd(), name + "/upper/file"));
@@ -207,12 +217,17 @@ Status probe(LayerDirectories& directories) {
 Result<std::shared_ptr<GraphDriver>> open_overlay2(const std::string& data_root) {
   std::unique_ptr<LayerDirectories> directories =
       TRY(LayerDirectories::open(data_root, "overlay2"));
-  Status works = probe(*directories);
+  VolatileMounts volatile_mounts = VolatileMounts::yes;
+  Status works = probe(*directories, volatile_mounts);
+  if (!works) {
+    volatile_mounts = VolatileMounts::no;
+    works = probe(*directories, volatile_mounts);
+  }
   if (!works)
     return std::move(works).error().context(fmt::format("overlay2 does not work on {}", data_root))
         .with_kind(ErrorKind::unsupported);
   return std::shared_ptr<GraphDriver>(
-      std::make_shared<Overlay2>(data_root, std::move(directories)));
+      std::make_shared<Overlay2>(data_root, std::move(directories), volatile_mounts));
 }
 
 }  // namespace gantry::drivers
