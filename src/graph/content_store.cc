@@ -5,6 +5,7 @@
 #include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/id.h"
+#include "base/log.h"
 #include "base/sys.h"
 
 namespace gantry::graph {
@@ -73,7 +74,9 @@ Result<ContentStore::Info> ContentStore::Writer::commit(const Digest& expected) 
   Digest digest = hash_.finish();
   if (!expected.empty() && digest != expected)
     return invalid("digest mismatch: expected {}, got {}", expected.text(), digest.text());
-  if (store_->contains(digest)) return store_->stat(digest);
+  if (store_->contains(digest) &&
+      ::utimensat(store_->blobs_.get(), relative_path(digest).c_str(), nullptr, AT_SYMLINK_NOFOLLOW) == 0)
+    return store_->stat(digest);
 
   TRY(failpoint("content.sync"));
   TRY(sys::fsync(file_.get()).context("storing content"));
@@ -138,6 +141,19 @@ Status ContentStore::remove(const Digest& digest) const {
   Status removed = sys::unlinkat(blobs_.get(), relative_path(digest));
   if (!removed && removed.error().code() == ENOENT) return {};
   return removed;
+}
+
+Result<std::string> ContentStore::discard(const Digest& digest) const {
+  if (digest.empty()) return invalid("content: no digest given");
+  std::string name = random_hex(16);
+  Status moved = sys::renameat(blobs_.get(), relative_path(digest), ingest_.get(), name);
+  if (moved) return name;
+  if (moved.error().code() == ENOENT) return std::string();
+  return std::move(moved).error();
+}
+
+void ContentStore::purge(const std::string& discarded) const {
+  log::ignored("freeing content", sys::unlinkat(ingest_.get(), discarded));
 }
 
 Result<std::vector<ContentStore::Info>> ContentStore::list() const {

@@ -38,7 +38,7 @@ class ContentStore {
     Status write(std::string_view bytes);
     int64_t size() const { return size_; }
     // Makes the blob appear. With `expected`, other content is `invalid` ("digest mismatch: …") and
-    // nothing appears. A blob that is there already stays.
+    // nothing appears. A blob that is there already stays, as new (its modification time is now).
     Result<Info> commit(const Digest& expected = {});
 
    private:
@@ -64,6 +64,10 @@ class ContentStore {
   Result<Info> stat(const Digest& digest) const;  // not_found
   bool contains(const Digest& digest) const;
   Status remove(const Digest& digest) const;  // absent is success
+  // The same in two steps, for inside a transaction: a rename, fast at any size, then the freeing of the
+  // blocks by purge(). "" when there was no such blob. After a crash open() purges.
+  Result<std::string> discard(const Digest& digest) const;
+  void purge(const std::string& discarded) const;
   // Every blob, in no order; files whose names are no digests are skipped.
   Result<std::vector<Info>> list() const;
   // Reads and hashes the blob. `expected_size` < 0: any.

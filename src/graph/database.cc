@@ -213,7 +213,7 @@ Result<std::vector<std::string>> Database::integrity_check() {
 }
 
 Status Database::checkpoint() {
-  std::lock_guard lock(write_mutex_);
+  std::scoped_lock lock(checkpointing_, write_mutex_);
   if (sqlite3_wal_checkpoint_v2(normal_->handle(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr,
                                 nullptr) == SQLITE_OK)
     return {};
@@ -240,10 +240,13 @@ void Database::checkpoint_loop() {
     if (stopping_) return;
     want_checkpoint_ = false;
     lock.unlock();
-    // Passive: neither waits for readers or writers nor makes them wait.
-    if (sqlite3_wal_checkpoint_v2(checkpoints_->handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr,
-                                  nullptr) != SQLITE_OK)
-      log::warn("{}", checkpoints_->last_error("checkpoint").message());
+    {
+      // Passive: neither waits for readers or writers nor makes them wait.
+      std::lock_guard one(checkpointing_);
+      if (sqlite3_wal_checkpoint_v2(checkpoints_->handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr,
+                                    nullptr) != SQLITE_OK)
+        log::warn("{}", checkpoints_->last_error("checkpoint").message());
+    }
     restore_reserve();
     lock.lock();
   }

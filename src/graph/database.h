@@ -235,7 +235,8 @@ class Database {
   std::unique_ptr<Connection> normal_;
   std::unique_ptr<Connection> full_;
 
-  std::unique_ptr<Connection> checkpoints_;  // of the checkpointer alone
+  std::mutex checkpointing_;  // SQLite refuses a second one instead of waiting
+  std::unique_ptr<Connection> checkpoints_;
 
   std::mutex pool_mutex_;
   std::vector<std::unique_ptr<Connection>> idle_readers_;
