@@ -57,7 +57,7 @@ int unknown_command(const Command& parent, std::string_view path, std::string_vi
     text += "\nDid you mean this?\n";
     for (std::string_view name : names) text += fmt::format("  {} {}\n", path, name);
   }
-  if (path != "gantry") text += fmt::format("\nUsage:  {} COMMAND\n", path);
+  if (path != "gantry") text += fmt::format("\nUsage:  {}\n", path);
   print_error(text + fmt::format("\nRun '{} --help' for more information", path));
   return kExitFailure;
 }
@@ -140,7 +140,7 @@ int dispatch(Cli& cli, std::span<const std::string> words) {
   }
   if (!command->execute) {
     write_error(help_text(*command, path, terminal_width()));
-    return command == &root_command() ? 0 : kExitFailure;
+    return 0;
   }
   Result<int> status = command->execute(cli, *command, path, words);
   if (status) return *status;

@@ -127,7 +127,7 @@ std::span<const Command> archive_commands() {
                                       .arity = at_least(1), .flags = kSaveGroups}),
       command<ImportOptions, run_import>({.name = "import", .use = "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
                                           .summary = "Import the contents from a tarball to create a filesystem image",
-                                          .arity = between(1, 2), .flags = kImportGroups}),
+                                          .arity = at_least(1), .flags = kImportGroups}),
   };
   return commands;
 }

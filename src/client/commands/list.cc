@@ -37,7 +37,7 @@ Result<int> run_list(Cli& cli, PsOptions& options, Arguments&) {
   Path path("/containers/json");
   path.flag("all", options.all);
   if (options.last > 0) path.add("limit", fmt::format("{}", options.last));
-  path.flag("size", options.size || format.find(".Size") != format.npos);
+  path.flag("size", options.size || format.find(".Size") != format.npos || format.find("{{json .}}") != format.npos);
   const std::string filters = TRY(filters_parameter(options.filter));
   path.add_if("filters", filters);
   Api* api = TRY(cli.api());

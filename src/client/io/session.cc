@@ -185,6 +185,7 @@ Result<SessionEnd> Session::run(UniqueFd connection, std::string leftover) {
   State& state = *state_;
   TRY(state.received(leftover));
   while (!state.detached && !(state.closed && state.output.empty())) TRY(state.turn(connection.get()));
+  if (state.detached && !state.input.empty()) state.send_input(connection.get());
   return state.detached ? SessionEnd::detached : SessionEnd::closed;
 }
 

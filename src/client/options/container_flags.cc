@@ -1,5 +1,6 @@
 #include "client/format/units.h"
 #include "client/options/container_options.h"
+#include "client/options/specs.h"
 
 namespace gantry::client {
 namespace {
@@ -22,17 +23,26 @@ Status set_duration(void* member, std::string_view text) {
   return {};
 }
 
+// A repeatable flag whose value is checked when it is read, so that the error names the flag.
+template <auto Check>
+Status checked(void* member, std::string_view text) {
+  auto valid = Check(text);
+  if (!valid) return std::move(valid).error();
+  static_cast<std::vector<std::string>*>(member)->emplace_back(text);
+  return {};
+}
+
 constexpr Flag kFlags[] = {
     flag<&ContainerOptions::add_host>("add-host", 0,
-        "Add a custom host-to-IP mapping (host:ip)"),
+        "Add a custom host-to-IP mapping (host:ip)", {.type = "list", .set = checked<parse_add_host>}),
     flag<&ContainerOptions::annotation>("annotation", 0,
         "Add an annotation to the container (passed through to the OCI runtime)", {.type = "map", .default_text = "map[]"}),
     flag<&ContainerOptions::attach>("attach", 'a',
-        "Attach to STDIN, STDOUT or STDERR"),
+        "Attach to STDIN, STDOUT or STDERR", {.type = "list", .set = checked<check_stream>}),
     flag<&ContainerOptions::blkio_weight>("blkio-weight", 0,
         "Block IO (relative weight), between 10 and 1000, or 0 to disable", {.type = "uint16", .default_text = "0"}),
     flag<&ContainerOptions::blkio_weight_device>("blkio-weight-device", 0,
-        "Block IO weight (relative device weight)", {.default_text = "[]"}),
+        "Block IO weight (relative device weight)", {.default_text = "[]", .set = checked<parse_weight_device>}),
     flag<&ContainerOptions::cap_add>("cap-add", 0,
         "Add Linux capabilities"),
     flag<&ContainerOptions::cap_drop>("cap-drop", 0,
@@ -68,15 +78,15 @@ constexpr Flag kFlags[] = {
     flag<&ContainerOptions::device_cgroup_rule>("device-cgroup-rule", 0,
         "Add a rule to the cgroup allowed devices list"),
     flag<&ContainerOptions::device_read_bps>("device-read-bps", 0,
-        "Limit read rate (bytes per second) from a device", {.default_text = "[]"}),
+        "Limit read rate (bytes per second) from a device", {.default_text = "[]", .set = checked<parse_rate_device>}),
     flag<&ContainerOptions::device_read_iops>("device-read-iops", 0,
-        "Limit read rate (IO per second) from a device", {.default_text = "[]"}),
+        "Limit read rate (IO per second) from a device", {.default_text = "[]", .set = checked<parse_rate_device>}),
     flag<&ContainerOptions::device_write_bps>("device-write-bps", 0,
-        "Limit write rate (bytes per second) to a device", {.default_text = "[]"}),
+        "Limit write rate (bytes per second) to a device", {.default_text = "[]", .set = checked<parse_rate_device>}),
     flag<&ContainerOptions::device_write_iops>("device-write-iops", 0,
-        "Limit write rate (IO per second) to a device", {.default_text = "[]"}),
+        "Limit write rate (IO per second) to a device", {.default_text = "[]", .set = checked<parse_rate_device>}),
     flag<&ContainerOptions::dns>("dns", 0,
-        "Set custom DNS servers"),
+        "Set custom DNS servers", {.type = "list", .set = checked<check_address>}),
     flag<&ContainerOptions::dns_option>("dns-option", 0,
         "Set DNS options"),
     flag<&ContainerOptions::dns_search>("dns-search", 0,
@@ -86,13 +96,13 @@ constexpr Flag kFlags[] = {
     flag<&ContainerOptions::entrypoint>("entrypoint", 0,
         "Overwrite the default ENTRYPOINT of the image"),
     flag<&ContainerOptions::env>("env", 'e',
-        "Set environment variables"),
+        "Set environment variables", {.type = "list", .set = checked<check_environment>}),
     flag<&ContainerOptions::env_file>("env-file", 0,
         "Read in a file of environment variables"),
     flag<&ContainerOptions::expose>("expose", 0,
         "Expose a port or a range of ports"),
     flag<&ContainerOptions::gpus>("gpus", 0,
-        "GPU devices to add to the container ('all' to pass all GPUs)", {.type = "gpu-request"}),
+        "GPU devices to add to the container ('all' to pass all GPUs)", {.type = "gpu-request", .set = checked<parse_gpus>}),
     flag<&ContainerOptions::group_add>("group-add", 0,
         "Add additional groups to join"),
     flag<&ContainerOptions::health_cmd>("health-cmd", 0,
@@ -128,13 +138,13 @@ constexpr Flag kFlags[] = {
     flag<&ContainerOptions::kernel_memory>("kernel-memory", 0,
         "Kernel memory limit", {.type = "bytes", .set = set_bytes}),
     flag<&ContainerOptions::label>("label", 'l',
-        "Set meta data on a container"),
+        "Set meta data on a container", {.type = "list", .set = checked<check_label>}),
     flag<&ContainerOptions::label_file>("label-file", 0,
         "Read in a line delimited file of labels"),
     flag<&ContainerOptions::link>("link", 0,
         "Add link to another container"),
     flag<&ContainerOptions::link_local_ip>("link-local-ip", 0,
-        "Container IPv4/IPv6 link-local addresses"),
+        "Container IPv4/IPv6 link-local addresses", {.type = "list", .set = checked<check_address>}),
     flag<&ContainerOptions::log_driver>("log-driver", 0,
         "Logging driver for the container"),
     flag<&ContainerOptions::log_opt>("log-opt", 0,
@@ -150,7 +160,7 @@ constexpr Flag kFlags[] = {
     flag<&ContainerOptions::memory_swappiness>("memory-swappiness", 0,
         "Tune container memory swappiness (0 to 100)", {.default_text = "-1"}),
     flag<&ContainerOptions::mounts>("mount", 0,
-        "Attach a filesystem mount to the container", {.type = "mount"}),
+        "Attach a filesystem mount to the container", {.type = "mount", .set = checked<parse_mount>}),
     flag<&ContainerOptions::network>("network", 0,
         "Connect a container to a network", {.type = "network"}),
     flag<&ContainerOptions::network_alias>("network-alias", 0,
@@ -190,13 +200,13 @@ constexpr Flag kFlags[] = {
     flag<&ContainerOptions::storage_opt>("storage-opt", 0,
         "Storage driver options for the container"),
     flag<&ContainerOptions::sysctl>("sysctl", 0,
-        "Sysctl options", {.type = "map", .default_text = "map[]"}),
+        "Sysctl options", {.type = "map", .default_text = "map[]", .set = checked<check_sysctl>}),
     flag<&ContainerOptions::tmpfs>("tmpfs", 0,
         "Mount a tmpfs directory"),
     flag<&ContainerOptions::tty>("tty", 't',
         "Allocate a pseudo-TTY"),
     flag<&ContainerOptions::ulimit>("ulimit", 0,
-        "Ulimit options", {.type = "ulimit", .default_text = "[]"}),
+        "Ulimit options", {.type = "ulimit", .default_text = "[]", .set = checked<parse_ulimit>}),
     flag<&ContainerOptions::user>("user", 'u',
         "Username or UID (format: <name|uid>[:<group|gid>])"),
     flag<&ContainerOptions::userns>("userns", 0,

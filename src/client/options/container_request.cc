@@ -37,12 +37,6 @@ bool attaches(const ContainerOptions& o, std::string_view stream) {
 }
 
 Status check(const ContainerOptions& o) {
-  for (const std::string& stream : o.attach) {
-    std::string lower;
-    for (char c : stream) lower += static_cast<char>(::tolower(c));
-    if (lower != "stdin" && lower != "stdout" && lower != "stderr")
-      return invalid("valid streams are STDIN, STDOUT and STDERR");
-  }
   if (o.memory_swappiness != -1 && (o.memory_swappiness < 0 || o.memory_swappiness > 100))
     return invalid("invalid value: {}. Valid memory swappiness range is 0-100", o.memory_swappiness);
   const bool health = !o.health_cmd.empty() || o.health_interval || o.health_timeout ||
@@ -191,10 +185,8 @@ Status add_resources(const ContainerOptions& o, json::object& host) {
   }
   host["Devices"] = std::move(devices);
   for (const std::string& spec : o.gpus) {
-    int64_t count = -1;
-    if (spec != "all") TRY(set_signed(count, spec, 32).context("invalid argument for --gpus"));
-    requests.push_back(json::object{{"Driver", ""}, {"Count", count}, {"DeviceIDs", nullptr},
-                                    {"Capabilities", json::array{json::array{"gpu"}}}, {"Options", json::object()}});
+    json::object request = TRY(parse_gpus(spec));
+    requests.push_back(std::move(request));
   }
   host["DeviceRequests"] = requests.empty() ? json::value(nullptr) : json::value(std::move(requests));
   host["DeviceCgroupRules"] = strings_or_null(o.device_cgroup_rule);
@@ -207,7 +199,7 @@ Result<json::value> security_options(const std::vector<std::string>& list) {
   for (const std::string& text : list) {
     size_t split = text.find_first_of("=:");
     if (split == text.npos && text != "no-new-privileges")
-      return invalid("invalid --security-opt: \"{}\"", text);
+      return invalid("Invalid --security-opt: \"{}\"", text);
     std::string name = text.substr(0, split);
     std::string value = split == text.npos ? "" : text.substr(split + 1);
     if (name == "seccomp" && value != "unconfined" && value != "builtin") {
@@ -223,7 +215,20 @@ Result<json::value> security_options(const std::vector<std::string>& list) {
   return out.empty() ? json::value(nullptr) : json::value(std::move(out));
 }
 
+Status check_modes(const ContainerOptions& o) {
+  auto one_of = [](std::string_view text, std::initializer_list<std::string_view> known) {
+    return std::ranges::find(known, text) != known.end();
+  };
+  if (!one_of(o.pid, {"", "host"}) && (!o.pid.starts_with("container:") || o.pid.size() == 10))
+    return invalid("--pid: invalid PID mode");
+  if (!one_of(o.uts, {"", "host"})) return invalid("--uts: invalid UTS mode");
+  if (!one_of(o.userns, {"", "host"})) return invalid("--userns: invalid USER mode");
+  if (!one_of(o.cgroupns, {"", "private", "host"})) return invalid("--cgroupns: invalid CGROUP mode");
+  return {};
+}
+
 Status add_namespaces(const ContainerOptions& o, json::object& host) {
+  TRY(check_modes(o));
   struct Text {
     std::string_view name;
     const std::string& value;
@@ -282,12 +287,8 @@ Result<json::object> networking(const ContainerOptions& o, json::object& config,
   host["DnsSearch"] = strings(o.dns_search);
   json::array hosts;
   for (const std::string& spec : o.add_host) {
-    size_t split = spec.find_first_of(":=");
-    if (split == spec.npos || split == 0) return invalid("bad format for add-host: \"{}\"", spec);
-    std::string address = spec.substr(split + 1);
-    if (address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);
-    if (address.empty()) return invalid("invalid IP address in add-host: \"\"");
-    hosts.push_back(json::value(spec.substr(0, split) + ":" + address));
+    std::string entry = TRY(parse_add_host(spec));
+    hosts.push_back(json::value(entry));
   }
   host["ExtraHosts"] = hosts.empty() ? json::value(nullptr) : json::value(std::move(hosts));
   return json::object{{"EndpointsConfig", std::move(endpoints)}};

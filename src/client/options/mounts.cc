@@ -142,7 +142,7 @@ struct MountParser {
         return invalid("invalid value for {}: {}", key, value);
       tmpfs["Mode"] = mode;
     } else {
-      return invalid("unknown option '{}' in '{}'", key, text);
+      return invalid("unexpected key '{}' in '{}'", key, text);
     }
     return {};
   }

@@ -1,5 +1,8 @@
 #include "client/options/specs.h"
 
+#include <arpa/inet.h>
+#include <strings.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
@@ -54,7 +57,7 @@ Result<json::object> parse_device(std::string_view spec) {
   if (parts.size() > 3 || parts[0].empty()) return invalid("invalid device specification: {}", spec);
   std::string permissions = "rwm", inside = parts[0];
   if (parts.size() == 3) {
-    if (!is_device_mode(parts[2])) return invalid("invalid device mode: {}", parts[2]);
+    if (!is_device_mode(parts[2])) return invalid("bad mode specified: {}", parts[2]);
     inside = parts[1];
     permissions = parts[2];
   } else if (parts.size() == 2) {
@@ -100,6 +103,57 @@ Result<json::object> parse_rate_device(std::string_view spec) {
   return json::object{{"Path", spec.substr(0, colon)}, {"Rate", *rate}};
 }
 
+Result<std::string> parse_add_host(std::string_view spec) {
+  size_t at = spec.find_first_of(":=");
+  if (at == spec.npos || at == 0) return invalid("bad format for add-host: \"{}\"", spec);
+  std::string address(spec.substr(at + 1));
+  if (address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);
+  // "host-gateway" is the daemon's to resolve.
+  if (address != "host-gateway" && !check_address(address))
+    return invalid("invalid IP address in add-host: \"{}\"", address);
+  return std::string(spec.substr(0, at)) + ":" + address;
+}
+
+Result<json::object> parse_gpus(std::string_view spec) {
+  int64_t count = -1;
+  if (spec != "all" && !set_signed(count, spec, 32))
+    return invalid("invalid count ({}): value must be either \"all\" or an integer: invalid syntax", spec);
+  return json::object{{"Driver", ""}, {"Count", count}, {"DeviceIDs", nullptr},
+                      {"Capabilities", json::array{json::array{"gpu"}}}, {"Options", json::object()}};
+}
+
+Status check_environment(std::string_view text) {
+  if (text.empty() || text[0] == '=') return invalid("invalid environment variable: {}", text);
+  return {};
+}
+
+Status check_stream(std::string_view text) {
+  for (std::string_view name : {"stdin", "stdout", "stderr"})
+    if (text.size() == name.size() && ::strncasecmp(text.data(), name.data(), name.size()) == 0) return {};
+  return invalid("valid streams are STDIN, STDOUT and STDERR");
+}
+
+Status check_sysctl(std::string_view text) {
+  static constexpr std::string_view kNames[] = {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
+                                                "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
+  std::string_view name = text.substr(0, text.find('='));
+  const bool known = std::ranges::find(kNames, name) != std::end(kNames) || name.starts_with("net.") || name.starts_with("fs.mqueue.");
+  if (!known || name.size() == text.size()) return invalid("sysctl '{}' is not allowed", text);
+  return {};
+}
+
+Status check_address(std::string_view text) {
+  unsigned char bytes[16];
+  const std::string copy(text);
+  if (::inet_pton(AF_INET, copy.c_str(), bytes) == 1 || ::inet_pton(AF_INET6, copy.c_str(), bytes) == 1) return {};
+  return invalid("IP address is not correctly formatted: {}", text);
+}
+
+Status check_label(std::string_view text) {
+  if (text.empty() || text[0] == '=') return invalid("invalid label '{}': empty name", text);
+  return {};
+}
+
 Result<std::vector<std::string>> read_lines_file(const std::string& path, FileKind kind) {
   auto text = fs::read_file(path);
   if (!text) {
@@ -134,7 +188,7 @@ Result<std::vector<std::string>> collect_environment(const std::vector<std::stri
   for (const std::string& file : files)
     for (std::string& line : TRY(read_lines_file(file, FileKind::environment))) out.push_back(std::move(line));
   for (const std::string& text : flags) {
-    if (text.empty() || text[0] == '=') return invalid("invalid environment variable: {}", text);
+    TRY(check_environment(text));
     if (text.find('=') != text.npos)
       out.push_back(text);
     else if (const char* value = ::getenv(text.c_str()))

@@ -34,8 +34,17 @@ Result<json::object> parse_ulimit(std::string_view spec);                 // nam
 Result<json::object> parse_device(std::string_view spec);                 // host[:container[:rwm]]
 Result<json::object> parse_restart(std::string_view spec);                // no, always, on-failure[:n], …
 Result<json::object> parse_network_attachment(std::string_view spec, std::string& name);  // name | name=…,alias=…
+Result<std::string> parse_add_host(std::string_view spec);                // name:ip, name=ip → "name:ip"
+Result<json::object> parse_gpus(std::string_view spec);                   // all | count
 Result<json::object> parse_weight_device(std::string_view spec);          // path:weight
 Result<json::object> parse_rate_device(std::string_view spec);            // path:rate[unit]
+
+// What is only checked.
+Status check_environment(std::string_view text);  // has a name
+Status check_stream(std::string_view text);       // stdin, stdout, stderr
+Status check_sysctl(std::string_view text);       // one that is namespaced
+Status check_address(std::string_view text);      // IPv4 or IPv6
+Status check_label(std::string_view text);        // has a name
 
 // Lines of --env-file and --label-file: "K=V" as it is, "K" from our environment (env only), # comments.
 enum class FileKind { environment, labels };
