@@ -48,8 +48,8 @@ struct End {
 
 class World {
  public:
-  World() {
-    directory_ = ::testing::TempDir() + "networks-" + random_hex(6);
+  explicit World(std::string directory = ::testing::TempDir() + "networks-" + random_hex(6))
+      : directory_(std::move(directory)) {
     std::filesystem::create_directories(directory_);
     open();
   }
@@ -340,6 +340,50 @@ TEST(Networks, FilesNameTheContainer) {
     ASSERT_OK(world.networks->take_down());
   });
 }
+
+#ifdef GANTRY_FAILPOINTS
+// A daemon that starts a container and is killed on the way; run as a process of its own by the test below.
+TEST(NetworksCrash, DISABLED_Daemon) {
+  World world(::getenv("GANTRY_TEST_DIRECTORY"));
+  ContainerRecord web = world.container("web");
+  publish(web, "80/tcp", "8080");
+  UniqueFd netns = make_netns();
+  ASSERT_OK(world.engine->run<Start>({world.networks.get(), &web, netns.get()}));
+}
+
+class NetworksCrash : public ::testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Networks, NetworksCrash,
+                         ::testing::Values("network.bridge", "network.firewall",
+                                           "network.firewall_bridge", "network.veth",
+                                           "network.configure", "network.publish"));
+
+TEST_P(NetworksCrash, TheNextDaemonFindsAndReleasesWhatWasBegun) {
+  in_new_netns([] {
+    const std::string directory = ::testing::TempDir() + "networks-" + random_hex(6);
+    const std::string daemon = fmt::format(
+        "GANTRY_TEST_DIRECTORY={} GANTRY_FAILPOINTS={}=kill {} --gtest_also_run_disabled_tests "
+        "--gtest_filter=NetworksCrash.DISABLED_Daemon",
+        directory, GetParam(), std::filesystem::read_symlink("/proc/self/exe").string());
+    EXPECT_THAT(output_of(daemon), Not(HasSubstr("[       OK ]")));  // it did die
+    {
+      World world(directory);
+      ASSERT_TRUE(world.engine->drain_releases(std::chrono::seconds(10)));
+      EXPECT_THAT(output_of("ip -o link"), Not(HasSubstr("gv0123")));
+      EXPECT_THAT(output_of("nft list ruleset"), Not(HasSubstr("8080")));
+      ContainerRecord again = world.container("again");
+      publish(again, "80/tcp", "8080");
+      UniqueFd netns = make_netns();
+      ASSERT_OK(world.engine->run<Start>({world.networks.get(), &again, netns.get()}));
+      ASSERT_OK(world.engine->run<End>({world.networks.get(), &again}));
+      ASSERT_TRUE(world.engine->drain_releases(std::chrono::seconds(10)));
+      ASSERT_OK(world.networks->take_down());
+    }
+    EXPECT_EQ(output_of("nft list tables"), "");
+    const std::string links = output_of("ip -o link");
+    EXPECT_EQ(std::count(links.begin(), links.end(), '\n'), 1) << links;  // loopback
+  });
+}
+#endif
 
 }  // namespace
 }  // namespace gantry::daemon
