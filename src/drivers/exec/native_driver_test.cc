@@ -451,6 +451,51 @@ TEST_F(NativeDriverTest, PauseAndResumeReachTheContainer) {
   EXPECT_TRUE(ears.wait_for(Notice::Type::exited));
 }
 
+// Figures, not a test: run with --gtest_also_run_disabled_tests --gtest_filter='*Figures*'.
+TEST_F(NativeDriverTest, DISABLED_FiguresOfTrueFromCreateToExited) {
+  constexpr int kRuns = 60;
+  std::vector<int64_t> created, started, exited;
+  for (int i = 0; i < kRuns; ++i) {
+    Launch what = launch({"true"});
+    int64_t begin = monotonic_ns();
+    auto instance = create(what);
+    ASSERT_TRUE(instance);
+    Ears ears;
+    ears.listen(*instance);
+    created.push_back(monotonic_ns() - begin);
+    ASSERT_TRUE(instance->start());
+    started.push_back(monotonic_ns() - begin);
+    ASSERT_TRUE(ears.wait_for(Notice::Type::exited));
+    exited.push_back(monotonic_ns() - begin);
+    instance->set_listener(nullptr);
+    (void)libcontainer::remove_cgroup(what.spec.linux_section->cgroups_path);
+    if (::getenv("APART")) (void)sys::poll_one(-1, 0, 300);
+  }
+  for (auto* times : {&created, &started, &exited}) std::sort(times->begin(), times->end());
+  std::printf("median of %d: created %.2f ms, started %.2f ms, exited %.2f ms\n", kRuns,
+              static_cast<double>(created[kRuns / 2]) / 1e6,
+              static_cast<double>(started[kRuns / 2]) / 1e6,
+              static_cast<double>(exited[kRuns / 2]) / 1e6);
+}
+
+TEST_F(NativeDriverTest, DISABLED_FiguresOfLogging) {
+  for (const char* driver : {"json-file", "local", "none"}) {
+    Launch what = launch({"sh", "-c", "yes 'a line of about eighty bytes, as programs like to print them when asked to' | head -c 1000000000"});
+    what.log.driver = driver;
+    what.log.max_size = 50 << 20;
+    what.log.max_files = 2;
+    auto instance = create(what);
+    ASSERT_TRUE(instance);
+    Ears ears;
+    ears.listen(*instance);
+    int64_t begin = monotonic_ns();
+    ASSERT_TRUE(instance->start());
+    ASSERT_TRUE(ears.wait_for(Notice::Type::exited));
+    std::printf("%s: %.0f MB/s\n", driver, 1000.0 / (static_cast<double>(monotonic_ns() - begin) / 1e9));
+    instance->set_listener(nullptr);
+  }
+}
+
 // Bytes of `field` in a process's smaps_rollup.
 int64_t rollup(pid_t pid, std::string_view field) {
   std::string text = fs::read_file(fmt::format("/proc/{}/smaps_rollup", pid)).value_or("");
