@@ -176,6 +176,10 @@ void Supervisor::finish_creation() {
 void Supervisor::join_shim_groups() {
   for (const std::string& file : options_.shim_groups) {
     Result<UniqueFd> group = sys::open(file, O_WRONLY);
+    // Another daemon that uses the same group has just removed it as empty.
+    if (!group && group.error().kind() == ErrorKind::not_found &&
+        fs::make_directories(file.substr(0, file.rfind('/')), 0755))
+      group = sys::open(file, O_WRONLY);
     Status joined = group ? sys::write_all(group->get(), "0") : Status(std::move(group).error());
     log::ignored("shim's cgroup", joined);
   }
