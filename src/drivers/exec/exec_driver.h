@@ -75,6 +75,8 @@ struct Notice {
 // Called on the driver's monitor thread, one at a time per instance and in order; must not block, and may
 // call of the instance only what does not talk to the shim (state, exit_status, signal). Notices that came
 // before a listener was set are given to it first. `exited` of a quick program may overtake start().
+// set_listener() and the end of an instance wait for a call that is running: not under a lock that a
+// listener takes.
 using Listener = std::function<void(const Notice&)>;
 
 enum class InstanceState { created, running, exited };
@@ -102,8 +104,9 @@ class Instance {
   // To the first process, at once and without the shim: works however busy the shim is.
   virtual Status signal(int signal) = 0;
   virtual Status resize(TerminalSize size) = 0;
-  // Hands a client's connection over. From here on the shim owns it: it carries output until the container
-  // has ended or the client detaches, then it is closed. `leftover`: input already read from it.
+  // Hands a client's connection over, before start() or later. From here on the shim owns it: it carries
+  // output from now on (history is the log reader's) until the container has ended or the client detaches,
+  // then it is closed. `leftover`: input already read from it.
   virtual Status attach(UniqueFd client, const AttachOptions& options, std::string_view leftover) = 0;
 
   // Starts a further process. With a client its input and output go there; without one input is empty and
@@ -121,6 +124,7 @@ class Instance {
   virtual Result<libcontainer::Stats> stats() const = 0;
 };
 
+// Thread-safe. Outlives its instances; containers that run go on when it ends.
 class ExecDriver {
  public:
   virtual ~ExecDriver() = default;
