@@ -1,10 +1,11 @@
 # One static library per room, one test program per room, and a link check that fails the build when a
 # room uses symbols of a room it does not declare.
 #
-#   gantry_room(NAME [DEPS room…] [LIBS cmake-target-or-library…] [EXCLUDE file…])
+#   gantry_room(NAME [NO_UNITY] [DEPS room…] [LIBS cmake-target-or-library…] [EXCLUDE file…])
 #
 # takes every *.cc below the room's directory: *_test.cc go to the room's test program, *_fuzz.cc become
-# fuzz targets, main_*.cc and the files named by EXCLUDE are left to the room's own CMakeLists.txt. A
+# fuzz targets, main_*.cc and the files named by EXCLUDE are left to the room's own CMakeLists.txt. NO_UNITY
+# is for rooms whose files each have tables of the same names (a command's flags). A
 # subdirectory with a CMakeLists.txt keeps its files to itself.
 
 function(gantry_add_rooms)
@@ -22,7 +23,7 @@ function(gantry_add_rooms)
 endfunction()
 
 function(gantry_room name)
-  cmake_parse_arguments(R "" "" "DEPS;LIBS;EXCLUDE" ${ARGN})
+  cmake_parse_arguments(R "NO_UNITY" "" "DEPS;LIBS;EXCLUDE" ${ARGN})
   get_property(known GLOBAL PROPERTY GANTRY_ROOMS_SO_FAR)
   foreach(dep IN LISTS R_DEPS)
     if(NOT dep IN_LIST known OR dep STREQUAL name)
@@ -54,6 +55,9 @@ function(gantry_room name)
   list(TRANSFORM R_DEPS PREPEND gantry_ OUTPUT_VARIABLE dep_targets)
   add_library(gantry_${name} STATIC ${library_sources})
   target_link_libraries(gantry_${name} PUBLIC ${dep_targets} ${R_LIBS} Threads::Threads)
+  if(R_NO_UNITY)
+    set_target_properties(gantry_${name} PROPERTIES UNITY_BUILD OFF)
+  endif()
 
   # A static archive hides what it lacks; linking it whole shows it.
   file(WRITE ${CMAKE_BINARY_DIR}/linkcheck.cc "int main() {}\n")

@@ -210,7 +210,7 @@ TEST_F(EngineTest, ADeadlineEndsAJobThatWaitsForALock) {
   });
   held.wait();
   SubmitOptions options;
-  options.deadline = std::chrono::steady_clock::now() + 20ms;
+  options.deadline = std::chrono::steady_clock::now() + 500ms;  // long enough to get as far as the lock
   Result<std::string> late = run(
       [&](JobContext& job) -> Result<std::string> {
         TRY(job.lock({{LockKind::container, "a"}}));

@@ -8,12 +8,11 @@
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/sys.h"
+#include "drivers/graph/layer_tree.h"
 #include "drivers/graph/tar_split.h"
 
 namespace gantry::drivers {
 namespace {
-
-constexpr int kOpenDirectory = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 
 Result<UniqueFd> make_and_open(int parent, const std::string& name, mode_t mode) {
   if (::mkdirat(parent, name.c_str(), mode) == -1 && errno != EEXIST)

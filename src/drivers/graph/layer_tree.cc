@@ -17,8 +17,6 @@ namespace {
 
 constexpr int kMaxLinks = 40;  // as the kernel's own limit, path_resolution(7)
 constexpr size_t kCachedDirectories = 128;
-constexpr int kOpenDirectory = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
-
 std::vector<std::string> split(std::string_view path) {
   std::vector<std::string> parts;
   for (size_t at = 0; at < path.size();) {

@@ -2,6 +2,8 @@
 // by descriptor, one component at a time; overlayfs's whiteouts and opaque directories are honoured.
 #pragma once
 
+#include <fcntl.h>
+
 #include <sys/stat.h>
 
 #include <map>
@@ -15,6 +17,9 @@
 #include "base/unique_fd.h"
 
 namespace gantry::drivers {
+
+// A directory that is opened to be walked: never through a link.
+inline constexpr int kOpenDirectory = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 
 inline constexpr const char* kOpaqueXattr = "trusted.overlay.opaque";
 

@@ -20,8 +20,6 @@ namespace {
 constexpr std::string_view kWhiteout = ".wh.";
 constexpr std::string_view kWhiteoutMeta = ".wh..wh.";
 constexpr std::string_view kOpaque = ".wh..wh..opq";
-constexpr int kOpenDirectory = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
-
 // Modification times of directories, which have to be set after everything else. On disk, since an archive
 // may hold any number of directories.
 class DirectoryTimes {

@@ -18,8 +18,6 @@
 namespace gantry::drivers {
 namespace {
 
-constexpr int kOpenDirectory = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
-
 Status copy_times(const struct stat& st, int directory, const std::string& name) {
   const timespec times[2] = {st.st_atim, st.st_mtim};
   if (::utimensat(directory, name.c_str(), times, AT_SYMLINK_NOFOLLOW) == 0) return {};
