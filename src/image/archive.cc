@@ -136,7 +136,7 @@ Status collect_ids(const SmallMembers& members, const Manifest& manifest, int de
   if (depth > 4) return invalid("indexes are nested too deep");
   for (const Descriptor& descriptor : *manifest.manifests) {
     Digest digest = TRY(Digest::parse(descriptor.digest));
-    auto found = members.find("blobs/sha256/" + digest.hex());
+    auto found = members.find(blob_path(digest));
     if (found == members.end()) continue;
     Manifest below = TRY(Manifest::parse(found->second));
     TRY(collect_ids(members, below, depth + 1, ids));

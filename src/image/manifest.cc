@@ -23,4 +23,6 @@ Result<Manifest> Manifest::parse(std::string_view blob) {
   return manifest;
 }
 
+std::string blob_path(const Digest& digest) { return "blobs/sha256/" + digest.hex(); }
+
 }  // namespace gantry::image

@@ -50,6 +50,9 @@ struct Manifest {
   static Result<Manifest> parse(std::string_view blob);
 };
 
+// Where a layout keeps a blob (image-spec image-layout.md): "blobs/sha256/…".
+std::string blob_path(const Digest& digest);
+
 // An element of manifest.json.
 struct SavedImage {
   std::string config;

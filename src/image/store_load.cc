@@ -35,8 +35,6 @@ class Measured final : public ByteSource {
 
 constexpr int kMaxIndexDepth = 4;
 
-std::string blob_path(const Digest& digest) { return "blobs/sha256/" + digest.hex(); }
-
 std::string host_architecture() {
 #if defined(__x86_64__)
   return "amd64";

@@ -11,8 +11,6 @@ using graph::Node;
 
 namespace {
 
-std::string blob_path(const Digest& digest) { return "blobs/sha256/" + digest.hex(); }
-
 json::object descriptor(std::string_view media_type, const std::string& digest, int64_t size) {
   return {{"mediaType", media_type}, {"digest", digest}, {"size", size}};
 }
