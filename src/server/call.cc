@@ -92,7 +92,7 @@ Result<json::value> Call::body() {
   std::string text = TRY(x.read_body(kBodyLimit));
   if (std::all_of(text.begin(), text.end(), is_space))
     return invalid("invalid JSON: got EOF while reading request body");
-  return json::parse(text).context("invalid JSON");
+  return json::parse(text);
 }
 
 http::Headers Call::headers(std::string_view content_type) const {
