@@ -31,6 +31,17 @@ Status check_swap(const MemoryResources& memory) {
   return {};
 }
 
+// The page size becomes part of a file's name.
+Status check_page_sizes(const Resources& resources) {
+  for (const HugepageLimit& huge : resources.hugepage_limits) {
+    size_t digits = huge.page_size.find_first_not_of("0123456789");
+    std::string_view unit = digits == std::string::npos ? std::string_view() : std::string_view(huge.page_size).substr(digits);
+    if (digits == 0 || (unit != "KB" && unit != "MB" && unit != "GB"))
+      return invalid("linux.resources.hugepageLimits: \"{}\" is not a page size", huge.page_size);
+  }
+  return {};
+}
+
 struct Throttle {
   std::vector<ThrottleDevice> BlockIoResources::*list;
   const char* v1_file;
@@ -57,6 +68,7 @@ uint64_t weight_of_shares(uint64_t shares) {
 
 Result<std::vector<CgroupWrite>> translate_v1(const Resources& resources) {
   Writes out;
+  TRY(check_page_sizes(resources));
   if (const auto& memory = resources.memory) {
     TRY(check_swap(*memory));
     out.number("memory", "memory.limit_in_bytes", memory->limit, "linux.resources.memory.limit");
@@ -121,6 +133,7 @@ Result<std::vector<CgroupWrite>> translate_v1(const Resources& resources) {
 
 Result<std::vector<CgroupWrite>> translate_v2(const Resources& resources) {
   Writes out;
+  TRY(check_page_sizes(resources));
   if (const auto& memory = resources.memory) {
     TRY(check_swap(*memory));
     if (memory->limit && *memory->limit != 0)

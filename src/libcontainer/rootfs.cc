@@ -17,13 +17,13 @@ struct PropagationName {
   std::string_view name;
   uint64_t type;
 };
-constexpr PropagationName kPropagations[] = {
+constexpr PropagationName kRootPropagations[] = {
     {"", MS_SLAVE},         {"private", MS_PRIVATE},   {"rprivate", MS_PRIVATE},
     {"slave", MS_SLAVE},    {"rslave", MS_SLAVE},      {"shared", MS_SHARED},
     {"rshared", MS_SHARED}, {"unbindable", MS_UNBINDABLE}, {"runbindable", MS_UNBINDABLE}};
 
 Result<uint64_t> propagation_type(const std::string& word) {
-  for (const PropagationName& known : kPropagations)
+  for (const PropagationName& known : kRootPropagations)
     if (known.name == word) return known.type;
   return invalid("linux.rootfsPropagation: unknown propagation \"{}\"", word);
 }

@@ -100,6 +100,40 @@ constexpr NewCall kNewCalls[] = {{"cachestat", 451, 0},
                                  {"riscv_hwprobe", 258, AUDIT_ARCH_RISCV64},
                                  {"getsid", -1, 1}};  // in Docker's profile; no architecture has it
 
+// Calls of i386 that libseccomp only knows as parts of socketcall and ipc.
+struct DirectCall {
+  std::string_view name;
+  int number;
+};
+constexpr DirectCall kDirectCalls[] = {
+    {"socket", 359},
+    {"socketpair", 360},
+    {"bind", 361},
+    {"connect", 362},
+    {"listen", 363},
+    {"accept4", 364},
+    {"getsockopt", 365},
+    {"setsockopt", 366},
+    {"getsockname", 367},
+    {"getpeername", 368},
+    {"sendto", 369},
+    {"sendmsg", 370},
+    {"recvfrom", 371},
+    {"recvmsg", 372},
+    {"shutdown", 373},
+    {"recvmmsg", 337},
+    {"sendmmsg", 345},
+    {"semget", 393},
+    {"semctl", 394},
+    {"shmget", 395},
+    {"shmctl", 396},
+    {"shmat", 397},
+    {"shmdt", 398},
+    {"msgget", 399},
+    {"msgsnd", 400},
+    {"msgrcv", 401},
+    {"msgctl", 402}};
+
 constexpr std::string_view kOperators[] = {"SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE",
                                            "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT",
                                            "SCMP_CMP_MASKED_EQ"};
@@ -140,7 +174,10 @@ constexpr int kAbsent = -2;   // this one has not
 int number_of(const std::string& name, const ArchName& arch) {
   int number = ::seccomp_syscall_resolve_name_arch(arch.token, name.c_str());
   if (number >= 0) return number;
-  if (number != __NR_SCMP_ERROR) return kAbsent;
+  if (number != __NR_SCMP_ERROR) {
+    const DirectCall* direct = arch.token == SCMP_ARCH_X86 ? find_name(kDirectCalls, name) : nullptr;
+    return direct ? direct->number : kAbsent;
+  }
   const NewCall* fresh = find_name(kNewCalls, name);
   if (!fresh) return kUnknown;
   if (fresh->only_audit && fresh->only_audit != arch.audit) return kAbsent;

@@ -1,0 +1,79 @@
+#include "libcontainer/spec.h"
+
+#include <gtest/gtest.h>
+
+#include "libcontainer/default_profile.h"
+#include "libcontainer/validate.h"
+
+namespace gantry::libcontainer {
+namespace {
+
+std::string error_of(std::string_view text) {
+  Result<Spec> spec = parse_spec(text);
+  if (!spec) return spec.error().message();
+  Status checked = check_spec(*spec, RootNeeded::yes);
+  return checked ? "" : checked.error().message();
+}
+
+std::string with_linux(std::string_view section) {
+  return fmt::format(R"({{"ociVersion":"1.2.0","root":{{"path":"rootfs"}},
+    "process":{{"cwd":"/","args":["sh"]}},"linux":{}}})", section);
+}
+
+TEST(Spec, ReadsEveryPartOfAConfiguration) {
+  Result<Spec> spec = parse_spec(R"({"ociVersion":"1.2.0","unknown":1,
+    "process":{"cwd":"/","args":["sh","-c"],"user":{"uid":7,"additionalGids":[1,2],"umask":18},
+      "rlimits":[{"type":"RLIMIT_CORE","soft":18446744073709551615,"hard":18446744073709551615}]},
+    "linux":{"resources":{"memory":{"limit":-1},"devices":[{"allow":true,"type":"c","major":1}],
+      "unified":{"memory.high":"max"}},"seccomp":{"defaultAction":"SCMP_ACT_ALLOW",
+      "syscalls":[{"names":["chdir"],"action":"SCMP_ACT_ERRNO","args":[{"index":0,"value":1,"op":"SCMP_CMP_EQ"}]}]}}})");
+  ASSERT_TRUE(spec) << spec.error().message();
+  EXPECT_EQ(spec->process->user.uid, 7u);
+  EXPECT_EQ(spec->process->user.umask, 18u);
+  EXPECT_EQ(spec->process->rlimits[0].hard, UINT64_MAX);
+  EXPECT_EQ(spec->linux_section->resources->memory->limit, -1);
+  EXPECT_FALSE(spec->linux_section->resources->devices[0].minor);
+  EXPECT_EQ(spec->linux_section->seccomp->syscalls[0].args[0].op, "SCMP_CMP_EQ");
+}
+
+TEST(Spec, WhatIsWrittenReadsBackTheSame) {
+  std::string text = json::dump(default_spec());
+  Result<Spec> again = parse_spec(text);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(json::dump(*again), text);
+}
+
+TEST(Spec, AnErrorNamesTheFieldAndTheReason) {
+  EXPECT_EQ(error_of(R"({"ociVersion":1})"), "ociVersion: expected a string, got an integer");
+  EXPECT_EQ(error_of("{}"), "ociVersion: is required");
+  EXPECT_EQ(error_of(R"({"ociVersion":"1.0.0","mounts":[{"source":"x"}]})"),
+            "mounts[0].destination: is required");
+  EXPECT_EQ(error_of(R"({"ociVersion":"1.0.0","process":{"cwd":"/","user":{"uid":4294967296}}})"),
+            "process.user.uid: 4294967296 is out of range");
+  EXPECT_EQ(error_of(R"({"ociVersion":"1.0.0","process":{"cwd":"/","user":{"uid":-1}}})"),
+            "process.user.uid: -1 is out of range");
+  EXPECT_EQ(error_of(with_linux(R"({"namespaces":[{"type":"mount"},{"type":"disk"}]})")),
+            "linux.namespaces[1].type: unknown namespace \"disk\"");
+  EXPECT_EQ(error_of(with_linux(R"({"namespaces":[{"type":"mount"},{"type":"mount"}]})")),
+            "linux.namespaces[1].type: mount is there twice");
+  EXPECT_EQ(error_of(with_linux("{}")), "linux.namespaces: a mount namespace is required");
+}
+
+TEST(Spec, SysctlsOfTheHostAreRefused) {
+  EXPECT_NE(error_of(with_linux(R"({"namespaces":[{"type":"mount"}],"sysctl":{"vm.swappiness":"1"}})")), "");
+  EXPECT_NE(error_of(with_linux(R"({"namespaces":[{"type":"mount"}],"sysctl":{"net.ipv4.ip_forward":"1"}})")), "");
+  EXPECT_EQ(error_of(with_linux(
+                R"({"namespaces":[{"type":"mount"},{"type":"network"}],"sysctl":{"net.ipv4.ip_forward":"1"}})")),
+            "");
+  EXPECT_NE(error_of(with_linux(
+                R"({"namespaces":[{"type":"mount"},{"type":"network"}],"sysctl":{"net/../vm/x":"1"}})")),
+            "");
+}
+
+TEST(Spec, IdsAreNamesOfDirectories) {
+  EXPECT_TRUE(check_id("a-b_c.d+E0"));
+  for (const char* id : {"", ".", "..", "a/b", "a b", "é"}) EXPECT_FALSE(check_id(id)) << id;
+}
+
+}  // namespace
+}  // namespace gantry::libcontainer
