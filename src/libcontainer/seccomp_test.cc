@@ -108,6 +108,7 @@ TEST(Seccomp, TheDefaultProfileMeansWhatLibseccompMakesOfIt) {
     for (int number = 0; number < 450; ++number) {
       if (number == 335 || number == 336) continue;  // uretprobe, which libseccomp does not know
       for (uint64_t argument : kArguments) {
+        if (arch == AUDIT_ARCH_I386 && argument > UINT32_MAX) continue;  // its registers have 32 bits
         seccomp_data data = call(number, {argument, argument}, arch);
         // On i386 libseccomp also takes socketcall and ipc apart; the profile allows both as they are.
         ASSERT_EQ(evaluate(ours->program, data), evaluate(oracle, data))
