@@ -19,14 +19,21 @@ void append_segment(std::string& out, std::string_view segment) {
 
 ErrorKind kind_of(int status) {
   switch (status) {
-    case 400: return ErrorKind::invalid;
+    case 400:
+      return ErrorKind::invalid;
     case 401:
-    case 403: return ErrorKind::permission;
-    case 404: return ErrorKind::not_found;
-    case 409: return ErrorKind::conflict;
-    case 501: return ErrorKind::unsupported;
-    case 503: return ErrorKind::unavailable;
-    default: return ErrorKind::internal;
+    case 403:
+      return ErrorKind::permission;
+    case 404:
+      return ErrorKind::not_found;
+    case 409:
+      return ErrorKind::conflict;
+    case 501:
+      return ErrorKind::unsupported;
+    case 503:
+      return ErrorKind::unavailable;
+    default:
+      return ErrorKind::internal;
   }
 }
 
@@ -92,18 +99,20 @@ Result<std::unique_ptr<Api>> Api::open(std::string_view host) {
 
 Error Api::unreachable(Error cause) const {
   if (cause.kind() == ErrorKind::permission)
-    return Error(ErrorKind::permission,
-                 fmt::format("permission denied while trying to connect to the gantryd socket at {}: {}\n"
-                             "Run the command as root (sudo), or as a member of the socket's group",
-                             client_.host().text, cause.message()),
-                 cause.code());
+    return Error(
+        ErrorKind::permission,
+        fmt::format("permission denied while trying to connect to the gantryd socket at {}: {}\n"
+                    "Run the command as root (sudo), or as a member of the socket's group",
+                    client_.host().text, cause.message()),
+        cause.code());
   if (cause.kind() != ErrorKind::unavailable && cause.kind() != ErrorKind::not_found) return cause;
-  return Error(ErrorKind::unavailable,
-               fmt::format("Cannot connect to gantryd at {}. Is the daemon running?\n({})\n"
-                           "Start it with 'systemctl start gantry' or 'gantryd', or choose another one "
-                           "with -H, GANTRY_HOST or DOCKER_HOST",
-                           client_.host().text, cause.message()),
-               cause.code());
+  return Error(
+      ErrorKind::unavailable,
+      fmt::format("Cannot connect to gantryd at {}. Is the daemon running?\n({})\n"
+                  "Start it with 'systemctl start gantry' or 'gantryd', or choose another one "
+                  "with -H, GANTRY_HOST or DOCKER_HOST",
+                  client_.host().text, cause.message()),
+      cause.code());
 }
 
 http::Request Api::request(std::string_view method, const Path& path) const {

@@ -1,4 +1,5 @@
-// Requests to the daemon in the terms of the Docker Engine API: versioned paths, JSON bodies, errors as
+// Requests to the daemon in the terms of the Docker Engine API: versioned paths, JSON bodies,
+// errors as
 // {"message": …}. A thin layer over http::Client; not thread-safe.
 #pragma once
 
@@ -39,9 +40,9 @@ class Api {
  public:
   static Result<std::unique_ptr<Api>> open(std::string_view host);
 
-  // Sends and waits for the whole answer. A status of 400 and above is an Error "Error response from daemon:
-  // message" whose kind follows the status; a daemon that cannot be reached says what was tried and how to
-  // start one.
+  // Sends and waits for the whole answer. A status of 400 and above is an Error "Error response
+  // from daemon: message" whose kind follows the status; a daemon that cannot be reached says what
+  // was tried and how to start one.
   Result<std::string> call(std::string_view method, const Path& path);
   Result<std::string> call(std::string_view method, const Path& path, const json::value& body);
   Result<json::value> get(const Path& path);
@@ -73,7 +74,8 @@ class Api {
  private:
   explicit Api(http::Client client);
   http::Request request(std::string_view method, const Path& path) const;
-  // Sends `make()`; when the daemon says that the version is too new, negotiates and sends once more.
+  // Sends `make()`; when the daemon says that the version is too new, negotiates and sends once
+  // more.
   Result<http::Response> exchange(const std::function<http::Request()>& make);
   Status negotiate();
   Error unreachable(Error cause) const;

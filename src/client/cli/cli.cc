@@ -19,8 +19,8 @@ std::string environment(const char* name) {
   return value ? value : "";
 }
 
-// A write error that is not EPIPE (which raises SIGPIPE) is a full disk or the like: told once, then the
-// rest of the output is dropped and the exit status says so.
+// A write error that is not EPIPE (which raises SIGPIPE) is a full disk or the like: told once,
+// then the rest of the output is dropped and the exit status says so.
 void write_or_die(int fd, std::string_view text) {
   Status written = sys::write_all(fd, text);
   if (written) return;

@@ -1,5 +1,5 @@
-// What every command works with: the global flags, the configuration file, the connection to the daemon,
-// and the three standard streams. One per process; single-threaded.
+// What every command works with: the global flags, the configuration file, the connection to the
+// daemon, and the three standard streams. One per process; single-threaded.
 #pragma once
 
 #include <memory>
@@ -34,14 +34,15 @@ class Cli {
   const GlobalOptions& options() const { return options_; }
   // The daemon. Connects on the first request.
   Result<Api*> api();
-  // Docker's config.json, read once when first asked for; an empty object when there is none. A file that
-  // cannot be parsed is reported on standard error and counts as empty.
+  // Docker's config.json, read once when first asked for; an empty object when there is none. A
+  // file that cannot be parsed is reported on standard error and counts as empty.
   const json::object& config();
   // A string member of config.json, "" when absent.
   std::string config_string(std::string_view name);
   // Directory of config.json and of the contexts: --config, DOCKER_CONFIG, ~/.docker.
   std::string config_directory() const;
-  // Which daemon: -H, --context, GANTRY_HOST, DOCKER_HOST, DOCKER_CONTEXT, the configured context, default.
+  // Which daemon: -H, --context, GANTRY_HOST, DOCKER_HOST, DOCKER_CONTEXT, the configured context,
+  // default.
   Result<std::string> host();
   std::string context_name();
 
@@ -53,8 +54,8 @@ class Cli {
 
 inline constexpr std::string_view kDefaultHost = "unix:///run/gantry/gantry.sock";
 
-// Standard output, buffered; flushed by flush_out(), before anything is written to standard error, and at
-// exit. A reader that went away ends the program as SIGPIPE does.
+// Standard output, buffered; flushed by flush_out(), before anything is written to standard error,
+// and at exit. A reader that went away ends the program as SIGPIPE does.
 void print_out(std::string_view text);
 void flush_out();
 template <typename... Args>

@@ -109,7 +109,8 @@ std::vector<std::string_view> similar_names(const Command& parent, std::string_v
   std::vector<std::pair<size_t, std::string_view>> found;
   for (const Command& child : parent.children) {
     size_t distance = edit_distance(word, child.name);
-    if (distance <= std::max<size_t>(1, std::min(word.size(), child.name.size()) / 3)) found.emplace_back(distance, child.name);
+    if (distance <= std::max<size_t>(1, std::min(word.size(), child.name.size()) / 3))
+      found.emplace_back(distance, child.name);
   }
   std::ranges::stable_sort(found, {}, [](const auto& entry) { return entry.first; });
   std::vector<std::string_view> names;

@@ -5,9 +5,11 @@
 //   Result<int> run_ps(Cli& cli, PsOptions& options, Arguments& arguments);
 //   constexpr FlagGroup kPsGroups[] = {own_flags(kPsFlags)};
 //   constexpr Command kPs = command<PsOptions, run_ps>(
-//       {.name = "ps", .use = "[OPTIONS]", .summary = "List containers", .arity = exactly(0), .flags = kPsGroups});
+//       {.name = "ps", .use = "[OPTIONS]", .summary = "List containers", .arity = exactly(0),
+//       .flags = kPsGroups});
 //
-// The handler's value is the exit status; an Error is printed by the dispatcher as it is, with status 1.
+// The handler's value is the exit status; an Error is printed by the dispatcher as it is, with
+// status 1.
 #pragma once
 
 #include <limits>
@@ -59,7 +61,8 @@ struct Command {
                          std::span<const std::string> words) = nullptr;
 
   // The same command under another name ("ps" at the root, "ls" below "container").
-  constexpr Command as(std::string_view other, std::span<const std::string_view> others = {}) const {
+  constexpr Command as(std::string_view other,
+                       std::span<const std::string_view> others = {}) const {
     Command copy(*this);
     copy.name = other;
     copy.aliases = others;
@@ -72,8 +75,8 @@ struct Command {
   }
 };
 
-// Parses and checks the words of a command. On a usage error or --help it prints what there is to print
-// and sets `status`; the command must not run then.
+// Parses and checks the words of a command. On a usage error or --help it prints what there is to
+// print and sets `status`; the command must not run then.
 struct Prepared {
   Arguments arguments;
   std::optional<int> status;

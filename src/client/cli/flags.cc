@@ -93,8 +93,8 @@ class Parser {
     Status done = bound.flag->codec.set(bound.member, text);
     if (done) return {};
     std::string shown = bound.flag->shorthand ? fmt::format("-{}, ", bound.flag->shorthand) : "";
-    return invalid("invalid argument \"{}\" for \"{}--{}\" flag: {}", text, shown,
-                   bound.flag->name, done.error().message());
+    return invalid("invalid argument \"{}\" for \"{}--{}\" flag: {}", text, shown, bound.flag->name,
+                   done.error().message());
   }
 
   std::span<const FlagGroup> groups_;
@@ -161,7 +161,8 @@ Status set_integer(T& out, std::string_view text, unsigned bits, std::string_vie
   uint64_t magnitude = 0;
   auto [end, failure] =
       std::from_chars(digits.data(), digits.data() + digits.size(), magnitude, base);
-  if (digits.empty() || failure == std::errc::invalid_argument || end != digits.data() + digits.size())
+  if (digits.empty() || failure == std::errc::invalid_argument ||
+      end != digits.data() + digits.size())
     return syntax();
   const uint64_t most = std::is_signed_v<T> ? (uint64_t{1} << (bits - 1)) - !negative
                         : bits == 64        ? ~uint64_t{0}

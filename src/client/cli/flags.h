@@ -1,18 +1,21 @@
 // Command-line flags with the grammar of Docker's client (the Go package pflag):
-//   --name value, --name=value, --boolean, --boolean=false, -n value, -nvalue, -n=value, -abc (a cluster of
-//   booleans, the last of which may take a value), "--" ends the flags. Flags may be mixed with arguments
-//   unless the command says that the first argument ends them.
-// The flags of a command are a constant table; each entry is bound to a member of the command's options:
+//   --name value, --name=value, --boolean, --boolean=false, -n value, -nvalue, -n=value, -abc (a
+//   cluster of booleans, the last of which may take a value), "--" ends the flags. Flags may be
+//   mixed with arguments unless the command says that the first argument ends them.
+// The flags of a command are a constant table; each entry is bound to a member of the command's
+// options:
 //
 //   struct PsOptions { bool all = false; std::vector<std::string> filter; };
 //   constexpr Flag kPsFlags[] = {
 //       flag<&PsOptions::all>("all", 'a', "Show all containers (default shows just running)"),
-//       flag<&PsOptions::filter>("filter", 'f', "Filter output based on conditions provided", {.type = "filter"})};
+//       flag<&PsOptions::filter>("filter", 'f', "Filter output based on conditions provided",
+//       {.type = "filter"})};
 //
-// The options structs of two files must not have the same name, even in unnamed namespaces: g++ 12 gives the
-// functions behind a table weak symbols that are named after the struct, and the linker would join them.
-// Member types: bool, std::optional<bool>, integers, std::string, std::optional of these, and
-// std::vector<std::string> (a repeatable flag). A flag with another syntax names a `set` function.
+// The options structs of two files must not have the same name, even in unnamed namespaces: g++ 12
+// gives the functions behind a table weak symbols that are named after the struct, and the linker
+// would join them. Member types: bool, std::optional<bool>, integers, std::string, std::optional of
+// these, and std::vector<std::string> (a repeatable flag). A flag with another syntax names a `set`
+// function.
 #pragma once
 
 #include <cstdint>
@@ -45,7 +48,7 @@ struct Flag {
 
 // What most flags do not need.
 struct FlagExtra {
-  std::string_view type = {};           // instead of the type's own name
+  std::string_view type = {};  // instead of the type's own name
   std::string_view default_text = {};
   Status (*set)(void* member, std::string_view text) = nullptr;  // instead of the type's own
   bool hidden = false;
@@ -162,8 +165,9 @@ struct ParsedArguments {
   bool help = false;                   // --help, or -h where the command has no -h of its own
 };
 
-// Sets the members of `options`. Errors have pflag's wording ("unknown flag: --foo", "unknown shorthand
-// flag: 'z' in -z", "flag needs an argument: --name", `invalid argument "x" for "-m, --memory" flag: …`).
+// Sets the members of `options`. Errors have pflag's wording ("unknown flag: --foo", "unknown
+// shorthand flag: 'z' in -z", "flag needs an argument: --name", `invalid argument "x" for "-m,
+// --memory" flag: …`).
 Result<ParsedArguments> parse_flags(std::span<const FlagGroup> groups, void* options,
                                     Interspersed interspersed, std::span<const std::string> words);
 

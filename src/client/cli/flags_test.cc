@@ -94,12 +94,15 @@ TEST(Flags, ErrorsAreWordedAsPflagWordsThem) {
   EXPECT_EQ(parse({"--name"}).error, "flag needs an argument: --name");
   EXPECT_EQ(parse({"-iu"}).error, "flag needs an argument: 'u' in -iu");
   EXPECT_EQ(parse({"--=x"}).error, "bad flag syntax: --=x");
-  EXPECT_EQ(parse({"--rm=x"}).error,
-            "invalid argument \"x\" for \"--rm\" flag: strconv.ParseBool: parsing \"x\": invalid syntax");
+  EXPECT_EQ(
+      parse({"--rm=x"}).error,
+      "invalid argument \"x\" for \"--rm\" flag: strconv.ParseBool: parsing \"x\": invalid syntax");
   EXPECT_EQ(parse({"-n", "x"}).error,
-            "invalid argument \"x\" for \"-n, --last\" flag: strconv.ParseInt: parsing \"x\": invalid syntax");
+            "invalid argument \"x\" for \"-n, --last\" flag: strconv.ParseInt: parsing \"x\": "
+            "invalid syntax");
   EXPECT_EQ(parse({"--weight", "65536"}).error,
-            "invalid argument \"65536\" for \"--weight\" flag: strconv.ParseUint: parsing \"65536\": value out of range");
+            "invalid argument \"65536\" for \"--weight\" flag: strconv.ParseUint: parsing "
+            "\"65536\": value out of range");
 }
 
 TEST(Flags, IntegersAreGos) {

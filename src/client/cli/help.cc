@@ -33,13 +33,15 @@ std::string list_children(const Command& command) {
   for (const Section& section : kSections) {
     std::vector<const Command*> shown;
     for (const Command& child : command.children)
-      if (child.section != HelpSection::hidden && (!root ? section.section == HelpSection::other : child.section == section.section))
+      if (child.section != HelpSection::hidden &&
+          (!root ? section.section == HelpSection::other : child.section == section.section))
         shown.push_back(&child);
     if (shown.empty()) continue;
     if (!root || section.section == HelpSection::other)
       std::ranges::sort(shown, {}, &Command::name);
     out += fmt::format("\n{}:\n", section.title);
-    for (const Command* child : shown) out += fmt::format("  {:<{}}  {}\n", child->name, width + 1, child->summary);
+    for (const Command* child : shown)
+      out += fmt::format("  {:<{}}  {}\n", child->name, width + 1, child->summary);
   }
   return out;
 }
@@ -59,7 +61,8 @@ std::string indented(std::string_view text) {
 std::string help_text(const Command& command, std::string_view path, int width) {
   std::string use(command.use);
   if (command.children.size() > 0) use = command.name.empty() ? "[OPTIONS] COMMAND" : "COMMAND";
-  std::string out = fmt::format("Usage:  {}{}{}\n\n{}\n", path, use.empty() ? "" : " ", use, command.summary);
+  std::string out =
+      fmt::format("Usage:  {}{}{}\n\n{}\n", path, use.empty() ? "" : " ", use, command.summary);
   if (!command.details.empty()) out += fmt::format("\n{}\n", command.details);
   if (command.execute) {
     std::vector<std::string> paths;
@@ -77,7 +80,8 @@ std::string help_text(const Command& command, std::string_view path, int width) 
   }
   out += list_children(command);
   std::string flags = describe_flags(command.flags, width);
-  if (!flags.empty()) out += fmt::format("\n{}:\n{}", command.name.empty() ? "Global Options" : "Options", flags);
+  if (!flags.empty())
+    out += fmt::format("\n{}:\n{}", command.name.empty() ? "Global Options" : "Options", flags);
   if (!command.examples.empty()) out += fmt::format("\nExamples:\n{}", indented(command.examples));
   if (!command.children.empty())
     out += fmt::format("\nRun '{} COMMAND --help' for more information on a command.\n", path);

@@ -6,15 +6,18 @@ namespace gantry::client {
 namespace {
 
 constexpr Flag kGlobalFlags[] = {
-    flag<&GlobalOptions::config>("config", 0, "Location of client config files", {.default_text = "\"~/.docker\""}),
-    flag<&GlobalOptions::context>("context", 'c',
-                                  "Name of the context to use to connect to the daemon (overrides GANTRY_HOST and "
-                                  "DOCKER_HOST)"),
+    flag<&GlobalOptions::config>("config", 0, "Location of client config files",
+                                 {.default_text = "\"~/.docker\""}),
+    flag<&GlobalOptions::context>(
+        "context", 'c',
+        "Name of the context to use to connect to the daemon (overrides GANTRY_HOST and "
+        "DOCKER_HOST)"),
     flag<&GlobalOptions::debug>("debug", 'D', "Enable debug mode"),
     flag<&GlobalOptions::host>("host", 'H', "Daemon socket to connect to"),
-    flag<&GlobalOptions::log_level>("log-level", 'l',
-                                    "Set the logging level (\"debug\", \"info\", \"warn\", \"error\", \"fatal\")",
-                                    {.default_text = "\"info\""}),
+    flag<&GlobalOptions::log_level>(
+        "log-level", 'l',
+        "Set the logging level (\"debug\", \"info\", \"warn\", \"error\", \"fatal\")",
+        {.default_text = "\"info\""}),
     flag<&GlobalOptions::tls>("tls", 0, "Use TLS; implied by --tlsverify"),
     flag<&GlobalOptions::tls_ca>("tlscacert", 0, "Trust certs signed only by this CA"),
     flag<&GlobalOptions::tls_cert>("tlscert", 0, "Path to TLS certificate file"),
@@ -25,7 +28,8 @@ constexpr Flag kGlobalFlags[] = {
 const FlagGroup kGlobalGroups[] = {own_flags(kGlobalFlags)};
 
 // The management form of a group: "container" with the commands of these groups below it.
-Command management(std::string_view name, std::string_view summary, const std::vector<Command>& children) {
+Command management(std::string_view name, std::string_view summary,
+                   const std::vector<Command>& children) {
   Command out;
   out.name = name;
   out.summary = summary;
@@ -49,9 +53,11 @@ struct Tree {
     auto inspect = [](std::string_view kind) {
       return std::vector<Command>{in_group(inspect_commands(), kind).as("inspect")};
     };
-    container = gather({run_commands(), attach_commands(), lifecycle_commands(), list_commands(), log_commands(),
-                        container_info_commands(), copy_commands(), inspect("container-inspect")});
-    image = gather({image_commands(), archive_commands(), transfer_commands(), inspect("image-inspect")});
+    container = gather({run_commands(), attach_commands(), lifecycle_commands(), list_commands(),
+                        log_commands(), container_info_commands(), copy_commands(),
+                        update_commands(), inspect("container-inspect")});
+    image = gather(
+        {image_commands(), archive_commands(), transfer_commands(), inspect("image-inspect")});
     network = gather({network_commands(), inspect("network-inspect")});
     volume = gather({volume_commands(), inspect("volume-inspect")});
     system = gather({system_commands()});
@@ -61,10 +67,12 @@ struct Tree {
 
     // At the root: the common ones first, in the order in which the help shows them.
     for (const Command& command : container)
-      if (command.name != "ls" && command.name != "prune" && command.name != "inspect") all.push_back(command);
+      if (command.name != "ls" && command.name != "prune" && command.name != "inspect")
+        all.push_back(command);
     all.push_back(in_group(list_commands(), "ls").as("ps").in(HelpSection::common));
     for (const Command& command : image)
-      if (command.name != "ls" && command.name != "rm" && command.name != "prune" && command.name != "inspect")
+      if (command.name != "ls" && command.name != "rm" && command.name != "prune" &&
+          command.name != "inspect")
         all.push_back(command);
     all.push_back(in_group(image_commands(), "ls").as("images").in(HelpSection::common));
     all.push_back(in_group(image_commands(), "rm").as("rmi"));
@@ -94,8 +102,10 @@ int run_client(std::span<const std::string> words) {
   GlobalOptions options;
   auto parsed = parse_flags(kGlobalGroups, &options, Interspersed::no, words);
   if (!parsed) {
-    print_error(fmt::format("{}\n\nUsage:  gantry [OPTIONS] COMMAND [ARG...]\n\nRun 'gantry --help' for more information",
-                            parsed.error().message()));
+    print_error(
+        fmt::format("{}\n\nUsage:  gantry [OPTIONS] COMMAND [ARG...]\n\nRun 'gantry --help' for "
+                    "more information",
+                    parsed.error().message()));
     return kExitUsage;
   }
   if (parsed->help) parsed->arguments = {"--help"};
@@ -104,7 +114,9 @@ int run_client(std::span<const std::string> words) {
     return 0;
   }
   if (options.tls || options.tls_verify.value_or(false)) {
-    print_error("gantry: TLS connections are not supported by this build; use a unix:// or ssh-forwarded socket");
+    print_error(
+        "gantry: TLS connections are not supported by this build; use a unix:// or ssh-forwarded "
+        "socket");
     return kExitFailure;
   }
   Cli cli(std::move(options));

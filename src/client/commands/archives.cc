@@ -17,8 +17,9 @@ struct LoadOptions {
 };
 constexpr Flag kLoadFlags[] = {
     flag<&LoadOptions::input>("input", 'i', "Read from tar archive file, instead of STDIN"),
-    flag<&LoadOptions::platform>("platform", 0, "Load only the given platform variant. Formatted as "
-                                                "\"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"),
+    flag<&LoadOptions::platform>("platform", 0,
+                                 "Load only the given platform variant. Formatted as "
+                                 "\"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"),
     flag<&LoadOptions::quiet>("quiet", 'q', "Suppress the load output"),
 };
 const FlagGroup kLoadGroups[] = {own_flags(kLoadFlags)};
@@ -28,8 +29,9 @@ struct SaveOptions {
 };
 constexpr Flag kSaveFlags[] = {
     flag<&SaveOptions::output>("output", 'o', "Write to a file, instead of STDOUT"),
-    flag<&SaveOptions::platform>("platform", 0, "Save only the given platform variant. Formatted as "
-                                                "\"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"),
+    flag<&SaveOptions::platform>("platform", 0,
+                                 "Save only the given platform variant. Formatted as "
+                                 "\"os[/arch[/variant]]\" (e.g., \"linux/amd64\")"),
 };
 const FlagGroup kSaveGroups[] = {own_flags(kSaveFlags)};
 
@@ -38,9 +40,11 @@ struct ImportOptions {
   std::string message, platform;
 };
 constexpr Flag kImportFlags[] = {
-    flag<&ImportOptions::change>("change", 'c', "Apply Dockerfile instruction to the created image"),
+    flag<&ImportOptions::change>("change", 'c',
+                                 "Apply Dockerfile instruction to the created image"),
     flag<&ImportOptions::message>("message", 'm', "Set commit message for imported image"),
-    flag<&ImportOptions::platform>("platform", 0, "Set platform if server is multi-platform capable"),
+    flag<&ImportOptions::platform>("platform", 0,
+                                   "Set platform if server is multi-platform capable"),
 };
 const FlagGroup kImportGroups[] = {own_flags(kImportFlags)};
 
@@ -50,7 +54,8 @@ std::string platform_json(const std::string& text) {
   size_t first = text.find('/');
   size_t second = first == text.npos ? text.npos : text.find('/', first + 1);
   json::object out{{"os", text.substr(0, first)}};
-  if (first != text.npos) out["architecture"] = text.substr(first + 1, second == text.npos ? second : second - first - 1);
+  if (first != text.npos)
+    out["architecture"] = text.substr(first + 1, second == text.npos ? second : second - first - 1);
   if (second != text.npos) out["variant"] = text.substr(second + 1);
   return json::serialize(out);
 }
@@ -66,8 +71,10 @@ Result<int> run_load(Cli& cli, LoadOptions& options, Arguments&) {
   }
   Api* api = TRY(cli.api());
   Path path("/images/load");
-  path.add("quiet", options.quiet || !is_terminal(STDOUT_FILENO) ? "1" : "0").add_if("platform", platform_json(options.platform));
-  http::Response response = TRY(api->upload("POST", path, {read_from(source), "application/x-tar", {}}));
+  path.add("quiet", options.quiet || !is_terminal(STDOUT_FILENO) ? "1" : "0")
+      .add_if("platform", platform_json(options.platform));
+  http::Response response =
+      TRY(api->upload("POST", path, {read_from(source), "application/x-tar", {}}));
   if (response.headers().get("Content-Type").find("json") != std::string_view::npos) {
     TRY(show_messages(response, STDOUT_FILENO, Progress::shown));
     return 0;
@@ -96,7 +103,9 @@ Result<int> run_import(Cli& cli, ImportOptions& options, Arguments& arguments) {
   const std::string& source = arguments[0];
   const bool remote = source.starts_with("http://") || source.starts_with("https://");
   Path path("/images/create");
-  path.add("fromSrc", remote ? source : "-").add_if("message", options.message).add_if("platform", options.platform);
+  path.add("fromSrc", remote ? source : "-")
+      .add_if("message", options.message)
+      .add_if("platform", options.platform);
   if (arguments.size() > 1) {
     TRY(check_reference(arguments[1]));
     ImageName name = split_image(arguments[1]);
@@ -111,7 +120,8 @@ Result<int> run_import(Cli& cli, ImportOptions& options, Arguments& arguments) {
   }
   Api* api = TRY(cli.api());
   http::Response response =
-      remote ? TRY(api->stream("POST", path)) : TRY(api->upload("POST", path, {read_from(input), "application/x-tar", {}}));
+      remote ? TRY(api->stream("POST", path))
+             : TRY(api->upload("POST", path, {read_from(input), "application/x-tar", {}}));
   TRY(show_messages(response, STDOUT_FILENO, Progress::shown));
   return 0;
 }
@@ -120,14 +130,23 @@ Result<int> run_import(Cli& cli, ImportOptions& options, Arguments& arguments) {
 
 std::span<const Command> archive_commands() {
   static const Command commands[] = {
-      command<LoadOptions, run_load>({.name = "load", .use = "[OPTIONS]",
-                                      .summary = "Load an image from a tar archive or STDIN", .arity = exactly(0), .flags = kLoadGroups}),
-      command<SaveOptions, run_save>({.name = "save", .use = "[OPTIONS] IMAGE [IMAGE...]",
-                                      .summary = "Save one or more images to a tar archive (streamed to STDOUT by default)",
-                                      .arity = at_least(1), .flags = kSaveGroups}),
-      command<ImportOptions, run_import>({.name = "import", .use = "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
-                                          .summary = "Import the contents from a tarball to create a filesystem image",
-                                          .arity = at_least(1), .flags = kImportGroups}),
+      command<LoadOptions, run_load>({.name = "load",
+                                      .use = "[OPTIONS]",
+                                      .summary = "Load an image from a tar archive or STDIN",
+                                      .arity = exactly(0),
+                                      .flags = kLoadGroups}),
+      command<SaveOptions, run_save>(
+          {.name = "save",
+           .use = "[OPTIONS] IMAGE [IMAGE...]",
+           .summary = "Save one or more images to a tar archive (streamed to STDOUT by default)",
+           .arity = at_least(1),
+           .flags = kSaveGroups}),
+      command<ImportOptions, run_import>(
+          {.name = "import",
+           .use = "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
+           .summary = "Import the contents from a tarball to create a filesystem image",
+           .arity = at_least(1),
+           .flags = kImportGroups}),
   };
   return commands;
 }

@@ -1,6 +1,7 @@
 // The groups of commands; each is a constant table in its own file.
 #pragma once
 
+#include <functional>
 #include <span>
 
 #include "client/cli/cli.h"
@@ -8,20 +9,21 @@
 
 namespace gantry::client {
 
-std::span<const Command> run_commands();        // run, create
-std::span<const Command> attach_commands();     // attach, exec, start
-std::span<const Command> lifecycle_commands();  // stop, kill, rm, …
-std::span<const Command> list_commands();       // container ls
-std::span<const Command> log_commands();        // logs, events
+std::span<const Command> run_commands();             // run, create
+std::span<const Command> attach_commands();          // attach, exec, start
+std::span<const Command> lifecycle_commands();       // stop, kill, rm, …
+std::span<const Command> list_commands();            // container ls
+std::span<const Command> log_commands();             // logs, events
 std::span<const Command> container_info_commands();  // top, port, diff, stats, …
-std::span<const Command> copy_commands();       // cp, export, commit
-std::span<const Command> inspect_commands();    // inspect, and that of each kind
-std::span<const Command> image_commands();      // ls, rm, tag, history, prune
-std::span<const Command> archive_commands();    // load, save, import
-std::span<const Command> transfer_commands();   // pull, push
+std::span<const Command> update_commands();
+std::span<const Command> copy_commands();      // export, commit
+std::span<const Command> inspect_commands();   // inspect, and that of each kind
+std::span<const Command> image_commands();     // ls, rm, tag, history, prune
+std::span<const Command> archive_commands();   // load, save, import
+std::span<const Command> transfer_commands();  // pull, push
 std::span<const Command> network_commands();
 std::span<const Command> volume_commands();
-std::span<const Command> system_commands();     // version, info, df, prune
+std::span<const Command> system_commands();  // version, info, df, prune
 // Every command of a group by its name; it must be there.
 const Command& in_group(std::span<const Command> group, std::string_view name);
 
@@ -36,8 +38,8 @@ inline constexpr std::string_view kInspectFormatUsage =
     "'json':             Print in JSON format\n"
     "'TEMPLATE':         Print output using the given Go template.";
 
-// Runs `one` for every name; prints the errors as they come and gives exit status 1 when there was one.
-// A success prints the name, if told.
+// Runs `one` for every name; prints the errors as they come and gives exit status 1 when there was
+// one. A success prints the name, if told.
 enum class EchoNames { no, yes };
 Result<int> for_each_name(const Arguments& names, EchoNames echo,
                           const std::function<Status(const std::string&)>& one);

@@ -62,9 +62,15 @@ const json::array& array_of(const json::object& object, std::string_view member)
   return found.is_array() ? found.get_array() : empty;
 }
 
-std::string text_of(const json::value& object, std::string_view member) { return text_of(members(object), member); }
-int64_t number_of(const json::value& object, std::string_view member) { return number_of(members(object), member); }
-bool flag_of(const json::value& object, std::string_view member) { return flag_of(members(object), member); }
+std::string text_of(const json::value& object, std::string_view member) {
+  return text_of(members(object), member);
+}
+int64_t number_of(const json::value& object, std::string_view member) {
+  return number_of(members(object), member);
+}
+bool flag_of(const json::value& object, std::string_view member) {
+  return flag_of(members(object), member);
+}
 const json::object& object_of(const json::value& object, std::string_view member) {
   return object_of(members(object), member);
 }
@@ -75,8 +81,9 @@ const json::array& array_of(const json::value& object, std::string_view member) 
 std::string comma_pairs(const json::object& labels) {
   std::vector<std::string> pairs;
   for (const auto& label : labels)
-    pairs.push_back(fmt::format("{}={}", std::string_view(label.key()),
-                                label.value().is_string() ? std::string_view(label.value().get_string()) : ""));
+    pairs.push_back(
+        fmt::format("{}={}", std::string_view(label.key()),
+                    label.value().is_string() ? std::string_view(label.value().get_string()) : ""));
   std::ranges::sort(pairs);
   std::string out;
   for (const std::string& pair : pairs) out += (out.empty() ? "" : ",") + pair;

@@ -11,10 +11,21 @@ namespace gantry::client {
 namespace {
 
 constexpr std::pair<std::string_view, std::string_view> kHeadings[] = {
-    {"ID", "CONTAINER ID"}, {"Image", "IMAGE"},   {"Command", "COMMAND"}, {"CreatedAt", "CREATED AT"},
-    {"RunningFor", "CREATED"}, {"Status", "STATUS"}, {"State", "STATE"},  {"Ports", "PORTS"},
-    {"Names", "NAMES"},     {"Size", "SIZE"},     {"Labels", "LABELS"},   {"Mounts", "MOUNTS"},
-    {"LocalVolumes", "LOCAL VOLUMES"}, {"Networks", "NETWORKS"}, {"Platform", "PLATFORM"}};
+    {"ID", "CONTAINER ID"},
+    {"Image", "IMAGE"},
+    {"Command", "COMMAND"},
+    {"CreatedAt", "CREATED AT"},
+    {"RunningFor", "CREATED"},
+    {"Status", "STATUS"},
+    {"State", "STATE"},
+    {"Ports", "PORTS"},
+    {"Names", "NAMES"},
+    {"Size", "SIZE"},
+    {"Labels", "LABELS"},
+    {"Mounts", "MOUNTS"},
+    {"LocalVolumes", "LOCAL VOLUMES"},
+    {"Networks", "NETWORKS"},
+    {"Platform", "PLATFORM"}};
 
 std::string join(const std::vector<std::string>& list, std::string_view separator) {
   std::string out;
@@ -53,9 +64,15 @@ std::string quoted_command(const json::value& container, Truncate truncate) {
   for (char c : command) {  // as Go's strconv.Quote
     if (c == '"' || c == '\\') out += '\\';
     switch (c) {
-      case '\n': out += "\\n"; break;
-      case '\t': out += "\\t"; break;
-      case '\r': out += "\\r"; break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
           out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
@@ -117,9 +134,11 @@ struct Port {
 std::string display_ports(const json::array& ports) {
   std::vector<Port> list;
   for (const json::value& port : ports)
-    list.push_back({text_of(port, "IP"), text_of(port, "Type"), number_of(port, "PrivatePort"), number_of(port, "PublicPort")});
+    list.push_back({text_of(port, "IP"), text_of(port, "Type"), number_of(port, "PrivatePort"),
+                    number_of(port, "PublicPort")});
   std::ranges::sort(list, [](const Port& a, const Port& b) {
-    return std::tie(a.inner, a.ip, a.outer, a.protocol) < std::tie(b.inner, b.ip, b.outer, b.protocol);
+    return std::tie(a.inner, a.ip, a.outer, a.protocol) <
+           std::tie(b.inner, b.ip, b.outer, b.protocol);
   });
   // Runs of consecutive ports, per address and protocol. Mappings whose numbers differ stand alone.
   struct Run {
@@ -131,7 +150,8 @@ std::string display_ports(const json::array& ports) {
     Run run = runs[key];
     size_t slash = key.rfind('/');
     std::string ip = key.substr(0, slash);
-    std::string group = run.first == run.last ? fmt::format("{}", run.first) : fmt::format("{}-{}", run.first, run.last);
+    std::string group = run.first == run.last ? fmt::format("{}", run.first)
+                                              : fmt::format("{}-{}", run.first, run.last);
     if (!ip.empty()) group = fmt::format("{}:{}->{}", ip, group, group);
     out.push_back(group + key.substr(slash));
   };
@@ -165,7 +185,8 @@ Listing container_listing(const json::array& containers, Truncate truncate, int6
   Listing listing;
   listing.type_name = "*formatter.ContainerContext";
   listing.headings.assign(std::begin(kHeadings), std::end(kHeadings));
-  for (const json::value& container : containers) listing.rows.push_back(row_of(container, truncate, now));
+  for (const json::value& container : containers)
+    listing.rows.push_back(row_of(container, truncate, now));
   return listing;
 }
 

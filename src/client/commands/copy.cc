@@ -12,7 +12,8 @@ namespace {
 struct ExportOptions {
   std::string output;
 };
-constexpr Flag kExportFlags[] = {flag<&ExportOptions::output>("output", 'o', "Write to a file, instead of STDOUT")};
+constexpr Flag kExportFlags[] = {
+    flag<&ExportOptions::output>("output", 'o', "Write to a file, instead of STDOUT")};
 const FlagGroup kExportGroups[] = {own_flags(kExportFlags)};
 
 struct CommitOptions {
@@ -21,10 +22,13 @@ struct CommitOptions {
   bool pause = true;
 };
 constexpr Flag kCommitFlags[] = {
-    flag<&CommitOptions::author>("author", 'a', "Author (e.g., \"John Hannibal Smith <hannibal@a-team.com>\")"),
-    flag<&CommitOptions::change>("change", 'c', "Apply Dockerfile instruction to the created image"),
+    flag<&CommitOptions::author>("author", 'a',
+                                 "Author (e.g., \"John Hannibal Smith <hannibal@a-team.com>\")"),
+    flag<&CommitOptions::change>("change", 'c',
+                                 "Apply Dockerfile instruction to the created image"),
     flag<&CommitOptions::message>("message", 'm', "Commit message"),
-    flag<&CommitOptions::pause>("pause", 'p', "Pause container during commit", {.default_text = "true"}),
+    flag<&CommitOptions::pause>("pause", 'p', "Pause container during commit",
+                                {.default_text = "true"}),
 };
 const FlagGroup kCommitGroups[] = {own_flags(kCommitFlags)};
 
@@ -62,10 +66,18 @@ Result<int> run_commit(Cli& cli, CommitOptions& options, Arguments& arguments) {
 
 std::span<const Command> copy_commands() {
   static const Command commands[] = {
-      command<ExportOptions, run_export>({.name = "export", .use = "[OPTIONS] CONTAINER",
-                                          .summary = "Export a container's filesystem as a tar archive", .arity = exactly(1), .flags = kExportGroups}),
-      command<CommitOptions, run_commit>({.name = "commit", .use = "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
-                                          .summary = "Create a new image from a container's changes", .arity = between(1, 2), .flags = kCommitGroups}),
+      command<ExportOptions, run_export>(
+          {.name = "export",
+           .use = "[OPTIONS] CONTAINER",
+           .summary = "Export a container's filesystem as a tar archive",
+           .arity = exactly(1),
+           .flags = kExportGroups}),
+      command<CommitOptions, run_commit>(
+          {.name = "commit",
+           .use = "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+           .summary = "Create a new image from a container's changes",
+           .arity = between(1, 2),
+           .flags = kCommitGroups}),
   };
   return commands;
 }

@@ -17,7 +17,8 @@ struct ImagesOptions {
 constexpr Flag kListFlags[] = {
     flag<&ImagesOptions::all>("all", 'a', "Show all images (default hides intermediate images)"),
     flag<&ImagesOptions::digests>("digests", 0, "Show digests"),
-    flag<&ImagesOptions::filter>("filter", 'f', "Filter output based on conditions provided", {.type = "filter", .set = set_filter}),
+    flag<&ImagesOptions::filter>("filter", 'f', "Filter output based on conditions provided",
+                                 {.type = "filter", .set = set_filter}),
     flag<&ImagesOptions::format>("format", 0, kFormatUsage),
     flag<&ImagesOptions::no_trunc>("no-trunc", 0, "Don't truncate output"),
     flag<&ImagesOptions::quiet>("quiet", 'q', "Only show image IDs"),
@@ -31,8 +32,10 @@ struct ImageRemoveOptions {
 constexpr Flag kRemoveFlags[] = {
     flag<&ImageRemoveOptions::force>("force", 'f', "Force removal of the image"),
     flag<&ImageRemoveOptions::no_prune>("no-prune", 0, "Do not delete untagged parents"),
-    flag<&ImageRemoveOptions::platform>("platform", 0, "Remove only the given platform variant. Formatted as "
-                                                  "\"os[/arch[/variant]]\" (e.g., \"linux/amd64\")", {.type = "strings"}),
+    flag<&ImageRemoveOptions::platform>("platform", 0,
+                                        "Remove only the given platform variant. Formatted as "
+                                        "\"os[/arch[/variant]]\" (e.g., \"linux/amd64\")",
+                                        {.type = "strings"}),
 };
 const FlagGroup kRemoveGroups[] = {own_flags(kRemoveFlags)};
 
@@ -42,7 +45,8 @@ struct HistoryOptions {
 };
 constexpr Flag kHistoryFlags[] = {
     flag<&HistoryOptions::format>("format", 0, kFormatUsage),
-    flag<&HistoryOptions::human>("human", 'H', "Print sizes and dates in human readable format", {.default_text = "true"}),
+    flag<&HistoryOptions::human>("human", 'H', "Print sizes and dates in human readable format",
+                                 {.default_text = "true"}),
     flag<&HistoryOptions::no_trunc>("no-trunc", 0, "Don't truncate output"),
     flag<&HistoryOptions::platform>("platform", 0, "Show history for the given platform"),
     flag<&HistoryOptions::quiet>("quiet", 'q', "Only show image IDs"),
@@ -55,7 +59,9 @@ struct ImagePruneOptions {
 };
 constexpr Flag kPruneFlags[] = {
     flag<&ImagePruneOptions::all>("all", 'a', "Remove all unused images, not just dangling ones"),
-    flag<&ImagePruneOptions::filter>("filter", 0, "Provide filter values (e.g. \"until=<timestamp>\")", {.type = "filter", .set = set_filter}),
+    flag<&ImagePruneOptions::filter>("filter", 0,
+                                     "Provide filter values (e.g. \"until=<timestamp>\")",
+                                     {.type = "filter", .set = set_filter}),
     flag<&ImagePruneOptions::force>("force", 'f', "Do not prompt for confirmation"),
 };
 const FlagGroup kPruneGroups[] = {own_flags(kPruneFlags)};
@@ -101,7 +107,8 @@ std::vector<Name> names_of(const json::value& image, bool digests) {
 json::object row_of(const json::value& image, const Name& name, bool whole, int64_t now) {
   const int64_t created = number_of(image, "Created");
   const double size = static_cast<double>(number_of(image, "Size"));
-  const int64_t containers = number_of(image, "Containers"), shared = number_of(image, "SharedSize");
+  const int64_t containers = number_of(image, "Containers"),
+                shared = number_of(image, "SharedSize");
   json::object row;
   row["Repository"] = name.repository;
   row["Tag"] = name.tag;
@@ -119,7 +126,8 @@ json::object row_of(const json::value& image, const Name& name, bool whole, int6
 
 Result<int> run_list(Cli& cli, ImagesOptions& options, Arguments& arguments) {
   if (!arguments.empty()) options.filter.push_back("reference=" + arguments.front());
-  std::string format = options.format.empty() && !options.quiet ? cli.config_string("imagesFormat") : options.format;
+  std::string format =
+      options.format.empty() && !options.quiet ? cli.config_string("imagesFormat") : options.format;
   Path path("/images/json");
   const std::string filters = TRY(filters_parameter(options.filter));
   path.flag("all", options.all).add_if("filters", filters);
@@ -129,12 +137,20 @@ Result<int> run_list(Cli& cli, ImagesOptions& options, Arguments& arguments) {
   const bool digests = options.digests || format.find(".Digest") != format.npos;
   Listing listing;
   listing.type_name = "*formatter.imageContext";
-  listing.headings = {{"ID", "IMAGE ID"}, {"Repository", "REPOSITORY"}, {"Tag", "TAG"}, {"Digest", "DIGEST"},
-                      {"CreatedSince", "CREATED"}, {"CreatedAt", "CREATED AT"}, {"Size", "SIZE"},
-                      {"Containers", "CONTAINERS"}, {"VirtualSize", "SIZE"}, {"SharedSize", "SHARED SIZE"},
+  listing.headings = {{"ID", "IMAGE ID"},
+                      {"Repository", "REPOSITORY"},
+                      {"Tag", "TAG"},
+                      {"Digest", "DIGEST"},
+                      {"CreatedSince", "CREATED"},
+                      {"CreatedAt", "CREATED AT"},
+                      {"Size", "SIZE"},
+                      {"Containers", "CONTAINERS"},
+                      {"VirtualSize", "SIZE"},
+                      {"SharedSize", "SHARED SIZE"},
                       {"UniqueSize", "UNIQUE SIZE"}};
-  listing.table = digests ? "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
-                          : "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
+  listing.table =
+      digests ? "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+              : "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
   const int64_t now = now_ns();
   for (const json::value& image : list.get_array())
     for (const Name& name : names_of(image, digests)) {
@@ -177,7 +193,8 @@ Result<int> run_remove(Cli& cli, ImageRemoveOptions& options, Arguments& names) 
 
 Result<int> run_tag(Cli& cli, NoOptions&, Arguments& names) {
   if (auto valid = check_reference(names[1]); !valid)
-    return invalid("Error parsing reference: \"{}\" is not a valid repository/tag: {}", names[1], valid.error().message());
+    return invalid("Error parsing reference: \"{}\" is not a valid repository/tag: {}", names[1],
+                   valid.error().message());
   ImageName target = split_image(names[1]);
   if (!target.digest.empty()) return invalid("refusing to create a tag with a digest reference");
   Path path = Path::of({"images", names[0], "tag"});
@@ -189,14 +206,20 @@ Result<int> run_tag(Cli& cli, NoOptions&, Arguments& names) {
 
 Result<int> run_history(Cli& cli, HistoryOptions& options, Arguments& names) {
   Api* api = TRY(cli.api());
-  json::value list = TRY(api->get(Path::of({"images", names[0], "history"}).add_if("platform", options.platform)));
+  json::value list =
+      TRY(api->get(Path::of({"images", names[0], "history"}).add_if("platform", options.platform)));
   if (!list.is_array()) return internal("the daemon's history is no list");
   Listing listing;
   listing.type_name = "*formatter.historyContext";
-  listing.headings = {{"ID", "IMAGE"}, {"CreatedSince", "CREATED"}, {"CreatedAt", "CREATED AT"},
-                      {"CreatedBy", "CREATED BY"}, {"Size", "SIZE"}, {"Comment", "COMMENT"}};
-  listing.table = options.human ? "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
-                                : "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
+  listing.headings = {{"ID", "IMAGE"},
+                      {"CreatedSince", "CREATED"},
+                      {"CreatedAt", "CREATED AT"},
+                      {"CreatedBy", "CREATED BY"},
+                      {"Size", "SIZE"},
+                      {"Comment", "COMMENT"}};
+  listing.table = options.human
+                      ? "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
+                      : "{{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}";
   const int64_t now = now_ns();
   for (const json::value& layer : list.get_array()) {
     const int64_t created = number_of(layer, "Created");
@@ -204,7 +227,8 @@ Result<int> run_history(Cli& cli, HistoryOptions& options, Arguments& names) {
     std::ranges::replace(by, '\t', ' ');
     json::object row;
     row["ID"] = short_image_id(text_of(layer, "Id"), options.no_trunc);
-    row["CreatedSince"] = created <= 0 ? "N/A" : human_duration(now - created * 1000000000) + " ago";
+    row["CreatedSince"] =
+        created <= 0 ? "N/A" : human_duration(now - created * 1000000000) + " ago";
     row["CreatedAt"] = created <= 0 ? "N/A" : format_time(created * 1000000000);
     row["CreatedBy"] = options.no_trunc ? by : ellipsis(by, 45);
     row["Size"] = options.human ? human_size(static_cast<double>(number_of(layer, "Size")), 3)
@@ -227,8 +251,11 @@ Result<int> run_prune(Cli& cli, ImagePruneOptions& options, Arguments&) {
   const std::string filters = TRY(filters_parameter(options.filter));
   path.add_if("filters", filters);
   if (!options.force) {
-    bool yes = TRY(confirm(options.all ? "WARNING! This will remove all images without at least one container associated to them.\nAre you sure you want to continue?"
-                                       : "WARNING! This will remove all dangling images.\nAre you sure you want to continue?"));
+    bool yes = TRY(confirm(options.all
+                               ? "WARNING! This will remove all images without at least one "
+                                 "container associated to them.\nAre you sure you want to continue?"
+                               : "WARNING! This will remove all dangling images.\nAre you sure you "
+                                 "want to continue?"));
     if (!yes) return invalid("image prune has been cancelled");
   }
   Api* api = TRY(cli.api());
@@ -238,11 +265,13 @@ Result<int> run_prune(Cli& cli, ImagePruneOptions& options, Arguments&) {
     print_out("Deleted Images:\n");
     for (const json::value& item : deleted) {
       std::string untagged = text_of(item, "Untagged");
-      print_out("{}{}\n", untagged.empty() ? "deleted: " : "untagged: ", untagged.empty() ? text_of(item, "Deleted") : untagged);
+      print_out("{}{}\n", untagged.empty() ? "deleted: " : "untagged: ",
+                untagged.empty() ? text_of(item, "Deleted") : untagged);
     }
     print_out("\n");
   }
-  print_out("Total reclaimed space: {}\n", human_size(static_cast<double>(number_of(answer, "SpaceReclaimed"))));
+  print_out("Total reclaimed space: {}\n",
+            human_size(static_cast<double>(number_of(answer, "SpaceReclaimed"))));
   return 0;
 }
 
@@ -253,16 +282,33 @@ constexpr std::string_view kRemoveAliases[] = {"remove"};
 
 std::span<const Command> image_commands() {
   static const Command commands[] = {
-      command<ImagesOptions, run_list>({.name = "ls", .aliases = kListAliases, .use = "[OPTIONS] [REPOSITORY[:TAG]]",
-                                      .summary = "List images", .arity = at_most(1), .flags = kListGroups}),
-      command<ImageRemoveOptions, run_remove>({.name = "rm", .aliases = kRemoveAliases, .use = "[OPTIONS] IMAGE [IMAGE...]",
-                                          .summary = "Remove one or more images", .arity = at_least(1), .flags = kRemoveGroups}),
-      command<NoOptions, run_tag>({.name = "tag", .use = "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
-                                   .summary = "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE", .arity = exactly(2)}),
-      command<HistoryOptions, run_history>({.name = "history", .use = "[OPTIONS] IMAGE",
-                                            .summary = "Show the history of an image", .arity = exactly(1), .flags = kHistoryGroups}),
-      command<ImagePruneOptions, run_prune>({.name = "prune", .use = "[OPTIONS]", .summary = "Remove unused images",
-                                        .arity = exactly(0), .flags = kPruneGroups}),
+      command<ImagesOptions, run_list>({.name = "ls",
+                                        .aliases = kListAliases,
+                                        .use = "[OPTIONS] [REPOSITORY[:TAG]]",
+                                        .summary = "List images",
+                                        .arity = at_most(1),
+                                        .flags = kListGroups}),
+      command<ImageRemoveOptions, run_remove>({.name = "rm",
+                                               .aliases = kRemoveAliases,
+                                               .use = "[OPTIONS] IMAGE [IMAGE...]",
+                                               .summary = "Remove one or more images",
+                                               .arity = at_least(1),
+                                               .flags = kRemoveGroups}),
+      command<NoOptions, run_tag>(
+          {.name = "tag",
+           .use = "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+           .summary = "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+           .arity = exactly(2)}),
+      command<HistoryOptions, run_history>({.name = "history",
+                                            .use = "[OPTIONS] IMAGE",
+                                            .summary = "Show the history of an image",
+                                            .arity = exactly(1),
+                                            .flags = kHistoryGroups}),
+      command<ImagePruneOptions, run_prune>({.name = "prune",
+                                             .use = "[OPTIONS]",
+                                             .summary = "Remove unused images",
+                                             .arity = exactly(0),
+                                             .flags = kPruneGroups}),
   };
   return commands;
 }

@@ -22,13 +22,15 @@ constexpr Flag kContainerInspectFlags[] = {
 };
 constexpr Flag kImageInspectFlags[] = {
     flag<&InspectOptions::format>("format", 'f', kInspectFormatUsage),
-    flag<&InspectOptions::platform>("platform", 0, "Inspect a specific platform of the multi-platform image"),
+    flag<&InspectOptions::platform>("platform", 0,
+                                    "Inspect a specific platform of the multi-platform image"),
 };
 constexpr Flag kNetworkInspectFlags[] = {
     flag<&InspectOptions::format>("format", 'f', kInspectFormatUsage),
     flag<&InspectOptions::verbose>("verbose", 'v', "Verbose output for diagnostics"),
 };
-constexpr Flag kVolumeInspectFlags[] = {flag<&InspectOptions::format>("format", 'f', kInspectFormatUsage)};
+constexpr Flag kVolumeInspectFlags[] = {
+    flag<&InspectOptions::format>("format", 'f', kInspectFormatUsage)};
 const FlagGroup kInspectGroups[] = {own_flags(kInspectFlags)};
 const FlagGroup kContainerGroups[] = {own_flags(kContainerInspectFlags)};
 const FlagGroup kImageGroups[] = {own_flags(kImageInspectFlags)};
@@ -53,21 +55,27 @@ constexpr Kind kKinds[] = {
      [](const std::string& name, const InspectOptions& options) {
        return Path::of({"networks", name}).flag("verbose", options.verbose);
      }},
-    {"volume", [](const std::string& name, const InspectOptions&) { return Path::of({"volumes", name}); }},
+    {"volume",
+     [](const std::string& name, const InspectOptions&) {
+       return Path::of({"volumes", name});
+     }},
 };
 
-Result<std::string> fetch(Api& api, std::string_view kind, const std::string& name, const InspectOptions& options) {
+Result<std::string> fetch(Api& api, std::string_view kind, const std::string& name,
+                          const InspectOptions& options) {
   if (name.empty()) return not_found("No such object: {}", name);
   for (const Kind& known : kKinds) {
     if (!kind.empty() && kind != known.name) continue;
     auto body = api.call("GET", known.path(name, options));
     if (body || !kind.empty()) return body;
-    if (body.error().kind() != ErrorKind::not_found && body.error().kind() != ErrorKind::invalid) return body;
+    if (body.error().kind() != ErrorKind::not_found && body.error().kind() != ErrorKind::invalid)
+      return body;
   }
   return not_found("Error: No such object: {}", name);
 }
 
-Result<int> inspect(Cli& cli, const InspectOptions& options, const Arguments& names, std::string_view kind) {
+Result<int> inspect(Cli& cli, const InspectOptions& options, const Arguments& names,
+                    std::string_view kind) {
   std::optional<Template> parsed;
   if (!options.format.empty() && options.format != "json") {
     auto made = Template::parse(options.format);
@@ -88,7 +96,8 @@ Result<int> inspect(Cli& cli, const InspectOptions& options, const Arguments& na
     }
     if (parsed) {
       json::value document = TRY(json::parse(*body));
-      const std::string shown = TRY(parsed->execute(document, {.missing = MissingField::no_entry}).context("template parsing error"));
+      const std::string shown = TRY(parsed->execute(document, {.missing = MissingField::no_entry})
+                                        .context("template parsing error"));
       print_out(shown);
       print_out("\n");
       continue;
@@ -105,39 +114,60 @@ Result<int> inspect(Cli& cli, const InspectOptions& options, const Arguments& na
 }
 
 Result<int> run_inspect(Cli& cli, InspectOptions& options, Arguments& names) {
-  static constexpr std::string_view kUnknown[] = {"node", "service", "task", "plugin", "secret", "config"};
+  static constexpr std::string_view kUnknown[] = {"node",   "service", "task",
+                                                  "plugin", "secret",  "config"};
   for (const Kind& kind : kKinds)
-    if (options.type == kind.name || options.type.empty()) return inspect(cli, options, names, options.type);
+    if (options.type == kind.name || options.type.empty())
+      return inspect(cli, options, names, options.type);
   for (std::string_view kind : kUnknown)
     if (options.type == kind) return unsupported("objects of type {} do not exist in Gantry", kind);
-  return invalid("unknown type: \"{}\": must be one of \"config\", \"container\", \"image\", \"network\", \"node\", "
-                 "\"plugin\", \"secret\", \"service\", \"task\", \"volume\"", options.type);
+  return invalid(
+      "unknown type: \"{}\": must be one of \"config\", \"container\", \"image\", \"network\", "
+      "\"node\", "
+      "\"plugin\", \"secret\", \"service\", \"task\", \"volume\"",
+      options.type);
 }
 template <const std::string_view& kind>
 Result<int> run_kind(Cli& cli, InspectOptions& options, Arguments& names) {
   return inspect(cli, options, names, kind);
 }
-constexpr std::string_view kContainer = "container", kImage = "image", kNetwork = "network", kVolume = "volume";
+constexpr std::string_view kContainer = "container", kImage = "image", kNetwork = "network",
+                           kVolume = "volume";
 
 }  // namespace
 
 std::span<const Command> inspect_commands() {
   static const Command commands[] = {
-      command<InspectOptions, run_inspect>({.name = "inspect", .use = "[OPTIONS] NAME|ID [NAME|ID...]",
-                                            .summary = "Return low-level information on Docker objects",
-                                            .arity = at_least(1), .flags = kInspectGroups}),
-      command<InspectOptions, run_kind<kContainer>>({.name = "container-inspect", .use = "[OPTIONS] CONTAINER [CONTAINER...]",
-                                                     .summary = "Display detailed information on one or more containers",
-                                                     .arity = at_least(1), .flags = kContainerGroups}),
-      command<InspectOptions, run_kind<kImage>>({.name = "image-inspect", .use = "[OPTIONS] IMAGE [IMAGE...]",
-                                                 .summary = "Display detailed information on one or more images",
-                                                 .arity = at_least(1), .flags = kImageGroups}),
-      command<InspectOptions, run_kind<kNetwork>>({.name = "network-inspect", .use = "[OPTIONS] NETWORK [NETWORK...]",
-                                                   .summary = "Display detailed information on one or more networks",
-                                                   .arity = at_least(1), .flags = kNetworkGroups}),
-      command<InspectOptions, run_kind<kVolume>>({.name = "volume-inspect", .use = "[OPTIONS] VOLUME [VOLUME...]",
-                                                  .summary = "Display detailed information on one or more volumes",
-                                                  .arity = at_least(1), .flags = kVolumeGroups}),
+      command<InspectOptions, run_inspect>(
+          {.name = "inspect",
+           .use = "[OPTIONS] NAME|ID [NAME|ID...]",
+           .summary = "Return low-level information on Docker objects",
+           .arity = at_least(1),
+           .flags = kInspectGroups}),
+      command<InspectOptions, run_kind<kContainer>>(
+          {.name = "container-inspect",
+           .use = "[OPTIONS] CONTAINER [CONTAINER...]",
+           .summary = "Display detailed information on one or more containers",
+           .arity = at_least(1),
+           .flags = kContainerGroups}),
+      command<InspectOptions, run_kind<kImage>>(
+          {.name = "image-inspect",
+           .use = "[OPTIONS] IMAGE [IMAGE...]",
+           .summary = "Display detailed information on one or more images",
+           .arity = at_least(1),
+           .flags = kImageGroups}),
+      command<InspectOptions, run_kind<kNetwork>>(
+          {.name = "network-inspect",
+           .use = "[OPTIONS] NETWORK [NETWORK...]",
+           .summary = "Display detailed information on one or more networks",
+           .arity = at_least(1),
+           .flags = kNetworkGroups}),
+      command<InspectOptions, run_kind<kVolume>>(
+          {.name = "volume-inspect",
+           .use = "[OPTIONS] VOLUME [VOLUME...]",
+           .summary = "Display detailed information on one or more volumes",
+           .arity = at_least(1),
+           .flags = kVolumeGroups}),
   };
   return commands;
 }

@@ -21,15 +21,19 @@ std::string bar(const json::object& detail, int width) {
   std::string out;
   if (width > 110) {
     const int filled = static_cast<int>(std::min<int64_t>(50, current * 50 / total));
-    out = "[" + std::string(static_cast<size_t>(filled), '=') + ">" + std::string(static_cast<size_t>(50 - filled), ' ') + "]  ";
+    out = "[" + std::string(static_cast<size_t>(filled), '=') + ">" +
+          std::string(static_cast<size_t>(50 - filled), ' ') + "]  ";
   }
-  return out + fmt::format("{:>8}/{}", human_size(static_cast<double>(current)), human_size(static_cast<double>(total)));
+  return out + fmt::format("{:>8}/{}", human_size(static_cast<double>(current)),
+                           human_size(static_cast<double>(total)));
 }
 
 class MessagePrinter {
  public:
   MessagePrinter(int fd, Progress progress)
-      : fd_(fd), silent_(progress == Progress::silent), live_(!silent_ && is_terminal(fd)),
+      : fd_(fd),
+        silent_(progress == Progress::silent),
+        live_(!silent_ && is_terminal(fd)),
         width_(live_ ? std::max<int>(window_size(fd).columns, 20) : 0) {}
 
   Status take(const json::value& message) {
@@ -76,19 +80,22 @@ class MessagePrinter {
 };
 
 std::string base64url(std::string_view in) {
-  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  static constexpr char kDigits[] =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
   std::string out;
   for (size_t i = 0; i < in.size(); i += 3) {
     uint32_t group = 0;
     const size_t have = std::min<size_t>(3, in.size() - i);
-    for (size_t j = 0; j < 3; ++j) group = group << 8 | (j < have ? static_cast<unsigned char>(in[i + j]) : 0u);
+    for (size_t j = 0; j < 3; ++j)
+      group = group << 8 | (j < have ? static_cast<unsigned char>(in[i + j]) : 0u);
     for (size_t j = 0; j < 4; ++j) out += j <= have ? kDigits[group >> (18 - 6 * j) & 63] : '=';
   }
   return out;
 }
 
 std::string base64_decode(std::string_view in) {
-  static constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  static constexpr std::string_view kDigits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
   uint32_t group = 0;
   int bits = 0;
@@ -110,7 +117,8 @@ std::string registry_auth(Cli& cli, std::string_view reference) {
   if (registry.find_first_of(".:") == std::string::npos && registry != "localhost")
     registry = "https://index.docker.io/v1/";
   const json::value* known = cli.config().if_contains("auths");
-  const json::value* entry = known && known->is_object() ? known->get_object().if_contains(registry) : nullptr;
+  const json::value* entry =
+      known && known->is_object() ? known->get_object().if_contains(registry) : nullptr;
   if (!entry) return "";
   std::string pair = base64_decode(text_of(*entry, "auth"));
   size_t colon = pair.find(':');
@@ -119,7 +127,8 @@ std::string registry_auth(Cli& cli, std::string_view reference) {
     auth["username"] = pair.substr(0, colon);
     auth["password"] = pair.substr(colon + 1);
   }
-  if (std::string token = text_of(*entry, "identitytoken"); !token.empty()) auth["identitytoken"] = token;
+  if (std::string token = text_of(*entry, "identitytoken"); !token.empty())
+    auth["identitytoken"] = token;
   return base64url(json::serialize(auth));
 }
 
@@ -138,7 +147,8 @@ Status show_messages(http::Response& response, int fd, Progress progress) {
       TRY(printer.take(message));
     }
     pending.erase(0, start);
-    if (pending.size() > kMaxMessage) return internal("the daemon sent a message over {} bytes", kMaxMessage);
+    if (pending.size() > kMaxMessage)
+      return internal("the daemon sent a message over {} bytes", kMaxMessage);
     if (got == 0) break;
   }
   if (pending.find_first_not_of(" \r\n\t") == pending.npos) return {};
@@ -157,7 +167,8 @@ Status pull_image(Cli& cli, const std::string& reference, const PullOptions& opt
     path.add("tag", name.tag.empty() ? "latest" : name.tag);
   path.add_if("platform", options.platform);
   http::Headers headers;
-  if (std::string auth = registry_auth(cli, reference); !auth.empty()) headers.add("X-Registry-Auth", auth);
+  if (std::string auth = registry_auth(cli, reference); !auth.empty())
+    headers.add("X-Registry-Auth", auth);
   http::Response response = TRY(api->stream("POST", path, std::move(headers)));
   return show_messages(response, options.fd, options.progress);
 }

@@ -32,17 +32,21 @@ struct RunOptions {
 
 constexpr Flag kCreateFlags[] = {
     flag<&CreateOptions::name>("name", 0, "Assign a name to the container"),
-    flag<&CreateOptions::platform>("platform", 0, "Set platform if server is multi-platform capable"),
-    flag<&CreateOptions::pull>("pull", 0, "Pull image before creating (\"always\", \"missing\", \"never\")",
+    flag<&CreateOptions::platform>("platform", 0,
+                                   "Set platform if server is multi-platform capable"),
+    flag<&CreateOptions::pull>("pull", 0,
+                               "Pull image before creating (\"always\", \"missing\", \"never\")",
                                {.default_text = "\"missing\""}),
     flag<&CreateOptions::quiet>("quiet", 'q', "Suppress the pull output"),
-    flag<&CreateOptions::disable_content_trust>("disable-content-trust", 0, "Skip image verification",
-                                                {.default_text = "true"}),
+    flag<&CreateOptions::disable_content_trust>(
+        "disable-content-trust", 0, "Skip image verification", {.default_text = "true"}),
 };
 constexpr Flag kRunFlags[] = {
     flag<&RunOptions::detach>("detach", 'd', "Run container in background and print container ID"),
-    flag<&RunOptions::sig_proxy>("sig-proxy", 0, "Proxy received signals to the process", {.default_text = "true"}),
-    flag<&RunOptions::detach_keys>("detach-keys", 0, "Override the key sequence for detaching a container"),
+    flag<&RunOptions::sig_proxy>("sig-proxy", 0, "Proxy received signals to the process",
+                                 {.default_text = "true"}),
+    flag<&RunOptions::detach_keys>("detach-keys", 0,
+                                   "Override the key sequence for detaching a container"),
 };
 
 // For requests whose failure changes nothing: the container may have ended already.
@@ -52,16 +56,19 @@ int report(std::string_view command, const Error& error, int status) {
   if (error.kind() == ErrorKind::unavailable && error.message().starts_with("Cannot connect"))
     print_error(fmt::format("gantry: {}", error.message()));
   else
-    print_error(fmt::format("gantry: {}\n\nRun 'gantry {} --help' for more information", error.message(), command));
+    print_error(fmt::format("gantry: {}\n\nRun 'gantry {} --help' for more information",
+                            error.message(), command));
   return status;
 }
 
 // A start that failed because of the command has a status of its own, as a shell's.
 int status_of_start(std::string_view message) {
   auto says = [&](std::string_view text) { return message.find(text) != message.npos; };
-  if (says("executable file not found") || says("no such file or directory") || says("system cannot find"))
+  if (says("executable file not found") || says("no such file or directory") ||
+      says("system cannot find"))
     return kExitNotFound;
-  if (says("permission denied") || says("is a directory") || says("not a directory")) return kExitCannotExecute;
+  if (says("permission denied") || says("is a directory") || says("not a directory"))
+    return kExitCannotExecute;
   return kExitUsage;
 }
 
@@ -72,12 +79,16 @@ class IdFile {
     IdFile out;
     if (path.empty()) return out;
     if (fs::exists(path))
-      return invalid("container ID file found, make sure the other container isn't running or delete {}", path);
-    out.fd_ = TRY(sys::open(path, O_WRONLY | O_CREAT | O_EXCL, 0666).context("failed to create the container ID file"));
+      return invalid(
+          "container ID file found, make sure the other container isn't running or delete {}",
+          path);
+    out.fd_ = TRY(sys::open(path, O_WRONLY | O_CREAT | O_EXCL, 0666)
+                      .context("failed to create the container ID file"));
     out.path_ = path;
     return out;
   }
-  IdFile(IdFile&& other) noexcept : path_(std::exchange(other.path_, {})), fd_(std::move(other.fd_)) {}
+  IdFile(IdFile&& other) noexcept
+      : path_(std::exchange(other.path_, {})), fd_(std::move(other.fd_)) {}
   ~IdFile() {
     if (!path_.empty()) ::unlink(path_.c_str());
   }
@@ -96,7 +107,8 @@ class IdFile {
 
 Status check_pull(std::string_view policy) {
   if (policy == "always" || policy == "missing" || policy == "never") return {};
-  return invalid("invalid pull option: '{}': must be one of \"always\", \"missing\" or \"never\"", policy);
+  return invalid("invalid pull option: '{}': must be one of \"always\", \"missing\" or \"never\"",
+                 policy);
 }
 
 std::string with_tag(const std::string& image) {
@@ -113,7 +125,8 @@ Result<std::string> create(Cli& cli, const CreateOptions& create, const Containe
     request["HostConfig"].as_object()["ConsoleSize"] = json::array{size.rows, size.columns};
   }
   IdFile id_file = TRY(IdFile::open(options.cidfile));
-  PullOptions pull{create.platform, create.quiet ? Progress::silent : Progress::shown, STDERR_FILENO};
+  PullOptions pull{create.platform, create.quiet ? Progress::silent : Progress::shown,
+                   STDERR_FILENO};
   if (create.pull == "always") TRY(pull_image(cli, options.image, pull));
   Api* api = TRY(cli.api());
   Path path("/containers/create");
@@ -122,14 +135,16 @@ Result<std::string> create(Cli& cli, const CreateOptions& create, const Containe
   const bool no_image = !made && made.error().kind() == ErrorKind::not_found &&
                         ::strcasestr(made.error().message().c_str(), "no such image");
   if (no_image && create.pull == "missing") {
-    if (!create.quiet) print_error(fmt::format("Unable to find image '{}' locally", with_tag(options.image)));
+    if (!create.quiet)
+      print_error(fmt::format("Unable to find image '{}' locally", with_tag(options.image)));
     TRY(pull_image(cli, options.image, pull));
     made = api->call("POST", path, request);
   }
   std::string body = TRY(std::move(made));
   json::value answer = TRY(json::parse(body));
   for (const json::value& warning : array_of(answer, "Warnings"))
-    if (warning.is_string()) print_error(fmt::format("WARNING: {}", std::string_view(warning.get_string())));
+    if (warning.is_string())
+      print_error(fmt::format("WARNING: {}", std::string_view(warning.get_string())));
   std::string id = text_of(answer, "Id");
   TRY(id_file.write(id));
   return id;
@@ -172,8 +187,11 @@ class AttachedRun {
     session_options.on_resize = [this](WindowSize size) { resize(size); };
 
     Path attach = Path::of({"containers", id_, "attach"});
-    attach.add("stream", "1").flag("stdin", session_options.input).flag("stdout", session_options.out)
-        .flag("stderr", session_options.err).add_if("detachKeys", keys);
+    attach.add("stream", "1")
+        .flag("stdin", session_options.input)
+        .flag("stdout", session_options.out)
+        .flag("stderr", session_options.err)
+        .add_if("detachKeys", keys);
     http::Upgrade stream = TRY(api_.hijack(attach, nullptr));
     // The answer's head comes as soon as the wait is registered; only then may the container start.
     Path wait = Path::of({"containers", id_, "wait"});
@@ -245,7 +263,8 @@ Result<int> run_run(Cli& cli, RunOptions& options, Arguments& arguments) {
     print_out("{}\n", *id);
     return 0;
   }
-  std::string keys = options.detach_keys.empty() ? cli.config_string("detachKeys") : options.detach_keys;
+  std::string keys =
+      options.detach_keys.empty() ? cli.config_string("detachKeys") : options.detach_keys;
   auto status = AttachedRun(*api, *id, options).run(keys);
   if (!status) return report("run", status.error(), kExitUsage);
   return *status;
@@ -254,22 +273,29 @@ Result<int> run_run(Cli& cli, RunOptions& options, Arguments& arguments) {
 const FlagGroup kCreateGroups[] = {shared_flags<&RunOptions::create>(kCreateFlags),
                                    shared_flags<&RunOptions::container>(kContainerFlags)};
 const FlagGroup kRunGroups[] = {shared_flags<&RunOptions::create>(kCreateFlags),
-                                shared_flags<&RunOptions::container>(kContainerFlags), own_flags(kRunFlags)};
+                                shared_flags<&RunOptions::container>(kContainerFlags),
+                                own_flags(kRunFlags)};
 
 }  // namespace
 
 std::span<const Command> run_commands() {
   static const Command commands[] = {
-      command<RunOptions, run_run>({.name = "run", .use = "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+      command<RunOptions, run_run>({.name = "run",
+                                    .use = "[OPTIONS] IMAGE [COMMAND] [ARG...]",
                                     .summary = "Create and run a new container from an image",
                                     .examples = "gantry run --rm busybox echo hello\n"
                                                 "gantry run -it --name shell busybox sh\n"
                                                 "gantry run -d -p 8080:80 --restart always IMAGE",
-                                    .arity = at_least(1), .flags = kRunGroups,
-                                    .interspersed = Interspersed::no, .section = HelpSection::common}),
-      command<RunOptions, run_create>({.name = "create", .use = "[OPTIONS] IMAGE [COMMAND] [ARG...]",
-                                       .summary = "Create a new container", .arity = at_least(1),
-                                       .flags = kCreateGroups, .interspersed = Interspersed::no}),
+                                    .arity = at_least(1),
+                                    .flags = kRunGroups,
+                                    .interspersed = Interspersed::no,
+                                    .section = HelpSection::common}),
+      command<RunOptions, run_create>({.name = "create",
+                                       .use = "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+                                       .summary = "Create a new container",
+                                       .arity = at_least(1),
+                                       .flags = kCreateGroups,
+                                       .interspersed = Interspersed::no}),
   };
   return commands;
 }

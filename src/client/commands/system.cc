@@ -17,7 +17,8 @@ struct VersionOptions {
   bool client = false;
 };
 constexpr Flag kVersionFlags[] = {
-    flag<&VersionOptions::client>("client", 0, "Show the version of the client only; asks no daemon"),
+    flag<&VersionOptions::client>("client", 0,
+                                  "Show the version of the client only; asks no daemon"),
     flag<&VersionOptions::format>("format", 'f', kInspectFormatUsage),
 };
 const FlagGroup kVersionGroups[] = {own_flags(kVersionFlags)};
@@ -44,14 +45,17 @@ struct SystemPruneOptions {
 };
 constexpr Flag kPruneFlags[] = {
     flag<&SystemPruneOptions::all>("all", 'a', "Remove all unused images not just dangling ones"),
-    flag<&SystemPruneOptions::filter>("filter", 0, "Provide filter values (e.g. \"label=<key>=<value>\")", {.type = "filter", .set = set_filter}),
+    flag<&SystemPruneOptions::filter>("filter", 0,
+                                      "Provide filter values (e.g. \"label=<key>=<value>\")",
+                                      {.type = "filter", .set = set_filter}),
     flag<&SystemPruneOptions::force>("force", 'f', "Do not prompt for confirmation"),
     flag<&SystemPruneOptions::volumes>("volumes", 0, "Prune anonymous volumes"),
 };
 const FlagGroup kPruneGroups[] = {own_flags(kPruneFlags)};
 
 // A template, "json", or nothing: then `plain` is printed.
-Status print_formatted(const json::value& document, std::string_view format, std::string_view plain) {
+Status print_formatted(const json::value& document, std::string_view format,
+                       std::string_view plain) {
   if (format.empty()) {
     print_out(plain);
     return {};
@@ -68,7 +72,7 @@ Status print_formatted(const json::value& document, std::string_view format, std
 }
 
 std::string architecture() {
-  struct utsname name{};
+  struct utsname name {};
   ::uname(&name);
   std::string machine(name.machine);
   return machine == "x86_64" ? "amd64" : machine == "aarch64" ? "arm64" : machine;
@@ -91,8 +95,9 @@ Result<int> run_version(Cli& cli, VersionOptions& options, Arguments&) {
       api_version = (*api)->version();
     }
   }
-  json::object client{{"Version", GANTRY_VERSION}, {"ApiVersion", api_version}, {"DefaultAPIVersion", kApiVersion},
-                      {"Os", "linux"}, {"Arch", architecture()}, {"Context", cli.context_name()}};
+  json::object client{{"Version", GANTRY_VERSION},        {"ApiVersion", api_version},
+                      {"DefaultAPIVersion", kApiVersion}, {"Os", "linux"},
+                      {"Arch", architecture()},           {"Context", cli.context_name()}};
   json::object document{{"Client", client}};
   if (server.is_object()) document["Server"] = server;
   TRY(print_formatted(document, options.format, version_text(client, server)));
@@ -104,7 +109,8 @@ Result<int> run_version(Cli& cli, VersionOptions& options, Arguments&) {
 }
 
 Result<int> run_info(Cli& cli, InfoOptions& options, Arguments&) {
-  json::object client{{"Version", GANTRY_VERSION}, {"Context", cli.context_name()}, {"Debug", cli.options().debug}};
+  json::object client{
+      {"Version", GANTRY_VERSION}, {"Context", cli.context_name()}, {"Debug", cli.options().debug}};
   Api* api = TRY(cli.api());
   auto server = api->get(Path("/info"));
   if (!server) {
@@ -187,7 +193,11 @@ Result<int> run_df(Cli& cli, DfOptions& options, Arguments&) {
   }
   Listing listing;
   listing.type_name = "*formatter.diskUsageContext";
-  listing.headings = {{"Type", "TYPE"}, {"TotalCount", "TOTAL"}, {"Active", "ACTIVE"}, {"Size", "SIZE"}, {"Reclaimable", "RECLAIMABLE"}};
+  listing.headings = {{"Type", "TYPE"},
+                      {"TotalCount", "TOTAL"},
+                      {"Active", "ACTIVE"},
+                      {"Size", "SIZE"},
+                      {"Reclaimable", "RECLAIMABLE"}};
   listing.table = "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}";
   for (const Usage& usage : usages(df)) {
     json::object row;
@@ -205,9 +215,13 @@ Result<int> run_df(Cli& cli, DfOptions& options, Arguments&) {
 
 Result<int> run_prune(Cli& cli, SystemPruneOptions& options, Arguments&) {
   if (!options.force) {
-    std::string question = "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n";
-    if (options.volumes) question += "  - all anonymous volumes not used by at least one container\n";
-    question += options.all ? "  - all images without at least one container associated to them\n" : "  - all dangling images\n";
+    std::string question =
+        "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at "
+        "least one container\n";
+    if (options.volumes)
+      question += "  - all anonymous volumes not used by at least one container\n";
+    question += options.all ? "  - all images without at least one container associated to them\n"
+                            : "  - all dangling images\n";
     question += "  - unused build cache\n\nAre you sure you want to continue?";
     bool yes = TRY(confirm(question));
     if (!yes) return invalid("system prune has been cancelled");
@@ -239,9 +253,12 @@ Result<int> run_prune(Cli& cli, SystemPruneOptions& options, Arguments&) {
     if (deleted.empty()) continue;
     print_out("{}:\n", step.title);
     for (const json::value& item : deleted) {
-      if (item.is_string()) print_out("{}\n", std::string_view(item.get_string()));
-      else if (std::string untagged = text_of(item, "Untagged"); !untagged.empty()) print_out("untagged: {}\n", untagged);
-      else print_out("deleted: {}\n", text_of(item, "Deleted"));
+      if (item.is_string())
+        print_out("{}\n", std::string_view(item.get_string()));
+      else if (std::string untagged = text_of(item, "Untagged"); !untagged.empty())
+        print_out("untagged: {}\n", untagged);
+      else
+        print_out("deleted: {}\n", text_of(item, "Deleted"));
     }
     print_out("\n");
   }
@@ -253,13 +270,26 @@ Result<int> run_prune(Cli& cli, SystemPruneOptions& options, Arguments&) {
 
 std::span<const Command> system_commands() {
   static const Command commands[] = {
-      command<DfOptions, run_df>({.name = "df", .use = "[OPTIONS]", .summary = "Show disk usage", .arity = exactly(0), .flags = kDfGroups}),
-      command<InfoOptions, run_info>({.name = "info", .use = "[OPTIONS]", .summary = "Display system-wide information",
-                                      .arity = exactly(0), .flags = kInfoGroups}),
-      command<SystemPruneOptions, run_prune>({.name = "prune", .use = "[OPTIONS]", .summary = "Remove unused data", .arity = exactly(0),
-                                        .flags = kPruneGroups}),
-      command<VersionOptions, run_version>({.name = "version", .use = "[OPTIONS]", .summary = "Show the Gantry version information",
-                                            .arity = exactly(0), .flags = kVersionGroups}),
+      command<DfOptions, run_df>({.name = "df",
+                                  .use = "[OPTIONS]",
+                                  .summary = "Show disk usage",
+                                  .arity = exactly(0),
+                                  .flags = kDfGroups}),
+      command<InfoOptions, run_info>({.name = "info",
+                                      .use = "[OPTIONS]",
+                                      .summary = "Display system-wide information",
+                                      .arity = exactly(0),
+                                      .flags = kInfoGroups}),
+      command<SystemPruneOptions, run_prune>({.name = "prune",
+                                              .use = "[OPTIONS]",
+                                              .summary = "Remove unused data",
+                                              .arity = exactly(0),
+                                              .flags = kPruneGroups}),
+      command<VersionOptions, run_version>({.name = "version",
+                                            .use = "[OPTIONS]",
+                                            .summary = "Show the Gantry version information",
+                                            .arity = exactly(0),
+                                            .flags = kVersionGroups}),
   };
   return commands;
 }

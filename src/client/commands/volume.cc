@@ -14,10 +14,12 @@ struct VolumeCreateOptions {
   std::vector<std::string> label, opt;
 };
 constexpr Flag kCreateFlags[] = {
-    flag<&VolumeCreateOptions::driver>("driver", 'd', "Specify volume driver name", {.default_text = "\"local\""}),
+    flag<&VolumeCreateOptions::driver>("driver", 'd', "Specify volume driver name",
+                                       {.default_text = "\"local\""}),
     flag<&VolumeCreateOptions::label>("label", 0, "Set metadata for a volume"),
     flag<&VolumeCreateOptions::name>("name", 0, "Specify volume name", {.hidden = true}),
-    flag<&VolumeCreateOptions::opt>("opt", 'o', "Set driver specific options", {.type = "map", .default_text = "map[]"}),
+    flag<&VolumeCreateOptions::opt>("opt", 'o', "Set driver specific options",
+                                    {.type = "map", .default_text = "map[]"}),
 };
 const FlagGroup kCreateGroups[] = {own_flags(kCreateFlags)};
 
@@ -27,7 +29,9 @@ struct VolumeListOptions {
   std::vector<std::string> filter;
 };
 constexpr Flag kListFlags[] = {
-    flag<&VolumeListOptions::filter>("filter", 'f', "Provide filter values (e.g. \"dangling=true\")", {.type = "filter", .set = set_filter}),
+    flag<&VolumeListOptions::filter>("filter", 'f',
+                                     "Provide filter values (e.g. \"dangling=true\")",
+                                     {.type = "filter", .set = set_filter}),
     flag<&VolumeListOptions::format>("format", 0, kFormatUsage),
     flag<&VolumeListOptions::quiet>("quiet", 'q', "Only display volume names"),
 };
@@ -37,18 +41,27 @@ struct VolumeRemoveOptions {
   bool force = false, all = false;
   std::vector<std::string> filter;
 };
-constexpr Flag kRemoveFlags[] = {flag<&VolumeRemoveOptions::force>("force", 'f', "Force the removal of one or more volumes")};
+constexpr Flag kRemoveFlags[] = {
+    flag<&VolumeRemoveOptions::force>("force", 'f', "Force the removal of one or more volumes")};
 constexpr Flag kPruneFlags[] = {
-    flag<&VolumeRemoveOptions::all>("all", 'a', "Remove all unused volumes, not just anonymous ones"),
-    flag<&VolumeRemoveOptions::filter>("filter", 0, "Provide filter values (e.g. \"label=<label>\")", {.type = "filter", .set = set_filter}),
+    flag<&VolumeRemoveOptions::all>("all", 'a',
+                                    "Remove all unused volumes, not just anonymous ones"),
+    flag<&VolumeRemoveOptions::filter>("filter", 0,
+                                       "Provide filter values (e.g. \"label=<label>\")",
+                                       {.type = "filter", .set = set_filter}),
     flag<&VolumeRemoveOptions::force>("force", 'f', "Do not prompt for confirmation"),
 };
 const FlagGroup kRemoveGroups[] = {own_flags(kRemoveFlags)};
 const FlagGroup kPruneGroups[] = {own_flags(kPruneFlags)};
 
 Result<int> run_create(Cli& cli, VolumeCreateOptions& options, Arguments& names) {
-  if (!names.empty() && !options.name.empty()) return invalid("conflicting options: cannot specify a volume-name through both --name and as a positional arg");
-  json::object request{{"Driver", options.driver}, {"DriverOpts", key_values(options.opt)}, {"Labels", key_values(options.label)},
+  if (!names.empty() && !options.name.empty())
+    return invalid(
+        "conflicting options: cannot specify a volume-name through both --name and as a positional "
+        "arg");
+  json::object request{{"Driver", options.driver},
+                       {"DriverOpts", key_values(options.opt)},
+                       {"Labels", key_values(options.label)},
                        {"Name", names.empty() ? options.name : names[0]}};
   Api* api = TRY(cli.api());
   std::string body = TRY(api->call("POST", Path("/volumes/create"), request));
@@ -58,7 +71,8 @@ Result<int> run_create(Cli& cli, VolumeCreateOptions& options, Arguments& names)
 }
 
 Result<int> run_list(Cli& cli, VolumeListOptions& options, Arguments&) {
-  std::string format = options.format.empty() && !options.quiet ? cli.config_string("volumesFormat") : options.format;
+  std::string format = options.format.empty() && !options.quiet ? cli.config_string("volumesFormat")
+                                                                : options.format;
   Path path("/volumes");
   const std::string filters = TRY(filters_parameter(options.filter));
   path.add_if("filters", filters);
@@ -68,17 +82,24 @@ Result<int> run_list(Cli& cli, VolumeListOptions& options, Arguments&) {
   std::ranges::sort(volumes, {}, [](const json::value& volume) { return text_of(volume, "Name"); });
   Listing listing;
   listing.type_name = "*formatter.volumeContext";
-  listing.headings = {{"Name", "VOLUME NAME"}, {"Driver", "DRIVER"}, {"Scope", "SCOPE"}, {"Mountpoint", "MOUNTPOINT"},
-                      {"Labels", "LABELS"}, {"Links", "LINKS"}, {"Size", "SIZE"}, {"Availability", "AVAILABILITY"},
-                      {"Group", "GROUP"}, {"Status", "STATUS"}};
+  listing.headings = {{"Name", "VOLUME NAME"}, {"Driver", "DRIVER"},
+                      {"Scope", "SCOPE"},      {"Mountpoint", "MOUNTPOINT"},
+                      {"Labels", "LABELS"},    {"Links", "LINKS"},
+                      {"Size", "SIZE"},        {"Availability", "AVAILABILITY"},
+                      {"Group", "GROUP"},      {"Status", "STATUS"}};
   listing.table = "{{.Driver}}\t{{.Name}}";
   for (const json::value& volume : volumes) {
     if (options.quiet && format.empty()) {
       print_out("{}\n", text_of(volume, "Name"));
       continue;
     }
-    json::object row{{"Availability", "N/A"}, {"Group", "N/A"}, {"Status", "N/A"}, {"Links", "N/A"}, {"Size", "N/A"}};
-    for (std::string_view member : {"Name", "Driver", "Scope", "Mountpoint"}) row[member] = text_of(volume, member);
+    json::object row{{"Availability", "N/A"},
+                     {"Group", "N/A"},
+                     {"Status", "N/A"},
+                     {"Links", "N/A"},
+                     {"Size", "N/A"}};
+    for (std::string_view member : {"Name", "Driver", "Scope", "Mountpoint"})
+      row[member] = text_of(volume, member);
     row["Labels"] = comma_pairs(object_of(volume, "Labels"));
     if (const json::object& usage = object_of(volume, "UsageData"); !usage.empty()) {
       row["Links"] = fmt::format("{}", number_of(usage, "RefCount"));
@@ -107,8 +128,11 @@ Result<int> run_prune(Cli& cli, VolumeRemoveOptions& options, Arguments&) {
   const std::string filters = TRY(filters_parameter(options.filter));
   path.add_if("filters", filters);
   if (!options.force) {
-    bool yes = TRY(confirm(options.all ? "WARNING! This will remove all local volumes not used by at least one container.\nAre you sure you want to continue?"
-                                       : "WARNING! This will remove anonymous local volumes not used by at least one container.\nAre you sure you want to continue?"));
+    bool yes =
+        TRY(confirm(options.all ? "WARNING! This will remove all local volumes not used by at "
+                                  "least one container.\nAre you sure you want to continue?"
+                                : "WARNING! This will remove anonymous local volumes not used by "
+                                  "at least one container.\nAre you sure you want to continue?"));
     if (!yes) return invalid("volume prune has been cancelled");
   }
   Api* api = TRY(cli.api());
@@ -119,7 +143,8 @@ Result<int> run_prune(Cli& cli, VolumeRemoveOptions& options, Arguments&) {
     for (const json::value& name : deleted) print_out("{}\n", std::string_view(name.get_string()));
     print_out("\n");
   }
-  print_out("Total reclaimed space: {}\n", human_size(static_cast<double>(number_of(answer, "SpaceReclaimed"))));
+  print_out("Total reclaimed space: {}\n",
+            human_size(static_cast<double>(number_of(answer, "SpaceReclaimed"))));
   return 0;
 }
 
@@ -130,15 +155,30 @@ constexpr std::string_view kRemoveAliases[] = {"remove"};
 
 std::span<const Command> volume_commands() {
   static const Command commands[] = {
-      command<VolumeCreateOptions, run_create>({.name = "create", .use = "[OPTIONS] [VOLUME]", .summary = "Create a volume",
-                                          .arity = at_most(1), .flags = kCreateGroups}),
-      command<VolumeListOptions, run_list>({.name = "ls", .aliases = kListAliases, .use = "[OPTIONS]", .summary = "List volumes",
-                                      .arity = exactly(0), .flags = kListGroups}),
-      command<VolumeRemoveOptions, run_prune>({.name = "prune", .use = "[OPTIONS]", .summary = "Remove unused local volumes",
-                                         .arity = exactly(0), .flags = kPruneGroups}),
-      command<VolumeRemoveOptions, run_remove>({.name = "rm", .aliases = kRemoveAliases, .use = "[OPTIONS] VOLUME [VOLUME...]",
-                                          .summary = "Remove one or more volumes. You cannot remove a volume that is in use by a container.",
-                                          .arity = at_least(1), .flags = kRemoveGroups}),
+      command<VolumeCreateOptions, run_create>({.name = "create",
+                                                .use = "[OPTIONS] [VOLUME]",
+                                                .summary = "Create a volume",
+                                                .arity = at_most(1),
+                                                .flags = kCreateGroups}),
+      command<VolumeListOptions, run_list>({.name = "ls",
+                                            .aliases = kListAliases,
+                                            .use = "[OPTIONS]",
+                                            .summary = "List volumes",
+                                            .arity = exactly(0),
+                                            .flags = kListGroups}),
+      command<VolumeRemoveOptions, run_prune>({.name = "prune",
+                                               .use = "[OPTIONS]",
+                                               .summary = "Remove unused local volumes",
+                                               .arity = exactly(0),
+                                               .flags = kPruneGroups}),
+      command<VolumeRemoveOptions, run_remove>(
+          {.name = "rm",
+           .aliases = kRemoveAliases,
+           .use = "[OPTIONS] VOLUME [VOLUME...]",
+           .summary = "Remove one or more volumes. You cannot remove a volume that is in use by a "
+                      "container.",
+           .arity = at_least(1),
+           .flags = kRemoveGroups}),
   };
   return commands;
 }

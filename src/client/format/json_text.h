@@ -1,4 +1,5 @@
-// JSON as text: spacing is changed, numbers and strings stay byte for byte as the daemon wrote them.
+// JSON as text: spacing is changed, numbers and strings stay byte for byte as the daemon wrote
+// them.
 #pragma once
 
 #include <string>

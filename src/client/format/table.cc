@@ -11,9 +11,15 @@ namespace {
 
 // One code point at `at`, which moves behind it; a byte that is no UTF-8 counts as itself.
 uint32_t next_code_point(std::string_view text, size_t& at) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(i < text.size() ? text[i] : 0); };
+  const auto byte = [&](size_t i) {
+    return static_cast<unsigned char>(i < text.size() ? text[i] : 0);
+  };
   const unsigned char lead = byte(at);
-  const size_t length = lead < 0x80 ? 1 : lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
+  const size_t length = lead < 0x80    ? 1
+                        : lead >= 0xF0 ? 4
+                        : lead >= 0xE0 ? 3
+                        : lead >= 0xC0 ? 2
+                                       : 1;
   uint32_t code = length == 1 ? lead : lead & (0xFFu >> (length + 1));
   for (size_t i = 1; i < length; ++i) {
     if ((byte(at + i) & 0xC0) != 0x80) {
@@ -26,8 +32,8 @@ uint32_t next_code_point(std::string_view text, size_t& at) {
   return code;
 }
 
-// wcwidth(3) would need the locale to be initialised: the ranges that matter, from Unicode's East Asian
-// Width (W and F) and the combining marks.
+// wcwidth(3) would need the locale to be initialised: the ranges that matter, from Unicode's East
+// Asian Width (W and F) and the combining marks.
 size_t code_point_width(uint32_t code) {
   struct Range {
     uint32_t first, last;
@@ -131,7 +137,8 @@ std::string align_columns(std::string_view text) {
 std::string unescape_format(std::string_view format) {
   std::string out;
   for (size_t i = 0; i < format.size(); ++i) {
-    if (format[i] == '\\' && i + 1 < format.size() && (format[i + 1] == 't' || format[i + 1] == 'n'))
+    if (format[i] == '\\' && i + 1 < format.size() &&
+        (format[i + 1] == 't' || format[i + 1] == 'n'))
       out += format[++i] == 't' ? '\t' : '\n';
     else
       out += format[i];

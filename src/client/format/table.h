@@ -1,4 +1,5 @@
-// Lists of objects in Docker's forms: a table with headings, a Go template per row, or JSON per row.
+// Lists of objects in Docker's forms: a table with headings, a Go template per row, or JSON per
+// row.
 #pragma once
 
 #include <string>
@@ -11,9 +12,9 @@
 
 namespace gantry::client {
 
-// Aligns text whose cells end in tabs, as Go's tabwriter with a minimum width of 10 and 3 blanks between:
-// a column is a run of lines that have a cell there, and the last cell of a line is not padded. Wide and
-// combining characters count for the columns they take on a terminal.
+// Aligns text whose cells end in tabs, as Go's tabwriter with a minimum width of 10 and 3 blanks
+// between: a column is a run of lines that have a cell there, and the last cell of a line is not
+// padded. Wide and combining characters count for the columns they take on a terminal.
 std::string align_columns(std::string_view text);
 // Terminal columns that a UTF-8 text takes.
 size_t display_width(std::string_view text);
@@ -21,12 +22,13 @@ size_t display_width(std::string_view text);
 std::string ellipsis(std::string_view text, size_t columns);
 
 struct Listing {
-  std::string_view type_name;                                        // in errors of templates
+  std::string_view type_name;                                           // in errors of templates
   std::vector<std::pair<std::string_view, std::string_view>> headings;  // field → heading
-  std::string_view table;                                            // what "table" and "" mean
+  std::string_view table;                                               // what "table" and "" mean
   std::vector<json::object> rows;
 };
-// `format` as --format gives it: "", "table", "table TEMPLATE", "json", "raw" is not known here, TEMPLATE.
+// `format` as --format gives it: "", "table", "table TEMPLATE", "json", "raw" is not known here,
+// TEMPLATE.
 Result<std::string> render(const Listing& listing, std::string_view format);
 
 // "\t" and "\n" written out in a format become a tab and a line break.

@@ -131,7 +131,8 @@ class Evaluator {
     return *last;
   }
 
-  Result<Value> command(const Command& command, const Value& dot, const std::optional<Value>& last) {
+  Result<Value> command(const Command& command, const Value& dot,
+                        const std::optional<Value>& last) {
     const Operand& head = command.operands.front();
     if (head.kind == Operand::Kind::function) return call(command, dot, last);
     if (command.operands.size() > 1 || last) return method(command, dot, last);
@@ -173,15 +174,17 @@ class Evaluator {
       const json::value* table = methods ? methods->get_object().if_contains(name) : nullptr;
       if (table && command.operands.size() + (last ? 1 : 0) == 2) {
         Value argument = last ? *last : TRY(operand(command.operands[1], dot));
-        const json::value* found =
-            argument->is_string() ? table->get_object().if_contains(argument->get_string()) : nullptr;
+        const json::value* found = argument->is_string()
+                                       ? table->get_object().if_contains(argument->get_string())
+                                       : nullptr;
         return found ? Value(*found) : Value(json::value(boost::json::string()));
       }
       if (options_.headings) return Value(json::value(boost::json::string(name)));
     }
     if (head.kind == Operand::Kind::literal)
       return error(head, fmt::format("can't give argument to non-function {}", head.source));
-    return error(head, fmt::format("{} has arguments but cannot be invoked as function", head.source));
+    return error(head,
+                 fmt::format("{} has arguments but cannot be invoked as function", head.source));
   }
 
   Result<Value> operand(const Operand& operand, const Value& dot) {
@@ -201,8 +204,8 @@ class Evaluator {
       case Operand::Kind::function: {
         const Function* function = find_function(operand.name);
         if (function->least > 0)
-          return error(operand, fmt::format("wrong number of args for {}: want {} got 0", operand.name,
-                                            function->least));
+          return error(operand, fmt::format("wrong number of args for {}: want {} got 0",
+                                            operand.name, function->least));
         return function->call({});
       }
     }
@@ -274,7 +277,8 @@ Result<Template> Template::parse(std::string_view text) {
   return out;
 }
 
-Result<std::string> Template::execute(const json::value& root, const TemplateOptions& options) const {
+Result<std::string> Template::execute(const json::value& root,
+                                      const TemplateOptions& options) const {
   return tmpl::Evaluator(root, options).run(*root_);
 }
 

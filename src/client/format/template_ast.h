@@ -12,7 +12,8 @@ namespace gantry::client::tmpl {
 
 struct Pipeline;
 
-// One operand: a literal, ".", a variable, a function's name, or a pipeline in brackets; then fields.
+// One operand: a literal, ".", a variable, a function's name, or a pipeline in brackets; then
+// fields.
 struct Operand {
   enum class Kind { literal, dot, variable, function, pipeline };
   Kind kind = Kind::literal;

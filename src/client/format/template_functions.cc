@@ -31,7 +31,8 @@ int upper_byte(int c) { return c >= 'a' && c <= 'z' ? c - 32 : c; }
 int lower_byte(int c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; }
 
 Result<Value> fn_json(Args a) {
-  if (a[0]->is_object() && a[0]->get_object().contains(kMethods)) return text(row_as_json(a[0]->get_object()));
+  if (a[0]->is_object() && a[0]->get_object().contains(kMethods))
+    return text(row_as_json(a[0]->get_object()));
   return text(json::serialize(a[0].get()));
 }
 Result<Value> fn_lower(Args a) {
@@ -47,7 +48,8 @@ Result<Value> fn_title(Args a) {
   bool start = true;
   for (char& c : s) {
     if (start) c = static_cast<char>(upper_byte(c));
-    start = c == ' ' || c == '\t' || c == '\n' || (std::ispunct(static_cast<unsigned char>(c)) && c != '_' && c != '\'');
+    start = c == ' ' || c == '\t' || c == '\n' ||
+            (std::ispunct(static_cast<unsigned char>(c)) && c != '_' && c != '\'');
   }
   return text(s);
 }
@@ -57,7 +59,8 @@ Result<Value> fn_split(Args a) {
   json::array out;
   size_t start = 0;
   while (true) {
-    size_t end = separator.empty() ? (start + 1 < s.size() ? start + 1 : s.npos) : s.find(separator, start);
+    size_t end =
+        separator.empty() ? (start + 1 < s.size() ? start + 1 : s.npos) : s.find(separator, start);
     out.push_back(boost::json::string(s.substr(start, end == s.npos ? s.npos : end - start)));
     if (end == s.npos) break;
     start = end + separator.size();
@@ -84,7 +87,8 @@ Result<Value> fn_pad(Args a) {
   int64_t after = TRY(want_int(a[2]));
   if (before < 0 || after < 0 || before + after > 4096) return invalid("pad: bad count");
   if (s.empty()) return text(s);
-  return text(std::string(static_cast<size_t>(before), ' ') + s + std::string(static_cast<size_t>(after), ' '));
+  return text(std::string(static_cast<size_t>(before), ' ') + s +
+              std::string(static_cast<size_t>(after), ' '));
 }
 Result<Value> fn_truncate(Args a) {
   std::string s = TRY(want_string(a[0]));
@@ -98,24 +102,29 @@ Result<Value> fn_len(Args a) {
   if (v.is_array()) return Value(json::value(static_cast<int64_t>(v.get_array().size())));
   if (v.is_object()) return Value(json::value(static_cast<int64_t>(v.get_object().size())));
   if (v.is_null() && !a[0].is_missing()) return Value(json::value(int64_t{0}));
-  return invalid("error calling len: len of type {}", v.is_bool() ? "bool" : v.is_double() ? "float64" : "int");
+  return invalid("error calling len: len of type {}", v.is_bool()     ? "bool"
+                                                      : v.is_double() ? "float64"
+                                                                      : "int");
 }
 Result<Value> fn_index(Args a) {
   Value at = a[0];
   for (const Value& key : a.subspan(1)) {
     if (at->is_array() || at->is_string()) {
       int64_t i = TRY(want_int(key));
-      const int64_t size = static_cast<int64_t>(at->is_array() ? at->get_array().size() : at->get_string().size());
+      const int64_t size =
+          static_cast<int64_t>(at->is_array() ? at->get_array().size() : at->get_string().size());
       if (i < 0 || i >= size) return invalid("error calling index: index out of range: {}", i);
       if (at->is_string())
-        return Value(json::value(static_cast<int64_t>(static_cast<unsigned char>(at->get_string()[static_cast<size_t>(i)]))));
+        return Value(json::value(static_cast<int64_t>(
+            static_cast<unsigned char>(at->get_string()[static_cast<size_t>(i)]))));
       at = Value(at->get_array()[static_cast<size_t>(i)]);
     } else if (at->is_object()) {
       std::string name = TRY(want_string(key));
       const json::value* found = at->get_object().if_contains(name);
       at = found ? Value(*found) : text("");  // the zero value of a map of strings
     } else {
-      return invalid("error calling index: {}", at->is_null() ? "index of nil pointer" : "can't index item");
+      return invalid("error calling index: {}",
+                     at->is_null() ? "index of nil pointer" : "can't index item");
     }
   }
   return at;
@@ -134,7 +143,8 @@ Result<Value> fn_slice(Args a) {
   }
   if (bounds[0] > bounds[1])
     return invalid("error calling slice: invalid slice index: {} > {}", bounds[0], bounds[1]);
-  if (!array) return text(std::string_view(a[0]->get_string()).substr(bounds[0], bounds[1] - bounds[0]));
+  if (!array)
+    return text(std::string_view(a[0]->get_string()).substr(bounds[0], bounds[1] - bounds[0]));
   json::array out(a[0]->get_array().begin() + static_cast<std::ptrdiff_t>(bounds[0]),
                   a[0]->get_array().begin() + static_cast<std::ptrdiff_t>(bounds[1]));
   return Value(json::value(std::move(out)));
@@ -195,7 +205,9 @@ Result<Value> fn_println(Args a) {
   return text(out + "\n");
 }
 
-std::string quote(const Value& value) { return json::serialize(json::value(boost::json::string(print(value)))); }
+std::string quote(const Value& value) {
+  return json::serialize(json::value(boost::json::string(print(value))));
+}
 
 // One verb of a format with its flags and width: "%-10s".
 Result<std::string> format_verb(char verb, const Value& value, int precision) {
@@ -215,17 +227,21 @@ Result<std::string> format_verb(char verb, const Value& value, int precision) {
       for (unsigned char c : print(value)) out += fmt::format("{:02x}", c);
       return out;
     }
-    case 'q': return quote(value);
-    case 't': return print(value);
+    case 'q':
+      return quote(value);
+    case 't':
+      return print(value);
     case 'f':
     case 'e':
     case 'g':
       if (!v.is_number()) return fmt::format("%!{}({})", verb, print(value));
-      if (verb == 'f') return fmt::format("{:.{}f}", v.to_number<double>(), precision < 0 ? 6 : precision);
+      if (verb == 'f')
+        return fmt::format("{:.{}f}", v.to_number<double>(), precision < 0 ? 6 : precision);
       if (precision < 0) return print(value);
       return verb == 'e' ? fmt::format("{:.{}e}", v.to_number<double>(), precision)
                          : fmt::format("{:.{}g}", v.to_number<double>(), precision);
-    default: return fmt::format("%!{}({})", verb, print(value));
+    default:
+      return fmt::format("%!{}({})", verb, print(value));
   }
 }
 
@@ -241,12 +257,15 @@ Result<Value> fn_printf(Args a) {
     bool left = false, zero = false;
     size_t width = 0;
     int precision = -1;
-    for (++i; i < format.size() && (format[i] == '-' || format[i] == '0' || format[i] == '+' || format[i] == '#' || format[i] == ' '); ++i)
+    for (++i; i < format.size() && (format[i] == '-' || format[i] == '0' || format[i] == '+' ||
+                                    format[i] == '#' || format[i] == ' ');
+         ++i)
       (format[i] == '-' ? left : zero) = format[i] == '-' || format[i] == '0';
     for (; i < format.size() && format[i] >= '0' && format[i] <= '9' && width < 4096; ++i)
       width = width * 10 + static_cast<size_t>(format[i] - '0');
     if (i < format.size() && format[i] == '.')
-      for (precision = 0, ++i; i < format.size() && format[i] >= '0' && format[i] <= '9' && precision < 4096; ++i)
+      for (precision = 0, ++i;
+           i < format.size() && format[i] >= '0' && format[i] <= '9' && precision < 4096; ++i)
         precision = precision * 10 + (format[i] - '0');
     if (i >= format.size()) {
       out += "%!(NOVERB)";
@@ -274,12 +293,23 @@ Result<Value> fn_html(Args a) {
   Value plain = TRY(fn_print(a));
   for (char c : print(plain)) {
     switch (c) {
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '&': out += "&amp;"; break;
-      case '"': out += "&#34;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += c;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '&':
+        out += "&amp;";
+        break;
+      case '"':
+        out += "&#34;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        out += c;
     }
   }
   return text(out);

@@ -7,7 +7,9 @@ namespace {
 
 constexpr std::string_view kBlanks = " \t\r\n";
 
-bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || (c & 0x80); }
+bool is_word(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || (c & 0x80);
+}
 
 void append_utf8(std::string& out, unsigned long code) {
   if (code < 0x80) {
@@ -55,8 +57,7 @@ class Lexer {
     size_t newlines = 0;
     for (char c : plain) newlines += c == '\n';
     std::string_view shown = plain;
-    if (trim_left_)
-      shown.remove_prefix(std::min(shown.find_first_not_of(kBlanks), shown.size()));
+    if (trim_left_) shown.remove_prefix(std::min(shown.find_first_not_of(kBlanks), shown.size()));
     if (trim_right) shown = shown.substr(0, shown.find_last_not_of(kBlanks) + 1);
     trim_left_ = false;
     start_ = at_;
@@ -72,7 +73,8 @@ class Lexer {
   // True at the closing braces; moves past them.
   bool closed() {
     std::string_view rest = text_.substr(at_);
-    bool trim = rest.size() >= 4 && kBlanks.find(rest[0]) != kBlanks.npos && rest.substr(1, 3) == "-}}";
+    bool trim =
+        rest.size() >= 4 && kBlanks.find(rest[0]) != kBlanks.npos && rest.substr(1, 3) == "-}}";
     if (!trim && !rest.starts_with("}}")) return false;
     at_ += trim ? 4 : 2;
     trim_left_ = trim;
@@ -111,7 +113,8 @@ class Lexer {
     }
     if (c == '"' || c == '\'') return quoted(c);
     if (c == '`') return raw_string();
-    if (c == '.' && !(at_ + 1 < text_.size() && std::isdigit(static_cast<unsigned char>(text_[at_ + 1]))))
+    if (c == '.' &&
+        !(at_ + 1 < text_.size() && std::isdigit(static_cast<unsigned char>(text_[at_ + 1]))))
       return field();
     if (c == '$') {
       ++at_;

@@ -11,17 +11,23 @@ namespace gantry::client::tmpl {
 
 struct Token {
   enum class Kind {
-    text,        // outside of actions
-    left, right,  // {{ and }}
-    field,       // .Name
+    text,  // outside of actions
+    left,
+    right,  // {{ and }}
+    field,  // .Name
     dot,
-    variable,    // $name or $
-    word,        // a function or a keyword
-    string,      // its value, unescaped
+    variable,  // $name or $
+    word,      // a function or a keyword
+    string,    // its value, unescaped
     number,
     character,
-    pipe, comma, declare, assign, open, close,
-    space,       // separates operands: ".A .B" is two, ".A.B" one
+    pipe,
+    comma,
+    declare,
+    assign,
+    open,
+    close,
+    space,  // separates operands: ".A .B" is two, ".A.B" one
     end,
   };
   Kind kind = Kind::end;

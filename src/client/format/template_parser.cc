@@ -33,8 +33,8 @@ class Parser {
     return invalid("template: :{}: {}", peek().line, message);
   }
 
-  // Parses up to the end of the template or a closing action ("end", "else", "else if", "else with"), which
-  // it takes up to its keyword and returns.
+  // Parses up to the end of the template or a closing action ("end", "else", "else if", "else
+  // with"), which it takes up to its keyword and returns.
   Result<std::string> list(List& out, int depth) {
     if (depth > kMaxDepth) return error("exceeded maximum nesting depth");
     while (peek().kind != Kind::end) {
@@ -57,7 +57,8 @@ class Parser {
         TRY(control(*node, keyword, depth));
       } else if (keyword == "break" || keyword == "continue") {
         take();
-        if (range_depth_ == 0) return error(fmt::format("{{{{{}}}}} outside {{{{range}}}}", keyword));
+        if (range_depth_ == 0)
+          return error(fmt::format("{{{{{}}}}} outside {{{{range}}}}", keyword));
         node->kind = keyword == "break" ? Node::Kind::break_ : Node::Kind::continue_;
         TRY(right());
       } else if (keyword == "template" || keyword == "define" || keyword == "block") {
@@ -74,7 +75,8 @@ class Parser {
 
   Status right() {
     skip_space();
-    if (peek().kind != Kind::right) return error(fmt::format("unexpected <{}> in command", peek().value));
+    if (peek().kind != Kind::right)
+      return error(fmt::format("unexpected <{}> in command", peek().value));
     take();
     return {};
   }
@@ -102,7 +104,8 @@ class Parser {
       }
       TRY(right());
       closer = TRY(list(node.otherwise, depth + 1));
-      if (closer != "end") return error(closer.empty() ? "unexpected EOF" : "expected end; found {{else}}");
+      if (closer != "end")
+        return error(closer.empty() ? "unexpected EOF" : "expected end; found {{else}}");
     }
     variables_.resize(scope);
     return right();
@@ -161,7 +164,8 @@ class Parser {
     while (true) {
       skip_space();
       const Kind kind = peek().kind;
-      if (kind == Kind::right || kind == Kind::pipe || kind == Kind::close || kind == Kind::end) break;
+      if (kind == Kind::right || kind == Kind::pipe || kind == Kind::close || kind == Kind::end)
+        break;
       Operand operand = TRY(parse_operand(depth));
       command.operands.push_back(std::move(operand));
     }
@@ -203,7 +207,8 @@ class Parser {
         out.literal = boost::json::string(token.value);
         break;
       case Kind::character:
-        out.literal = static_cast<int64_t>(static_cast<unsigned char>(token.value.empty() ? 0 : token.value[0]));
+        out.literal = static_cast<int64_t>(
+            static_cast<unsigned char>(token.value.empty() ? 0 : token.value[0]));
         break;
       case Kind::number:
         TRY(number(out, token.value));

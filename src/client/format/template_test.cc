@@ -24,7 +24,8 @@ std::string run(std::string_view text, MissingField missing = MissingField::no_e
 TEST(Template, FieldsAndHowGoPrintsThem) {
   EXPECT_EQ(run("{{.Id}} {{.Count}} {{.Ratio}} {{.Big}} {{.On}}"), "abc 3 1.5 1e+21 true");
   EXPECT_EQ(run("{{.State}}"), "{exited false 0}");
-  EXPECT_EQ(run("{{.Config.Env}} {{.Config.Cmd}} {{.Config.Labels}} {{.Mounts}}"), "[A=1 B=2] [] map[a:2 z:1] []");
+  EXPECT_EQ(run("{{.Config.Env}} {{.Config.Cmd}} {{.Config.Labels}} {{.Mounts}}"),
+            "[A=1 B=2] [] map[a:2 z:1] []");
   EXPECT_EQ(run("{{.Ports}}"), "map[80/tcp:[{ 8080}]]");
   EXPECT_EQ(run("{{.Config.Labels.z}} {{.Config.Labels.nosuch}}"), "1 <no value>");
 }
@@ -39,9 +40,12 @@ TEST(Template, RangesIfsAndWiths) {
   EXPECT_EQ(run("{{range $i, $v := .Config.Env}}{{$i}}={{$v}};{{end}}"), "0=A=1;1=B=2;");
   EXPECT_EQ(run("{{range $k, $v := .Config.Labels}}{{$k}}{{$v}} {{end}}"), "a2 z1 ");
   EXPECT_EQ(run("{{range .Mounts}}x{{else}}none{{end}}"), "none");
-  EXPECT_EQ(run("{{range .Config.Env}}{{break}}{{end}}|{{range .Config.Env}}{{continue}}x{{end}}"), "|");
-  EXPECT_EQ(run("{{if .State.Running}}up{{else if eq .State.ExitCode 0}}done{{else}}bad{{end}}"), "done");
-  EXPECT_EQ(run("{{with .Config}}{{index .Env 1}}{{end}} {{with .Mounts}}x{{else}}y{{end}}"), "B=2 y");
+  EXPECT_EQ(run("{{range .Config.Env}}{{break}}{{end}}|{{range .Config.Env}}{{continue}}x{{end}}"),
+            "|");
+  EXPECT_EQ(run("{{if .State.Running}}up{{else if eq .State.ExitCode 0}}done{{else}}bad{{end}}"),
+            "done");
+  EXPECT_EQ(run("{{with .Config}}{{index .Env 1}}{{end}} {{with .Mounts}}x{{else}}y{{end}}"),
+            "B=2 y");
   EXPECT_EQ(run("{{with .Config}}{{$.Id}}{{end}}"), "abc");
 }
 
@@ -57,15 +61,19 @@ TEST(Template, TrimMarkersAndComments) {
 }
 
 TEST(Template, Functions) {
-  EXPECT_EQ(run("{{join .Config.Env \",\"}} {{split \"a:b\" \":\"}} {{upper .Id}} {{lower \"X\"}} {{title \"a b\"}}"),
+  EXPECT_EQ(run("{{join .Config.Env \",\"}} {{split \"a:b\" \":\"}} {{upper .Id}} {{lower \"X\"}} "
+                "{{title \"a b\"}}"),
             "A=1,B=2 [a b] ABC x A B");
   EXPECT_EQ(run("{{pad .Id 1 2}}|{{truncate .Id 2}}|{{truncate .Id 9}}"), " abc  |ab|abc");
-  EXPECT_EQ(run("{{len .Config.Env}} {{len .Id}} {{slice .Id 1 2}} {{index .Ports \"80/tcp\" 0}}"), "2 3 b { 8080}");
-  EXPECT_EQ(run("{{printf \"%s-%d|%-5s|%5s|%05d|%q|%.2f|%v%%\" .Id 7 \"a\" \"b\" 42 \"x\" 1.5 .On}}"),
-            "abc-7|a    |    b|00042|\"x\"|1.50|true%");
+  EXPECT_EQ(run("{{len .Config.Env}} {{len .Id}} {{slice .Id 1 2}} {{index .Ports \"80/tcp\" 0}}"),
+            "2 3 b { 8080}");
+  EXPECT_EQ(
+      run("{{printf \"%s-%d|%-5s|%5s|%05d|%q|%.2f|%v%%\" .Id 7 \"a\" \"b\" 42 \"x\" 1.5 .On}}"),
+      "abc-7|a    |    b|00042|\"x\"|1.50|true%");
   EXPECT_EQ(run("{{println 1 2}}{{print \"a\" 1 2 \"b\"}}"), "1 2\na1 2b");
   EXPECT_EQ(run("{{and .On .Id}} {{or false \"x\"}} {{not .On}}"), "abc x false");
-  EXPECT_EQ(run("{{eq .Id \"x\" \"abc\"}} {{ne 1 2}} {{lt 1 2}} {{le 2 2}} {{gt 1 2}} {{ge \"b\" \"a\"}}"),
+  EXPECT_EQ(run("{{eq .Id \"x\" \"abc\"}} {{ne 1 2}} {{lt 1 2}} {{le 2 2}} {{gt 1 2}} {{ge \"b\" "
+                "\"a\"}}"),
             "true true true true false true");
   EXPECT_EQ(run("{{.Id | upper | printf \"%s!\"}}"), "ABC!");
   EXPECT_EQ(run("{{(index .Config.Env 0) | len}}"), "3");
@@ -76,12 +84,16 @@ TEST(Template, AndStopsBeforeWhatWouldFail) {
 }
 
 TEST(Template, ErrorsAreWordedAsGoWordsThem) {
-  EXPECT_EQ(run("{{.Foo}}"), "template: :1:2: executing \"\" at <.Foo>: map has no entry for key \"Foo\"");
+  EXPECT_EQ(run("{{.Foo}}"),
+            "template: :1:2: executing \"\" at <.Foo>: map has no entry for key \"Foo\"");
   EXPECT_EQ(run("{{.Foo}}", MissingField::error),
             "template: :1:2: executing \"\" at <.Foo>: can't evaluate field Foo in type T");
-  EXPECT_EQ(run("{{.Id.Foo}}"), "template: :1:5: executing \"\" at <.Id.Foo>: can't evaluate field Foo in type interface {}");
+  EXPECT_EQ(
+      run("{{.Id.Foo}}"),
+      "template: :1:5: executing \"\" at <.Id.Foo>: can't evaluate field Foo in type interface {}");
   EXPECT_EQ(run("{{.State.Health.Status}}"),
-            "template: :1:8: executing \"\" at <.State.Health.Status>: map has no entry for key \"Health\"");
+            "template: :1:8: executing \"\" at <.State.Health.Status>: map has no entry for key "
+            "\"Health\"");
   EXPECT_EQ(run("{{.Foo"), "template: :1: unclosed action");
   EXPECT_EQ(run("{{range .Mounts}}"), "template: :1: unexpected EOF");
   EXPECT_EQ(run("{{end}}"), "template: :1: unexpected {{end}}");

@@ -11,14 +11,14 @@ namespace {
 
 // Members that are maps in Docker's Go types, and those that are pointers.
 constexpr std::string_view kMaps[] = {
-    "Annotations", "Containers",   "Data",         "DriverOpts", "ExposedPorts", "Labels",
-    "Networks",    "Options",      "PortBindings", "Ports",      "StorageOpt",   "Sysctls",
-    "Tmpfs",       "Volumes",      "Attributes",   "Status",     "Runtimes",     "Services",
-    "DriverOptions", "AuxiliaryAddresses", "Config.Labels"};
-constexpr std::string_view kPointers[] = {"Health",       "Healthcheck",      "IPAMConfig",
-                                          "Init",         "MemorySwappiness", "OomKillDisable",
-                                          "PidsLimit",    "SizeRw",           "SizeRootFs",
-                                          "StopTimeout",  "UsageData",        "ContainerConfig"};
+    "Annotations",  "Containers", "Data",     "DriverOpts",    "ExposedPorts",
+    "Labels",       "Networks",   "Options",  "PortBindings",  "Ports",
+    "StorageOpt",   "Sysctls",    "Tmpfs",    "Volumes",       "Attributes",
+    "Status",       "Runtimes",   "Services", "DriverOptions", "AuxiliaryAddresses",
+    "Config.Labels"};
+constexpr std::string_view kPointers[] = {
+    "Health",    "Healthcheck", "IPAMConfig", "Init",        "MemorySwappiness", "OomKillDisable",
+    "PidsLimit", "SizeRw",      "SizeRootFs", "StopTimeout", "UsageData",        "ContainerConfig"};
 
 std::string print_double(double number) {
   if (std::isnan(number)) return "NaN";
@@ -27,7 +27,7 @@ std::string print_double(double number) {
   const double size = std::fabs(number);
   // %v of a float64 is %g with the shortest digits, with an exponent from 1e21 on and below 1e-4.
   auto format = size != 0 && (size < 1e-4 || size >= 1e21) ? std::chars_format::scientific
-                                                          : std::chars_format::fixed;
+                                                           : std::chars_format::fixed;
   auto [end, failure] = std::to_chars(buffer, buffer + sizeof buffer, number, format);
   return std::string(buffer, failure == std::errc() ? end : buffer);
 }
@@ -108,13 +108,20 @@ std::vector<std::string_view> sorted_keys(const json::object& object) {
 bool truth(const Value& value) {
   const json::value& v = value.get();
   switch (v.kind()) {
-    case boost::json::kind::null: return false;
-    case boost::json::kind::bool_: return v.get_bool();
-    case boost::json::kind::int64: return v.get_int64() != 0;
-    case boost::json::kind::uint64: return v.get_uint64() != 0;
-    case boost::json::kind::double_: return v.get_double() != 0;
-    case boost::json::kind::string: return !v.get_string().empty();
-    case boost::json::kind::array: return !v.get_array().empty();
+    case boost::json::kind::null:
+      return false;
+    case boost::json::kind::bool_:
+      return v.get_bool();
+    case boost::json::kind::int64:
+      return v.get_int64() != 0;
+    case boost::json::kind::uint64:
+      return v.get_uint64() != 0;
+    case boost::json::kind::double_:
+      return v.get_double() != 0;
+    case boost::json::kind::string:
+      return !v.get_string().empty();
+    case boost::json::kind::array:
+      return !v.get_array().empty();
     case boost::json::kind::object:
       return value.kind() != GoKind::map || !v.get_object().empty();  // a struct is always true
   }

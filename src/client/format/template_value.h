@@ -1,4 +1,5 @@
-// A value during the execution of a template, and how Go would print it. Private to the template engine.
+// A value during the execution of a template, and how Go would print it. Private to the template
+// engine.
 #pragma once
 
 #include <memory>
@@ -43,7 +44,8 @@ class Value {
   bool is_missing() const { return missing_; }
 
  private:
-  Value(std::shared_ptr<json::value> own, const json::value* value) : own_(std::move(own)), value_(value) {}
+  Value(std::shared_ptr<json::value> own, const json::value* value)
+      : own_(std::move(own)), value_(value) {}
   std::shared_ptr<json::value> own_;
   const json::value* value_;
   GoKind kind_ = GoKind::plain;

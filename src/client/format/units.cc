@@ -13,9 +13,12 @@ namespace gantry::client {
 namespace {
 
 // Go's %.Ng: N significant digits, no trailing zeros, exponent when it is at least N.
-std::string significant(double value, int precision) { return fmt::format("{:.{}g}", value, precision); }
+std::string significant(double value, int precision) {
+  return fmt::format("{:.{}g}", value, precision);
+}
 
-std::string scaled(double value, double base, std::span<const std::string_view> units, int precision) {
+std::string scaled(double value, double base, std::span<const std::string_view> units,
+                   int precision) {
   size_t unit = 0;
   while (value >= base && unit + 1 < units.size()) {
     value /= base;
@@ -31,8 +34,8 @@ struct DurationUnit {
   int64_t nanoseconds;
 };
 constexpr DurationUnit kDurationUnits[] = {
-    {"ns", 1},          {"us", 1000},          {"µs", 1000},           {"μs", 1000},
-    {"ms", 1000000},    {"s", 1000000000},     {"m", 60000000000},     {"h", 3600000000000}};
+    {"ns", 1},       {"us", 1000},      {"µs", 1000},       {"μs", 1000},
+    {"ms", 1000000}, {"s", 1000000000}, {"m", 60000000000}, {"h", 3600000000000}};
 
 // A number with a fraction in units of 1e-`scale`, without going through a double.
 struct Decimal {
@@ -60,7 +63,8 @@ std::optional<Decimal> take_decimal(std::string_view text) {
 }  // namespace
 
 std::string human_size(double bytes, int precision) {
-  static constexpr std::string_view kUnits[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"};
+  static constexpr std::string_view kUnits[] = {"B",  "kB", "MB", "GB", "TB",
+                                                "PB", "EB", "ZB", "YB"};
   return scaled(bytes, 1000, kUnits, precision);
 }
 
@@ -92,13 +96,15 @@ Result<int64_t> parse_ram_size(std::string_view text) {
   auto number = take_decimal(text);
   if (!number) return bad();
   std::string suffix;
-  for (char c : text.substr(number->length)) suffix += static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
+  for (char c : text.substr(number->length))
+    suffix += static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
   if (suffix.starts_with(' ')) suffix.erase(0, 1);
   double scale = 1;
   if (!suffix.empty() && suffix != "b") {
     size_t power = std::string_view("kmgtp").find(suffix[0]);
     std::string_view rest = std::string_view(suffix).substr(1);
-    if (power == std::string_view::npos || (rest != "" && rest != "b" && rest != "ib")) return bad();
+    if (power == std::string_view::npos || (rest != "" && rest != "b" && rest != "ib"))
+      return bad();
     scale = std::pow(1024.0, static_cast<double>(power + 1));
   }
   double bytes = (static_cast<double>(number->whole) + number->fraction) * scale;
@@ -140,7 +146,9 @@ std::string format_duration(int64_t nanoseconds) {
   // A value below a unit is written with the unit's own fraction, without trailing zeros.
   auto fraction = [](int64_t value, int64_t unit) {
     std::string digits = fmt::format("{}.{:0{}}", value / unit, value % unit,
-                                     unit == 1000 ? 3 : unit == 1000000 ? 6 : 9);
+                                     unit == 1000      ? 3
+                                     : unit == 1000000 ? 6
+                                                       : 9);
     digits.erase(digits.find_last_not_of('0') + 1);
     if (digits.back() == '.') digits.pop_back();
     return digits;
@@ -167,12 +175,14 @@ Result<int64_t> parse_nano_cpus(std::string_view text) {
 Result<std::string> timestamp_parameter(std::string_view text, int64_t now) {
   auto shown = [](int64_t ns) { return fmt::format("{}.{:09}", ns / 1000000000, ns % 1000000000); };
   if (auto before = parse_duration(text)) return shown(now - *before);
-  if (text.find('-') == text.npos || text.starts_with('-')) return std::string(text);  // a Unix time
+  if (text.find('-') == text.npos || text.starts_with('-'))
+    return std::string(text);  // a Unix time
   if (auto time = parse_time(text)) return shown(*time);
   // A date, with or without a time of day, in the local zone.
-  struct tm local{};
+  struct tm local {};
   std::string copy(text);
-  for (const char* form : {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%dZ", "%Y-%m-%d"}) {
+  for (const char* form :
+       {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%dZ", "%Y-%m-%d"}) {
     local = {};
     local.tm_isdst = -1;
     const char* end = ::strptime(copy.c_str(), form, &local);
@@ -185,14 +195,15 @@ Result<std::string> timestamp_parameter(std::string_view text, int64_t now) {
       end += std::strlen(end);
     }
     if (*end != '\0') continue;
-    return shown(static_cast<int64_t>(::mktime(&local)) * 1000000000 + std::llround(fraction * 1e9));
+    return shown(static_cast<int64_t>(::mktime(&local)) * 1000000000 +
+                 std::llround(fraction * 1e9));
   }
   return invalid("failed to parse value as time or duration: {}", text);
 }
 
 std::string local_time(int64_t unix_seconds) {
   time_t seconds = unix_seconds;
-  struct tm local{};
+  struct tm local {};
   ::localtime_r(&seconds, &local);
   char buffer[80];
   size_t size = std::strftime(buffer, sizeof buffer, "%Y-%m-%d %H:%M:%S %z %Z", &local);

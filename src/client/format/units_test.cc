@@ -37,7 +37,8 @@ TEST(Units, MemorySizesAreBinary) {
   EXPECT_EQ(*parse_ram_size("4m"), 4 << 20);
   EXPECT_EQ(*parse_ram_size("1.5 GiB"), 3LL << 29);
   EXPECT_EQ(*parse_ram_size("1kB"), 1024);
-  for (const char* bad : {"", "x", "-1", "1x", "1mm", "1..5m", "99999999999p"}) EXPECT_FALSE(parse_ram_size(bad)) << bad;
+  for (const char* bad : {"", "x", "-1", "1x", "1mm", "1..5m", "99999999999p"})
+    EXPECT_FALSE(parse_ram_size(bad)) << bad;
   EXPECT_EQ(parse_ram_size("x").error().message(), "invalid size: 'x'");
 }
 
@@ -47,7 +48,8 @@ TEST(Units, DurationsAreGos) {
   EXPECT_EQ(*parse_duration("-100ms"), -100000000);
   EXPECT_EQ(*parse_duration("0"), 0);
   EXPECT_EQ(parse_duration("10").error().message(), "time: missing unit in duration \"10\"");
-  EXPECT_EQ(parse_duration("10y").error().message(), "time: unknown unit \"y\" in duration \"10y\"");
+  EXPECT_EQ(parse_duration("10y").error().message(),
+            "time: unknown unit \"y\" in duration \"10y\"");
   EXPECT_FALSE(parse_duration(""));
   for (const char* text : {"1h30m0s", "1.5s", "100ms", "2.5µs", "3ns", "0s", "1m0s", "-1s"})
     EXPECT_EQ(format_duration(*parse_duration(text)), text);

@@ -15,8 +15,10 @@
 namespace gantry::client {
 namespace {
 
-// What is not passed on: SIGTSTP and its kin keep their job-control meaning here, SIGWINCH becomes a resize.
-constexpr int kProxied[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGTRAP, SIGABRT};
+// What is not passed on: SIGTSTP and its kin keep their job-control meaning here, SIGWINCH becomes
+// a resize.
+constexpr int kProxied[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
+                            SIGUSR2, SIGALRM, SIGTRAP, SIGABRT};
 constexpr size_t kReadSize = 64u << 10;
 // poll(2) says that a pipe has room when a page is free: a larger write might block.
 constexpr size_t kPipeChunk = 4096;
@@ -36,11 +38,11 @@ struct Session::State {
   UniqueFd signals;
   Demultiplexer demultiplexer;
   std::optional<DetachFilter> detach;
-  std::deque<Output> output;     // for our stdout and stderr, in the order it came
-  std::string input;             // for the connection
+  std::deque<Output> output;  // for our stdout and stderr, in the order it came
+  std::string input;          // for the connection
   size_t input_done = 0;
   bool input_open = false;
-  bool sending = true;           // our side of the connection is open
+  bool sending = true;  // our side of the connection is open
   bool detached = false;
   bool closed = false;
   bool is_pipe[3] = {};
@@ -72,7 +74,8 @@ struct Session::State {
       show(Channel::out, bytes);
       return {};
     }
-    return demultiplexer.feed(bytes, [this](Channel channel, std::string_view data) { show(channel, data); });
+    return demultiplexer.feed(
+        bytes, [this](Channel channel, std::string_view data) { show(channel, data); });
   }
 
   Status read_connection(int fd) {
@@ -121,7 +124,8 @@ struct Session::State {
     if (is_pipe[head.fd]) size = std::min(size, kPipeChunk);
     ssize_t wrote = ::write(head.fd, head.data.data() + head.done, size);
     if (wrote < 0 && errno != EINTR && errno != EAGAIN)
-      return errno_error(errno, "writing to standard {}", head.fd == STDOUT_FILENO ? "output" : "error");
+      return errno_error(errno, "writing to standard {}",
+                         head.fd == STDOUT_FILENO ? "output" : "error");
     if (wrote > 0) head.done += static_cast<size_t>(wrote);
     if (head.done == head.data.size()) output.pop_front();
     return {};
@@ -129,7 +133,8 @@ struct Session::State {
 
   Status turn(int connection) {
     enum { kConnection, kSignals, kInput, kOutput, kCount };
-    pollfd fds[kCount] = {{connection, 0, 0}, {signals.get(), POLLIN, 0}, {-1, POLLIN, 0}, {-1, POLLOUT, 0}};
+    pollfd fds[kCount] = {
+        {connection, 0, 0}, {signals.get(), POLLIN, 0}, {-1, POLLIN, 0}, {-1, POLLOUT, 0}};
     if (output.empty() && !closed) fds[kConnection].events |= POLLIN;
     if (!input.empty()) fds[kConnection].events |= POLLOUT;
     if (fds[kConnection].events == 0) fds[kConnection].fd = -1;
@@ -141,9 +146,11 @@ struct Session::State {
     }
     if (fds[kSignals].revents) take_signals();
     if (fds[kOutput].revents) TRY(write_output());
-    if (!input.empty() && (fds[kConnection].revents & (POLLOUT | POLLERR | POLLHUP))) send_input(connection);
+    if (!input.empty() && (fds[kConnection].revents & (POLLOUT | POLLERR | POLLHUP)))
+      send_input(connection);
     if (fds[kInput].revents) read_input();
-    if ((fds[kConnection].events & POLLIN) && (fds[kConnection].revents & (POLLIN | POLLHUP | POLLERR)))
+    if ((fds[kConnection].events & POLLIN) &&
+        (fds[kConnection].revents & (POLLIN | POLLHUP | POLLERR)))
       TRY(read_connection(connection));
     if (sending && !input_open && input.empty()) {  // half-close: the container sees end of file
       sending = false;
@@ -174,8 +181,9 @@ Result<Session> Session::open(SessionOptions options) {
   }
   state->input_open = options.input;
   for (int standard : {STDOUT_FILENO, STDERR_FILENO}) {
-    struct stat status{};
-    state->is_pipe[standard] = ::fstat(standard, &status) == 0 && (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode));
+    struct stat status {};
+    state->is_pipe[standard] =
+        ::fstat(standard, &status) == 0 && (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode));
   }
   state->options = std::move(options);
   return Session(std::move(state));
@@ -184,7 +192,8 @@ Result<Session> Session::open(SessionOptions options) {
 Result<SessionEnd> Session::run(UniqueFd connection, std::string leftover) {
   State& state = *state_;
   TRY(state.received(leftover));
-  while (!state.detached && !(state.closed && state.output.empty())) TRY(state.turn(connection.get()));
+  while (!state.detached && !(state.closed && state.output.empty()))
+    TRY(state.turn(connection.get()));
   if (state.detached && !state.input.empty()) state.send_input(connection.get());
   return state.detached ? SessionEnd::detached : SessionEnd::closed;
 }

@@ -1,5 +1,6 @@
-// An attached container or exec: our standard streams joined to a connection that has left HTTP. One poll
-// loop moves the bytes both ways, forwards signals, follows the terminal's size and finds the detach keys.
+// An attached container or exec: our standard streams joined to a connection that has left HTTP.
+// One poll loop moves the bytes both ways, forwards signals, follows the terminal's size and finds
+// the detach keys.
 #pragma once
 
 #include <functional>
@@ -13,9 +14,9 @@
 namespace gantry::client {
 
 struct SessionOptions {
-  bool tty = false;         // the stream is raw, not frames; the terminal goes into raw mode
-  bool input = false;       // our standard input is sent
-  bool out = true;          // frames of stdout and of stderr are shown
+  bool tty = false;    // the stream is raw, not frames; the terminal goes into raw mode
+  bool input = false;  // our standard input is sent
+  bool out = true;     // frames of stdout and of stderr are shown
   bool err = true;
   std::string detach_keys;  // bytes; found only with `tty`
   bool proxy_signals = false;
@@ -25,8 +26,9 @@ struct SessionOptions {
 
 enum class SessionEnd { closed, detached };
 
-// Holds the signals back (they are seen by run()) from its construction on, so that none is lost between
-// attaching and starting; raw mode likewise. Restores both when destroyed. One at a time in a process.
+// Holds the signals back (they are seen by run()) from its construction on, so that none is lost
+// between attaching and starting; raw mode likewise. Restores both when destroyed. One at a time in
+// a process.
 class Session {
  public:
   static Result<Session> open(SessionOptions options);

@@ -1,4 +1,5 @@
-// The session and the raw terminal in a child process of their own: they work on the standard descriptors.
+// The session and the raw terminal in a child process of their own: they work on the standard
+// descriptors.
 #include "client/io/session.h"
 
 #include <gtest/gtest.h>
@@ -92,7 +93,8 @@ TEST_P(RawTerminalSignal, TheModeComesBackWhenTheSignalEndsTheProcess) {
   EXPECT_TRUE(is_canonical(child.slave.get()));
 }
 INSTANTIATE_TEST_SUITE_P(Fatal, RawTerminalSignal,
-                         testing::Values(SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGSEGV, SIGABRT, SIGPIPE));
+                         testing::Values(SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGSEGV, SIGABRT,
+                                         SIGPIPE));
 
 SessionOptions terminal_options() {
   SessionOptions options;
@@ -141,7 +143,8 @@ TEST(Session, AResizeOfTheTerminalIsReported) {
   EXPECT_EQ(child.status, 0);
 }
 
-// Our end of a session over pipes: what it should print comes out of `out`, `in` is its standard input.
+// Our end of a session over pipes: what it should print comes out of `out`, `in` is its standard
+// input.
 struct Piped {
   pid_t pid = -1;
   UniqueFd in, out, connection;
@@ -182,19 +185,23 @@ TEST(Session, BothDirectionsFlowAtOnceAndEndOfFileIsPassedOn) {
   SessionOptions options;
   options.input = true;
   Piped piped = in_pipes(options);
-  // Echoes frames, as `cat` in a container would, with everything in one thread: a session that stopped
-  // reading one side while the other is full would hang here.
+  // Echoes frames, as `cat` in a container would, with everything in one thread: a session that
+  // stopped reading one side while the other is full would hang here.
   size_t sent = 0, echoed = 0, received = 0;
   std::string pending;
   bool in_open = true, peer_open = true;
   const std::string block(64u << 10, 'x');
-  for (UniqueFd* fd : {&piped.in, &piped.out, &piped.connection}) ASSERT_TRUE(sys::set_nonblocking(fd->get(), true));
+  for (UniqueFd* fd : {&piped.in, &piped.out, &piped.connection})
+    ASSERT_TRUE(sys::set_nonblocking(fd->get(), true));
   while (true) {
-    pollfd fds[] = {{in_open ? piped.in.get() : -1, POLLOUT, 0}, {piped.out.get(), POLLIN, 0}, {piped.connection.get(), 0, 0}};
+    pollfd fds[] = {{in_open ? piped.in.get() : -1, POLLOUT, 0},
+                    {piped.out.get(), POLLIN, 0},
+                    {piped.connection.get(), 0, 0}};
     if (pending.empty() && peer_open) fds[2].events |= POLLIN;
     if (!pending.empty()) fds[2].events |= POLLOUT;
     if (fds[2].events == 0) fds[2].fd = -1;
-    ASSERT_GT(::poll(fds, 3, kPatience), 0) << sent << " sent, " << echoed << " echoed, " << received << " received";
+    ASSERT_GT(::poll(fds, 3, kPatience), 0)
+        << sent << " sent, " << echoed << " echoed, " << received << " received";
     char buffer[64u << 10];
     if (fds[0].revents) {
       ssize_t got = ::write(piped.in.get(), block.data(), std::min(block.size(), kTotal - sent));

@@ -15,7 +15,9 @@ Status Demultiplexer::feed(std::string_view bytes, const Sink& sink) {
       header_.append(bytes.substr(0, take));
       bytes.remove_prefix(take);
       if (header_.size() < kHeaderSize) break;
-      auto byte = [&](size_t i) { return static_cast<uint32_t>(static_cast<unsigned char>(header_[i])); };
+      auto byte = [&](size_t i) {
+        return static_cast<uint32_t>(static_cast<unsigned char>(header_[i]));
+      };
       stream_ = byte(0);
       left_ = byte(4) << 24 | byte(5) << 16 | byte(6) << 8 | byte(7);
       header_.clear();

@@ -1,5 +1,5 @@
-// The two small machines on the way of an attached stream: taking apart the frames in which the daemon
-// multiplexes stdout and stderr, and finding the detach keys in what is typed. Pure; no I/O.
+// The two small machines on the way of an attached stream: taking apart the frames in which the
+// daemon multiplexes stdout and stderr, and finding the detach keys in what is typed. Pure; no I/O.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,9 @@ namespace gantry::client {
 
 enum class Channel { out, err };
 
-// Frames of 8 bytes of header, {stream, 0, 0, 0, length big-endian}, then the data. Feed bytes as they come,
-// cut anywhere. Stream 3 is an error of the daemon. Docker Engine API, "Stream format" of attach.
+// Frames of 8 bytes of header, {stream, 0, 0, 0, length big-endian}, then the data. Feed bytes as
+// they come, cut anywhere. Stream 3 is an error of the daemon. Docker Engine API, "Stream format"
+// of attach.
 class Demultiplexer {
  public:
   using Sink = std::function<void(Channel, std::string_view)>;
@@ -30,8 +31,8 @@ class Demultiplexer {
   unsigned stream_ = 0;
 };
 
-// Passes typed bytes on, but holds back what may be the start of the detach keys; what turns out not to be
-// them is passed on late, as in Docker. An empty sequence never matches.
+// Passes typed bytes on, but holds back what may be the start of the detach keys; what turns out
+// not to be them is passed on late, as in Docker. An empty sequence never matches.
 class DetachFilter {
  public:
   explicit DetachFilter(std::string keys) : keys_(std::move(keys)) {}

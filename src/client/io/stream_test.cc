@@ -8,19 +8,22 @@ namespace {
 std::string frame(unsigned stream, std::string_view data) {
   std::string out(8, '\0');
   out[0] = static_cast<char>(stream);
-  for (int i = 0; i < 4; ++i) out[static_cast<size_t>(4 + i)] = static_cast<char>(data.size() >> (24 - 8 * i));
+  for (int i = 0; i < 4; ++i)
+    out[static_cast<size_t>(4 + i)] = static_cast<char>(data.size() >> (24 - 8 * i));
   return out + std::string(data);
 }
 
 TEST(Demultiplexer, FramesMayBeCutAnywhere) {
-  const std::string bytes = frame(1, "hello ") + frame(2, "oops") + frame(1, "") + frame(1, "world");
+  const std::string bytes =
+      frame(1, "hello ") + frame(2, "oops") + frame(1, "") + frame(1, "world");
   for (size_t step = 1; step <= bytes.size(); ++step) {
     Demultiplexer demultiplexer;
     std::string out, err;
     for (size_t at = 0; at < bytes.size(); at += step)
-      ASSERT_TRUE(demultiplexer.feed(bytes.substr(at, step), [&](Channel channel, std::string_view data) {
-        (channel == Channel::out ? out : err) += data;
-      }));
+      ASSERT_TRUE(
+          demultiplexer.feed(bytes.substr(at, step), [&](Channel channel, std::string_view data) {
+            (channel == Channel::out ? out : err) += data;
+          }));
     EXPECT_EQ(out, "hello world");
     EXPECT_EQ(err, "oops");
     EXPECT_TRUE(demultiplexer.at_frame_boundary());
@@ -30,7 +33,8 @@ TEST(Demultiplexer, FramesMayBeCutAnywhere) {
 TEST(Demultiplexer, ErrorsOfTheDaemonAndWhatIsNoFrame) {
   auto nothing = [](Channel, std::string_view) {};
   Demultiplexer first, second;
-  EXPECT_EQ(first.feed(frame(3, "broken"), nothing).error().message(), "error from daemon in stream: broken");
+  EXPECT_EQ(first.feed(frame(3, "broken"), nothing).error().message(),
+            "error from daemon in stream: broken");
   EXPECT_FALSE(second.feed("HTTP/1.1 500", nothing));
 }
 
@@ -39,7 +43,9 @@ TEST(DetachFilter, FindsTheKeysAcrossReadsAndPassesOnWhatIsNone) {
   DetachFilter filter("\x10\x11");
   EXPECT_EQ(filter.feed("ab\x10", detached), "ab");
   EXPECT_FALSE(detached);
-  EXPECT_EQ(filter.feed("c\x10\x10", detached), "\x10" "c\x10");
+  EXPECT_EQ(filter.feed("c\x10\x10", detached),
+            "\x10"
+            "c\x10");
   EXPECT_FALSE(detached);
   EXPECT_EQ(filter.feed("\x11xyz", detached), "");
   EXPECT_TRUE(detached);

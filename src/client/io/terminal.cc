@@ -24,11 +24,11 @@ void restore_mode() {
   ::tcsetattr(g_saved.fd, TCSADRAIN, &g_saved.mode);
 }
 
-constexpr int kFatalSignals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGABRT,
+constexpr int kFatalSignals[] = {SIGHUP,  SIGINT, SIGQUIT, SIGTERM, SIGABRT,
                                  SIGSEGV, SIGBUS, SIGFPE,  SIGILL,  SIGPIPE};
 
-// SA_RESETHAND has put the default action back: raising the signal again ends the process as it would
-// have ended without us. tcsetattr is async-signal-safe (signal-safety(7)).
+// SA_RESETHAND has put the default action back: raising the signal again ends the process as it
+// would have ended without us. tcsetattr is async-signal-safe (signal-safety(7)).
 void on_fatal_signal(int signal) {
   int saved_errno = errno;
   restore_mode();
@@ -41,10 +41,10 @@ void install_once() {
   if (std::exchange(installed, true)) return;
   std::atexit(restore_mode);
   for (int signal : kFatalSignals) {
-    struct sigaction old{};
+    struct sigaction old {};
     ::sigaction(signal, nullptr, &old);
     if (old.sa_handler != SIG_DFL) continue;  // ignored, or somebody's own business
-    struct sigaction action{};
+    struct sigaction action {};
     action.sa_handler = on_fatal_signal;
     action.sa_flags = static_cast<int>(SA_RESETHAND | SA_NODEFER);
     ::sigaction(signal, &action, nullptr);

@@ -18,10 +18,10 @@ WindowSize window_size(int fd);
 int terminal_width();
 bool is_terminal(int fd);
 
-// Puts a terminal into raw mode (cfmakeraw(3), as Docker does, output processing included) for as long as
-// it lives. The former mode comes back on destruction, on exit(3), and when one of the fatal signals HUP,
-// INT, QUIT, TERM, ABRT, SEGV, BUS, FPE, ILL or PIPE ends the process. SIGKILL cannot be helped. One at a
-// time in a process.
+// Puts a terminal into raw mode (cfmakeraw(3), as Docker does, output processing included) for as
+// long as it lives. The former mode comes back on destruction, on exit(3), and when one of the
+// fatal signals HUP, INT, QUIT, TERM, ABRT, SEGV, BUS, FPE, ILL or PIPE ends the process. SIGKILL
+// cannot be helped. One at a time in a process.
 class RawTerminal {
  public:
   static Result<RawTerminal> enter(int fd);

@@ -116,8 +116,8 @@ struct ContainerOptions {
 
 extern const std::span<const Flag> kContainerFlags;
 
-// The body of POST /containers/create. Reads --env-file and --label-file. Errors: invalid, in Docker's
-// wording; not_found for a file that is not there.
+// The body of POST /containers/create. Reads --env-file and --label-file. Errors: invalid, in
+// Docker's wording; not_found for a file that is not there.
 Result<json::object> container_request(const ContainerOptions& options);
 
 }  // namespace gantry::client

@@ -31,30 +31,35 @@ Result<json::array> parsed(const std::vector<std::string>& list, Parse parse) {
 
 bool attaches(const ContainerOptions& o, std::string_view stream) {
   for (const std::string& name : o.attach)
-    if (name.size() == stream.size() && ::strncasecmp(name.c_str(), stream.data(), name.size()) == 0)
+    if (name.size() == stream.size() &&
+        ::strncasecmp(name.c_str(), stream.data(), name.size()) == 0)
       return true;
   return false;
 }
 
 Status check(const ContainerOptions& o) {
   if (o.memory_swappiness != -1 && (o.memory_swappiness < 0 || o.memory_swappiness > 100))
-    return invalid("invalid value: {}. Valid memory swappiness range is 0-100", o.memory_swappiness);
+    return invalid("invalid value: {}. Valid memory swappiness range is 0-100",
+                   o.memory_swappiness);
   const bool health = !o.health_cmd.empty() || o.health_interval || o.health_timeout ||
                       o.health_start_period || o.health_start_interval || o.health_retries;
-  if (o.no_healthcheck && health) return invalid("--no-healthcheck conflicts with --health-* options");
+  if (o.no_healthcheck && health)
+    return invalid("--no-healthcheck conflicts with --health-* options");
   if (o.health_retries < 0) return invalid("--health-retries cannot be negative");
   struct Duration {
     std::string_view name;
     int64_t value;
   };
-  for (const Duration& d : {Duration{"health-interval", o.health_interval}, Duration{"health-timeout", o.health_timeout},
+  for (const Duration& d : {Duration{"health-interval", o.health_interval},
+                            Duration{"health-timeout", o.health_timeout},
                             Duration{"health-start-period", o.health_start_period},
                             Duration{"health-start-interval", o.health_start_interval}})
     if (d.value < 0) return invalid("--{} cannot be negative", d.name);
   if (o.rm && !o.restart.empty() && o.restart != "no")
     return invalid("conflicting options: cannot specify both --restart and --rm");
   if (!o.network_alias.empty() && o.network.size() > 1)
-    return invalid("conflicting options: cannot specify both --network-alias and per-network alias");
+    return invalid(
+        "conflicting options: cannot specify both --network-alias and per-network alias");
   return {};
 }
 
@@ -96,7 +101,8 @@ Result<json::object> config(const ContainerOptions& o) {
     out["Entrypoint"] = json::array{json::value(*o.entrypoint)};
   std::vector<std::string> labels;
   for (const std::string& file : o.label_file)
-    for (std::string& line : TRY(read_lines_file(file, FileKind::labels))) labels.push_back(std::move(line));
+    for (std::string& line : TRY(read_lines_file(file, FileKind::labels)))
+      labels.push_back(std::move(line));
   labels.insert(labels.end(), o.label.begin(), o.label.end());
   out["Labels"] = key_values(labels);
   if (!o.stop_signal.empty()) out["StopSignal"] = o.stop_signal;
@@ -150,15 +156,24 @@ Status add_resources(const ContainerOptions& o, json::object& host) {
     std::string_view name;
     int64_t value;
   };
-  for (const Number& n : std::initializer_list<Number>{
-           {"Memory", o.memory}, {"MemoryReservation", o.memory_reservation}, {"MemorySwap", o.memory_swap},
-           {"NanoCpus", o.cpus}, {"CpuShares", o.cpu_shares}, {"CpuPeriod", o.cpu_period},
-           {"CpuQuota", o.cpu_quota}, {"CpuRealtimePeriod", o.cpu_rt_period},
-           {"CpuRealtimeRuntime", o.cpu_rt_runtime}, {"BlkioWeight", o.blkio_weight},
-           {"CpuCount", o.cpu_count}, {"CpuPercent", o.cpu_percent}, {"KernelMemory", o.kernel_memory},
-           {"IOMaximumBandwidth", o.io_maxbandwidth},
-           {"IOMaximumIOps", static_cast<int64_t>(o.io_maxiops)}, {"ShmSize", o.shm_size},
-           {"OomScoreAdj", o.oom_score_adj}})
+  for (const Number& n :
+       std::initializer_list<Number>{{"Memory", o.memory},
+                                     {"MemoryReservation", o.memory_reservation},
+                                     {"MemorySwap", o.memory_swap},
+                                     {"NanoCpus", o.cpus},
+                                     {"CpuShares", o.cpu_shares},
+                                     {"CpuPeriod", o.cpu_period},
+                                     {"CpuQuota", o.cpu_quota},
+                                     {"CpuRealtimePeriod", o.cpu_rt_period},
+                                     {"CpuRealtimeRuntime", o.cpu_rt_runtime},
+                                     {"BlkioWeight", o.blkio_weight},
+                                     {"CpuCount", o.cpu_count},
+                                     {"CpuPercent", o.cpu_percent},
+                                     {"KernelMemory", o.kernel_memory},
+                                     {"IOMaximumBandwidth", o.io_maxbandwidth},
+                                     {"IOMaximumIOps", static_cast<int64_t>(o.io_maxiops)},
+                                     {"ShmSize", o.shm_size},
+                                     {"OomScoreAdj", o.oom_score_adj}})
     host[n.name] = n.value;
   host["CpusetCpus"] = o.cpuset_cpus;
   host["CpusetMems"] = o.cpuset_mems;
@@ -175,20 +190,22 @@ Status add_resources(const ContainerOptions& o, json::object& host) {
   json::array devices, requests;
   for (const std::string& spec : o.device) {
     size_t equals = spec.find('=');
-    if (!spec.starts_with('/') && equals != spec.npos && spec.find('/') < equals)  // vendor/class=name: CDI
-      requests.push_back(json::object{{"Driver", "cdi"}, {"DeviceIDs", json::array{json::value(spec)}}});
-    else
-      {
+    if (!spec.starts_with('/') && equals != spec.npos &&
+        spec.find('/') < equals)  // vendor/class=name: CDI
+      requests.push_back(
+          json::object{{"Driver", "cdi"}, {"DeviceIDs", json::array{json::value(spec)}}});
+    else {
       json::object parsed_device = TRY(parse_device(spec));
       devices.push_back(std::move(parsed_device));
-      }
+    }
   }
   host["Devices"] = std::move(devices);
   for (const std::string& spec : o.gpus) {
     json::object request = TRY(parse_gpus(spec));
     requests.push_back(std::move(request));
   }
-  host["DeviceRequests"] = requests.empty() ? json::value(nullptr) : json::value(std::move(requests));
+  host["DeviceRequests"] =
+      requests.empty() ? json::value(nullptr) : json::value(std::move(requests));
   host["DeviceCgroupRules"] = strings_or_null(o.device_cgroup_rule);
   return {};
 }
@@ -205,8 +222,10 @@ Result<json::value> security_options(const std::vector<std::string>& list) {
     if (name == "seccomp" && value != "unconfined" && value != "builtin") {
       auto profile = fs::read_file(value);
       if (!profile)
-        return std::move(profile).error().context(fmt::format("opening seccomp profile ({}) failed", value));
-      json::value document = TRY(json::parse(*profile).context("compacting json for seccomp profile ({}) failed", value));
+        return std::move(profile).error().context(
+            fmt::format("opening seccomp profile ({}) failed", value));
+      json::value document = TRY(
+          json::parse(*profile).context("compacting json for seccomp profile ({}) failed", value));
       out.push_back(json::value("seccomp=" + json::serialize(document)));
     } else {
       out.push_back(json::value(text));
@@ -223,7 +242,8 @@ Status check_modes(const ContainerOptions& o) {
     return invalid("--pid: invalid PID mode");
   if (!one_of(o.uts, {"", "host"})) return invalid("--uts: invalid UTS mode");
   if (!one_of(o.userns, {"", "host"})) return invalid("--userns: invalid USER mode");
-  if (!one_of(o.cgroupns, {"", "private", "host"})) return invalid("--cgroupns: invalid CGROUP mode");
+  if (!one_of(o.cgroupns, {"", "private", "host"}))
+    return invalid("--cgroupns: invalid CGROUP mode");
   return {};
 }
 
@@ -233,9 +253,13 @@ Status add_namespaces(const ContainerOptions& o, json::object& host) {
     std::string_view name;
     const std::string& value;
   };
-  for (const Text& t : std::initializer_list<Text>{{"IpcMode", o.ipc}, {"PidMode", o.pid}, {"UTSMode", o.uts},
-                                                   {"UsernsMode", o.userns}, {"CgroupnsMode", o.cgroupns},
-                                                   {"Isolation", o.isolation}, {"Runtime", o.runtime},
+  for (const Text& t : std::initializer_list<Text>{{"IpcMode", o.ipc},
+                                                   {"PidMode", o.pid},
+                                                   {"UTSMode", o.uts},
+                                                   {"UsernsMode", o.userns},
+                                                   {"CgroupnsMode", o.cgroupns},
+                                                   {"Isolation", o.isolation},
+                                                   {"Runtime", o.runtime},
                                                    {"ContainerIDFile", o.cidfile}})
     if (!t.value.empty()) host[t.name] = t.value;
   host["CapAdd"] = strings_or_null(o.cap_add);
@@ -257,14 +281,16 @@ Status add_namespaces(const ContainerOptions& o, json::object& host) {
   return {};
 }
 
-Result<json::object> networking(const ContainerOptions& o, json::object& config, json::object& host) {
+Result<json::object> networking(const ContainerOptions& o, json::object& config,
+                                json::object& host) {
   json::object endpoints;
   std::string mode = "default";
   for (size_t i = 0; i < o.network.size(); ++i) {
     std::string name;
     json::object endpoint = TRY(parse_network_attachment(o.network[i], name));
     if (i == 0) mode = name;
-    if (endpoints.contains(name)) return invalid("network \"{}\" is specified multiple times", name);
+    if (endpoints.contains(name))
+      return invalid("network \"{}\" is specified multiple times", name);
     endpoints[name] = std::move(endpoint);
   }
   if (endpoints.empty()) endpoints["default"] = json::object();
@@ -305,7 +331,8 @@ Result<json::object> container_request(const ContainerOptions& o) {
   TRY(add_resources(o, host));
   TRY(add_namespaces(o, host));
   json::object log = key_values(o.log_opt);
-  if (o.log_driver == "none" && !log.empty()) return invalid("invalid logging opts for driver none");
+  if (o.log_driver == "none" && !log.empty())
+    return invalid("invalid logging opts for driver none");
   host["LogConfig"] = json::object{{"Type", o.log_driver}, {"Config", std::move(log)}};
   host["RestartPolicy"] = TRY(parse_restart(o.restart));
   host["AutoRemove"] = o.rm;

@@ -32,7 +32,9 @@ Result<std::vector<std::string>> csv_fields(std::string_view line) {
       out.back() += c;
     }
   }
-  if (quoted) return invalid("parse error on line 1, column {}: extraneous or missing \" in quoted-field", line.size());
+  if (quoted)
+    return invalid("parse error on line 1, column {}: extraneous or missing \" in quoted-field",
+                   line.size());
   return out;
 }
 
@@ -88,7 +90,8 @@ struct MountParser {
   static void pair_into(json::object& where, std::string_view member, std::string_view pair) {
     if (!where.contains(member)) where[member] = json::object();
     size_t equals = pair.find('=');
-    where[member].as_object()[pair.substr(0, equals)] = equals == pair.npos ? "" : pair.substr(equals + 1);
+    where[member].as_object()[pair.substr(0, equals)] =
+        equals == pair.npos ? "" : pair.substr(equals + 1);
   }
   Status nested(json::object& where, std::string_view member, std::string_view pair) {
     if (!where.contains("DriverConfig")) where["DriverConfig"] = json::object();
@@ -102,11 +105,17 @@ struct MountParser {
 
   Status bind_recursive(std::string_view value) {
     if (value == "enabled") return {};
-    if (value == "disabled") bind["NonRecursive"] = true;
-    else if (value == "writable") bind["ReadOnlyNonRecursive"] = true;
-    else if (value == "readonly") bind["ReadOnlyForceRecursive"] = true;
+    if (value == "disabled")
+      bind["NonRecursive"] = true;
+    else if (value == "writable")
+      bind["ReadOnlyNonRecursive"] = true;
+    else if (value == "readonly")
+      bind["ReadOnlyForceRecursive"] = true;
     else
-      return invalid("invalid value for bind-recursive: {} (must be \"enabled\", \"disabled\", \"writable\", or \"readonly\")", value);
+      return invalid(
+          "invalid value for bind-recursive: {} (must be \"enabled\", \"disabled\", \"writable\", "
+          "or \"readonly\")",
+          value);
     return {};
   }
 
@@ -120,17 +129,28 @@ struct MountParser {
     if (key == "volume-nocopy") return boolean(volume, "NoCopy", key, value, given);
     if (key == "bind-create-src") return boolean(bind, "CreateMountpoint", key, value, given);
     if (!given) return invalid("invalid field '{}' must be a key=value pair", text);
-    if (key == "type") mount["Type"] = lower(value);
-    else if (key == "source" || key == "src") mount["Source"] = value;
-    else if (key == "target" || key == "dst" || key == "destination") mount["Target"] = value;
-    else if (key == "consistency") mount["Consistency"] = lower(value);
-    else if (key == "bind-propagation") bind["Propagation"] = lower(value);
-    else if (key == "bind-recursive") return bind_recursive(value);
-    else if (key == "volume-subpath") volume["Subpath"] = value;
-    else if (key == "image-subpath") image["Subpath"] = value;
-    else if (key == "volume-label") pair_into(volume, "Labels", value);
-    else if (key == "volume-driver") return nested(volume, "Name", value);
-    else if (key == "volume-opt") return nested(volume, "Options", value);
+    if (key == "type")
+      mount["Type"] = lower(value);
+    else if (key == "source" || key == "src")
+      mount["Source"] = value;
+    else if (key == "target" || key == "dst" || key == "destination")
+      mount["Target"] = value;
+    else if (key == "consistency")
+      mount["Consistency"] = lower(value);
+    else if (key == "bind-propagation")
+      bind["Propagation"] = lower(value);
+    else if (key == "bind-recursive")
+      return bind_recursive(value);
+    else if (key == "volume-subpath")
+      volume["Subpath"] = value;
+    else if (key == "image-subpath")
+      image["Subpath"] = value;
+    else if (key == "volume-label")
+      pair_into(volume, "Labels", value);
+    else if (key == "volume-driver")
+      return nested(volume, "Name", value);
+    else if (key == "volume-opt")
+      return nested(volume, "Options", value);
     else if (key == "tmpfs-size") {
       auto size = parse_ram_size(value);
       if (!size) return invalid("invalid value for {}: {}", key, value);
@@ -155,8 +175,10 @@ struct MountParser {
       std::string_view type, member;
       json::object* options;
     };
-    const Section sections[] = {{"bind", "BindOptions", &bind}, {"volume", "VolumeOptions", &volume},
-                                {"tmpfs", "TmpfsOptions", &tmpfs}, {"image", "ImageOptions", &image}};
+    const Section sections[] = {{"bind", "BindOptions", &bind},
+                                {"volume", "VolumeOptions", &volume},
+                                {"tmpfs", "TmpfsOptions", &tmpfs},
+                                {"image", "ImageOptions", &image}};
     for (const Section& section : sections) {
       if (section.options->empty()) continue;
       if (type != section.type)
@@ -190,7 +212,8 @@ Result<VolumeSpec> parse_volume(std::string_view spec) {
     return out;
   }
   std::string source(spec.substr(0, colon));
-  if (source.empty() || spec.substr(colon + 1).empty()) return invalid("invalid volume specification: '{}'", spec);
+  if (source.empty() || spec.substr(colon + 1).empty())
+    return invalid("invalid volume specification: '{}'", spec);
   if (is_relative(source)) source = TRY(absolute(source));
   out.bind = source + std::string(spec.substr(colon));
   return out;
@@ -208,22 +231,28 @@ Result<json::object> parse_network_attachment(std::string_view spec, std::string
     const std::string key = lower(text.substr(0, equals));
     if (equals == text.npos) return invalid("invalid field {}", text);
     const std::string value = text.substr(equals + 1);
-    if (key == "name") name = value;
+    if (key == "name")
+      name = value;
     else if (key == "alias") {
       if (!endpoint.contains("Aliases")) endpoint["Aliases"] = json::array();
       endpoint["Aliases"].as_array().push_back(json::value(value));
-    } else if (key == "ip") ipam["IPv4Address"] = value;
-    else if (key == "ip6") ipam["IPv6Address"] = value;
-    else if (key == "mac-address") endpoint["MacAddress"] = value;
+    } else if (key == "ip")
+      ipam["IPv4Address"] = value;
+    else if (key == "ip6")
+      ipam["IPv6Address"] = value;
+    else if (key == "mac-address")
+      endpoint["MacAddress"] = value;
     else if (key == "link-local-ip") {
       if (!ipam.contains("LinkLocalIPs")) ipam["LinkLocalIPs"] = json::array();
       ipam["LinkLocalIPs"].as_array().push_back(json::value(value));
-    } else if (key == "driver-opt") MountParser::pair_into(endpoint, "DriverOpts", value);
+    } else if (key == "driver-opt")
+      MountParser::pair_into(endpoint, "DriverOpts", value);
     else if (key == "gw-priority") {
       int64_t priority = 0;
       TRY(set_signed(priority, value, 64).context("invalid gw-priority"));
       endpoint["GwPriority"] = priority;
-    } else return invalid("invalid field key {}", key);
+    } else
+      return invalid("invalid field key {}", key);
   }
   if (name.empty()) return invalid("network name/id is not specified");
   if (!ipam.empty()) endpoint["IPAMConfig"] = std::move(ipam);

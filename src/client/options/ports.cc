@@ -34,7 +34,8 @@ Result<Range> parse_range(std::string_view text) {
 
 bool is_address(const std::string& text) {
   unsigned char bytes[16];
-  return ::inet_pton(AF_INET, text.c_str(), bytes) == 1 || ::inet_pton(AF_INET6, text.c_str(), bytes) == 1;
+  return ::inet_pton(AF_INET, text.c_str(), bytes) == 1 ||
+         ::inet_pton(AF_INET6, text.c_str(), bytes) == 1;
 }
 
 Result<std::string> take_protocol(std::string_view& spec) {
@@ -56,7 +57,8 @@ Result<std::string> take_protocol(std::string_view& spec) {
 Result<std::vector<PortMapping>> parse_port(std::string_view whole) {
   std::string_view spec = whole;
   const std::string protocol = TRY(take_protocol(spec));
-  // From the right: container, host port, and what is left is an address, which may have colons itself.
+  // From the right: container, host port, and what is left is an address, which may have colons
+  // itself.
   size_t colon = spec.rfind(':');
   std::string_view container = colon == spec.npos ? spec : spec.substr(colon + 1);
   std::string_view rest = colon == spec.npos ? "" : spec.substr(0, colon);
@@ -79,12 +81,14 @@ Result<std::vector<PortMapping>> parse_port(std::string_view whole) {
   }
   const unsigned inner_size = inner->last - inner->first, outer_size = outer.last - outer.first;
   if (!host.empty() && outer_size != inner_size && inner_size != 0)
-    return invalid("invalid ranges specified for container and host Ports: {} and {}", container, host);
+    return invalid("invalid ranges specified for container and host Ports: {} and {}", container,
+                   host);
   std::vector<PortMapping> out;
   for (unsigned i = 0; i <= inner_size; ++i) {
     PortMapping mapping{fmt::format("{}/{}", inner->first + i, protocol), ip, ""};
     if (!host.empty())  // one port out of a range of the host's: the daemon chooses
-      mapping.host_port = outer_size != inner_size ? std::string(host) : fmt::format("{}", outer.first + i);
+      mapping.host_port =
+          outer_size != inner_size ? std::string(host) : fmt::format("{}", outer.first + i);
     out.push_back(std::move(mapping));
   }
   return out;
@@ -96,7 +100,8 @@ Result<std::vector<std::string>> parse_expose(std::string_view whole) {
   const std::string protocol = TRY(take_protocol(spec));
   auto range = parse_range(spec);
   if (!range)
-    return invalid("invalid range format for --expose: {}, error: {}", spec, range.error().message());
+    return invalid("invalid range format for --expose: {}, error: {}", spec,
+                   range.error().message());
   std::vector<std::string> out;
   for (unsigned port = range->first; port <= range->last; ++port)
     out.push_back(fmt::format("{}/{}", port, protocol));

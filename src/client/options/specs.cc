@@ -32,29 +32,36 @@ bool is_device_mode(std::string_view text) {
 
 Result<json::object> parse_ulimit(std::string_view spec) {
   static constexpr std::string_view kNames[] = {
-      "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice",
-      "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"};
+      "core",   "cpu",   "data", "fsize",  "locks",  "memlock",    "msgqueue", "nice",
+      "nofile", "nproc", "rss",  "rtprio", "rttime", "sigpending", "stack"};
   size_t equals = spec.find('=');
   if (equals == spec.npos) return invalid("invalid ulimit argument: {}", spec);
   std::string_view name = spec.substr(0, equals);
-  if (std::ranges::find(kNames, name) == std::end(kNames)) return invalid("invalid ulimit type: {}", name);
+  if (std::ranges::find(kNames, name) == std::end(kNames))
+    return invalid("invalid ulimit type: {}", name);
   auto values = split(spec.substr(equals + 1), ':');
   if (values.size() > 2)
-    return invalid("too many limit value arguments - {}, can only have up to two, `soft[:hard]`", spec.substr(equals + 1));
+    return invalid("too many limit value arguments - {}, can only have up to two, `soft[:hard]`",
+                   spec.substr(equals + 1));
   int64_t limits[2] = {0, 0};
   for (size_t i = 0; i < values.size(); ++i) TRY(set_signed(limits[i], values[i], 64));
   if (values.size() == 1) limits[1] = limits[0];
   if (limits[1] != -1 && (limits[0] == -1 || limits[0] > limits[1])) {
     if (limits[0] == -1)
-      return invalid("ulimit soft limit must be less than or equal to hard limit: soft: -1 (unlimited), hard: {}", limits[1]);
-    return invalid("ulimit soft limit must be less than or equal to hard limit: {} > {}", limits[0], limits[1]);
+      return invalid(
+          "ulimit soft limit must be less than or equal to hard limit: soft: -1 (unlimited), hard: "
+          "{}",
+          limits[1]);
+    return invalid("ulimit soft limit must be less than or equal to hard limit: {} > {}", limits[0],
+                   limits[1]);
   }
   return json::object{{"Name", name}, {"Hard", limits[1]}, {"Soft", limits[0]}};
 }
 
 Result<json::object> parse_device(std::string_view spec) {
   auto parts = split(spec, ':');
-  if (parts.size() > 3 || parts[0].empty()) return invalid("invalid device specification: {}", spec);
+  if (parts.size() > 3 || parts[0].empty())
+    return invalid("invalid device specification: {}", spec);
   std::string permissions = "rwm", inside = parts[0];
   if (parts.size() == 3) {
     if (!is_device_mode(parts[2])) return invalid("bad mode specified: {}", parts[2]);
@@ -63,15 +70,18 @@ Result<json::object> parse_device(std::string_view spec) {
   } else if (parts.size() == 2) {
     (is_device_mode(parts[1]) ? permissions : inside) = parts[1];
   }
-  return json::object{{"PathOnHost", parts[0]}, {"PathInContainer", inside}, {"CgroupPermissions", permissions}};
+  return json::object{
+      {"PathOnHost", parts[0]}, {"PathInContainer", inside}, {"CgroupPermissions", permissions}};
 }
 
 Result<json::object> parse_restart(std::string_view spec) {
   json::object out{{"Name", ""}, {"MaximumRetryCount", 0}};
   if (spec.empty()) return out;
   auto parts = split(spec, ':');
-  if (parts.size() > 2) return invalid("invalid restart policy format: maximum retry count must be an integer");
-  if (parts[0].empty()) return invalid("invalid restart policy format: no policy provided before colon");
+  if (parts.size() > 2)
+    return invalid("invalid restart policy format: maximum retry count must be an integer");
+  if (parts[0].empty())
+    return invalid("invalid restart policy format: no policy provided before colon");
   out["Name"] = parts[0];
   if (parts.size() == 2) {
     int64_t count = 0;
@@ -87,7 +97,8 @@ Result<json::object> parse_weight_device(std::string_view spec) {
   if (colon == spec.npos || colon == 0) return invalid("bad format: {}", spec);
   if (!spec.starts_with("/dev/")) return invalid("bad format for device path: {}", spec);
   int64_t weight = 0;
-  if (!set_signed(weight, spec.substr(colon + 1), 32) || (weight != 0 && (weight < 10 || weight > 1000)))
+  if (!set_signed(weight, spec.substr(colon + 1), 32) ||
+      (weight != 0 && (weight < 10 || weight > 1000)))
     return invalid("invalid weight for device: {}", spec);
   return json::object{{"Path", spec.substr(0, colon)}, {"Weight", weight}};
 }
@@ -98,8 +109,10 @@ Result<json::object> parse_rate_device(std::string_view spec) {
   if (!spec.starts_with("/dev/")) return invalid("bad format for device path: {}", spec);
   auto rate = parse_ram_size(spec.substr(colon + 1));
   if (!rate)
-    return invalid("invalid rate for device: {}. The correct format is <device-path>:<number>[<unit>]. "
-                   "Number must be a positive integer. Unit is optional and can be kb, mb, or gb", spec);
+    return invalid(
+        "invalid rate for device: {}. The correct format is <device-path>:<number>[<unit>]. "
+        "Number must be a positive integer. Unit is optional and can be kb, mb, or gb",
+        spec);
   return json::object{{"Path", spec.substr(0, colon)}, {"Rate", *rate}};
 }
 
@@ -107,7 +120,8 @@ Result<std::string> parse_add_host(std::string_view spec) {
   size_t at = spec.find_first_of(":=");
   if (at == spec.npos || at == 0) return invalid("bad format for add-host: \"{}\"", spec);
   std::string address(spec.substr(at + 1));
-  if (address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);
+  if (address.starts_with('[') && address.ends_with(']'))
+    address = address.substr(1, address.size() - 2);
   // "host-gateway" is the daemon's to resolve.
   if (address != "host-gateway" && !check_address(address))
     return invalid("invalid IP address in add-host: \"{}\"", address);
@@ -117,9 +131,13 @@ Result<std::string> parse_add_host(std::string_view spec) {
 Result<json::object> parse_gpus(std::string_view spec) {
   int64_t count = -1;
   if (spec != "all" && !set_signed(count, spec, 32))
-    return invalid("invalid count ({}): value must be either \"all\" or an integer: invalid syntax", spec);
-  return json::object{{"Driver", ""}, {"Count", count}, {"DeviceIDs", nullptr},
-                      {"Capabilities", json::array{json::array{"gpu"}}}, {"Options", json::object()}};
+    return invalid("invalid count ({}): value must be either \"all\" or an integer: invalid syntax",
+                   spec);
+  return json::object{{"Driver", ""},
+                      {"Count", count},
+                      {"DeviceIDs", nullptr},
+                      {"Capabilities", json::array{json::array{"gpu"}}},
+                      {"Options", json::object()}};
 }
 
 Status check_environment(std::string_view text) {
@@ -129,15 +147,18 @@ Status check_environment(std::string_view text) {
 
 Status check_stream(std::string_view text) {
   for (std::string_view name : {"stdin", "stdout", "stderr"})
-    if (text.size() == name.size() && ::strncasecmp(text.data(), name.data(), name.size()) == 0) return {};
+    if (text.size() == name.size() && ::strncasecmp(text.data(), name.data(), name.size()) == 0)
+      return {};
   return invalid("valid streams are STDIN, STDOUT and STDERR");
 }
 
 Status check_sysctl(std::string_view text) {
-  static constexpr std::string_view kNames[] = {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
-                                                "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
+  static constexpr std::string_view kNames[] = {
+      "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
+      "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
   std::string_view name = text.substr(0, text.find('='));
-  const bool known = std::ranges::find(kNames, name) != std::end(kNames) || name.starts_with("net.") || name.starts_with("fs.mqueue.");
+  const bool known = std::ranges::find(kNames, name) != std::end(kNames) ||
+                     name.starts_with("net.") || name.starts_with("fs.mqueue.");
   if (!known || name.size() == text.size()) return invalid("sysctl '{}' is not allowed", text);
   return {};
 }
@@ -145,7 +166,9 @@ Status check_sysctl(std::string_view text) {
 Status check_address(std::string_view text) {
   unsigned char bytes[16];
   const std::string copy(text);
-  if (::inet_pton(AF_INET, copy.c_str(), bytes) == 1 || ::inet_pton(AF_INET6, copy.c_str(), bytes) == 1) return {};
+  if (::inet_pton(AF_INET, copy.c_str(), bytes) == 1 ||
+      ::inet_pton(AF_INET6, copy.c_str(), bytes) == 1)
+    return {};
   return invalid("IP address is not correctly formatted: {}", text);
 }
 
@@ -186,7 +209,8 @@ Result<std::vector<std::string>> collect_environment(const std::vector<std::stri
                                                      const std::vector<std::string>& flags) {
   std::vector<std::string> out;
   for (const std::string& file : files)
-    for (std::string& line : TRY(read_lines_file(file, FileKind::environment))) out.push_back(std::move(line));
+    for (std::string& line : TRY(read_lines_file(file, FileKind::environment)))
+      out.push_back(std::move(line));
   for (const std::string& text : flags) {
     TRY(check_environment(text));
     if (text.find('=') != text.npos)
@@ -222,7 +246,9 @@ Result<std::string> filters_parameter(const std::vector<std::string>& filters) {
     size_t equals = filter.find('=');
     if (equals == filter.npos) return invalid("bad format of filter (expected name=value)");
     std::string name = filter.substr(0, equals);
-    std::ranges::transform(name, name.begin(), [](char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c); });
+    std::ranges::transform(name, name.begin(), [](char c) {
+      return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
+    });
     while (name.ends_with(' ')) name.pop_back();
     if (!out.contains(name)) out[name] = json::object();
     std::string value = filter.substr(equals + 1);
@@ -277,7 +303,8 @@ Status check_reference(std::string_view reference) {
   std::string_view path = name.repository;
   size_t slash = path.find('/');
   std::string_view domain = slash == path.npos ? "" : path.substr(0, slash);
-  if (domain.find_first_of(".:") != domain.npos || domain == "localhost") path.remove_prefix(slash + 1);
+  if (domain.find_first_of(".:") != domain.npos || domain == "localhost")
+    path.remove_prefix(slash + 1);
   for (char c : path)
     if (c >= 'A' && c <= 'Z')
       return invalid("invalid reference format: repository name ({}{}) must be lowercase",

@@ -33,7 +33,8 @@ TEST(Ports, WhatIsWrongIsSaid) {
   EXPECT_EQ(ports("99999:80"), "invalid hostPort: 99999");
   EXPECT_EQ(ports("80:x"), "invalid containerPort: x");
   EXPECT_EQ(ports("80/foo"), "invalid proto: foo");
-  EXPECT_EQ(ports("80-81:80-82"), "invalid ranges specified for container and host Ports: 80-82 and 80-81");
+  EXPECT_EQ(ports("80-81:80-82"),
+            "invalid ranges specified for container and host Ports: 80-82 and 80-81");
   EXPECT_EQ(ports("80:"), "no port specified: 80:<empty>");
 }
 
@@ -50,20 +51,23 @@ std::string mount(std::string_view spec) {
 TEST(Mounts, KeysAndTheirSections) {
   EXPECT_EQ(mount("type=bind,src=/a,dst=/b,readonly"),
             R"({"Type":"bind","Source":"/a","Target":"/b","ReadOnly":true})");
-  EXPECT_EQ(mount("type=volume,source=v,target=/b,volume-opt=a=1,volume-opt=b=2,volume-nocopy"),
-            R"({"Type":"volume","Source":"v","Target":"/b","VolumeOptions":{"DriverConfig":{"Options":{"a":"1","b":"2"}},"NoCopy":true}})");
+  EXPECT_EQ(
+      mount("type=volume,source=v,target=/b,volume-opt=a=1,volume-opt=b=2,volume-nocopy"),
+      R"({"Type":"volume","Source":"v","Target":"/b","VolumeOptions":{"DriverConfig":{"Options":{"a":"1","b":"2"}},"NoCopy":true}})");
   EXPECT_EQ(mount("type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1770"),
             R"({"Type":"tmpfs","Target":"/t","TmpfsOptions":{"SizeBytes":1048576,"Mode":1016}})");
   EXPECT_EQ(mount("dst=/b"), R"({"Type":"volume","Target":"/b"})");
-  EXPECT_EQ(mount("type=volume,dst=/b,\"volume-opt=o=a,b\""),
-            R"({"Type":"volume","Target":"/b","VolumeOptions":{"DriverConfig":{"Options":{"o":"a,b"}}}})");
+  EXPECT_EQ(
+      mount("type=volume,dst=/b,\"volume-opt=o=a,b\""),
+      R"({"Type":"volume","Target":"/b","VolumeOptions":{"DriverConfig":{"Options":{"o":"a,b"}}}})");
 }
 
 TEST(Mounts, WhatIsWrongIsSaid) {
   EXPECT_EQ(mount("foo"), "invalid field 'foo' must be a key=value pair");
   EXPECT_EQ(mount("type=bind,foo=1"), "unexpected key 'foo' in 'foo=1'");
   EXPECT_EQ(mount("type=bind,src=/a"), "target is required");
-  EXPECT_EQ(mount("type=tmpfs,dst=/a,volume-nocopy"), "cannot mix 'volume-*' options with mount type 'tmpfs'");
+  EXPECT_EQ(mount("type=tmpfs,dst=/a,volume-nocopy"),
+            "cannot mix 'volume-*' options with mount type 'tmpfs'");
   EXPECT_EQ(mount("type=bind,dst=/a,ro=x"), "invalid value for ro: x");
 }
 
@@ -77,7 +81,8 @@ TEST(Mounts, RelativeHostPathsAreMadeAbsolute) {
 }
 
 TEST(Specs, Ulimits) {
-  EXPECT_EQ(json::serialize(*parse_ulimit("nofile=10:20")), R"({"Name":"nofile","Hard":20,"Soft":10})");
+  EXPECT_EQ(json::serialize(*parse_ulimit("nofile=10:20")),
+            R"({"Name":"nofile","Hard":20,"Soft":10})");
   EXPECT_EQ(json::serialize(*parse_ulimit("core=-1")), R"({"Name":"core","Hard":-1,"Soft":-1})");
   EXPECT_EQ(parse_ulimit("nofile=100:50").error().message(),
             "ulimit soft limit must be less than or equal to hard limit: 100 > 50");
@@ -94,7 +99,8 @@ TEST(Specs, Devices) {
 }
 
 TEST(Specs, RestartPolicies) {
-  EXPECT_EQ(json::serialize(*parse_restart("on-failure:3")), R"({"Name":"on-failure","MaximumRetryCount":3})");
+  EXPECT_EQ(json::serialize(*parse_restart("on-failure:3")),
+            R"({"Name":"on-failure","MaximumRetryCount":3})");
   EXPECT_EQ(parse_restart("on-failure:x").error().message(),
             "invalid restart policy format: maximum retry count must be an integer");
 }
@@ -123,7 +129,8 @@ TEST(Specs, ImageNames) {
   EXPECT_TRUE(check_reference("localhost:5000/a/b:1"));
   EXPECT_EQ(check_reference("BUSY").error().message(),
             "invalid reference format: repository name (library/BUSY) must be lowercase");
-  for (std::string_view bad : {"", ":1", "a//b", "-a", "a:", "a:b c", "a/-b"}) EXPECT_FALSE(check_reference(bad)) << bad;
+  for (std::string_view bad : {"", ":1", "a//b", "-a", "a:", "a:b c", "a/-b"})
+    EXPECT_FALSE(check_reference(bad)) << bad;
 }
 
 TEST(Specs, EnvironmentFiles) {
@@ -133,13 +140,16 @@ TEST(Specs, EnvironmentFiles) {
   std::fclose(file);
   ::setenv("GANTRY_TEST_SET", "v", 1);
   EXPECT_EQ(*collect_environment({path}, {"C=2", "GANTRY_TEST_SET"}),
-            (std::vector<std::string>{"A=1 # kept", "GANTRY_TEST_SET=v", "B=", "C=2", "GANTRY_TEST_SET=v"}));
-  EXPECT_EQ(collect_environment({"/nosuch"}, {}).error().message(), "open /nosuch: no such file or directory");
+            (std::vector<std::string>{"A=1 # kept", "GANTRY_TEST_SET=v", "B=", "C=2",
+                                      "GANTRY_TEST_SET=v"}));
+  EXPECT_EQ(collect_environment({"/nosuch"}, {}).error().message(),
+            "open /nosuch: no such file or directory");
   ::unlink(path.c_str());
 }
 
 TEST(Specs, FiltersAreAnObjectOfSets) {
-  EXPECT_EQ(*filters_parameter({"Name=a", "name=b", "label=x=y"}), R"({"name":{"a":true,"b":true},"label":{"x=y":true}})");
+  EXPECT_EQ(*filters_parameter({"Name=a", "name=b", "label=x=y"}),
+            R"({"name":{"a":true,"b":true},"label":{"x=y":true}})");
   EXPECT_EQ(*filters_parameter({}), "");
 }
 
@@ -153,12 +163,17 @@ std::string request_error(std::vector<std::string> words) {
 }
 
 TEST(ContainerRequest, ConflictsAreSaid) {
-  EXPECT_EQ(request_error({"--rm", "--restart", "always"}), "conflicting options: cannot specify both --restart and --rm");
-  EXPECT_EQ(request_error({"--no-healthcheck", "--health-cmd", "x"}), "--no-healthcheck conflicts with --health-* options");
-  EXPECT_EQ(request_error({"--memory-swappiness", "101"}), "invalid value: 101. Valid memory swappiness range is 0-100");
+  EXPECT_EQ(request_error({"--rm", "--restart", "always"}),
+            "conflicting options: cannot specify both --restart and --rm");
+  EXPECT_EQ(request_error({"--no-healthcheck", "--health-cmd", "x"}),
+            "--no-healthcheck conflicts with --health-* options");
+  EXPECT_EQ(request_error({"--memory-swappiness", "101"}),
+            "invalid value: 101. Valid memory swappiness range is 0-100");
   EXPECT_EQ(request_error({"--pid", "foo"}), "--pid: invalid PID mode");
-  EXPECT_EQ(request_error({"--ulimit", "x"}), "invalid argument \"x\" for \"--ulimit\" flag: invalid ulimit argument: x");
-  EXPECT_EQ(request_error({"-m", "x"}), "invalid argument \"x\" for \"-m, --memory\" flag: invalid size: 'x'");
+  EXPECT_EQ(request_error({"--ulimit", "x"}),
+            "invalid argument \"x\" for \"--ulimit\" flag: invalid ulimit argument: x");
+  EXPECT_EQ(request_error({"-m", "x"}),
+            "invalid argument \"x\" for \"-m, --memory\" flag: invalid size: 'x'");
 }
 
 TEST(ContainerRequest, AttachmentFollowsTheFlags) {
@@ -166,10 +181,12 @@ TEST(ContainerRequest, AttachmentFollowsTheFlags) {
   options.image = "i";
   options.interactive = true;
   json::object plain = *container_request(options);
-  EXPECT_TRUE(plain["AttachStdin"].as_bool() && plain["AttachStdout"].as_bool() && plain["StdinOnce"].as_bool());
+  EXPECT_TRUE(plain["AttachStdin"].as_bool() && plain["AttachStdout"].as_bool() &&
+              plain["StdinOnce"].as_bool());
   options.detach = true;
   json::object detached = *container_request(options);
-  EXPECT_FALSE(detached["AttachStdin"].as_bool() || detached["AttachStdout"].as_bool() || detached["StdinOnce"].as_bool());
+  EXPECT_FALSE(detached["AttachStdin"].as_bool() || detached["AttachStdout"].as_bool() ||
+               detached["StdinOnce"].as_bool());
   EXPECT_TRUE(detached["OpenStdin"].as_bool());
   options.detach = false;
   options.attach = {"STDERR"};
