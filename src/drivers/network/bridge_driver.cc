@@ -6,6 +6,7 @@
 #include "base/failpoint.h"
 #include "base/id.h"
 #include "base/log.h"
+#include "drivers/network/foreign_forward.h"
 #include "drivers/network/link.h"
 
 namespace gantry::drivers {
@@ -217,6 +218,12 @@ Status BridgeDriver::create_network(const NetworkConfig& network) {
   if (services_->firewall)
     TRY(services_->firewall->add_bridge({settings.link, settings.masquerade, network.internal,
                                              settings.icc, subnets_of(network)}));
+  if (services_->firewall && !network.internal) {
+    // Best effort: a firewall that is owned by another process cannot be changed, and is told of.
+    NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_NETFILTER));
+    auto passed = pass_foreign_forward(socket, services_->instance(), settings.link);
+    if (!passed) log::warn("network {}: {}", network.name, passed.error().message());
+  }
   if (services_->options.manage_forwarding && !network.internal) {
     for (const IpamPool& pool : network.pools) {
       const char* name = forwarding_sysctl(pool.subnet.family());
@@ -235,7 +242,11 @@ Status BridgeDriver::remove_network(const NetworkConfig& network) {
 }
 
 Status BridgeDriver::release_bridge(const std::string& link) {
-  if (services_->firewall) TRY(services_->firewall->remove_bridge(link));
+  if (services_->firewall) {
+    TRY(services_->firewall->remove_bridge(link));
+    NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_NETFILTER));
+    TRY(leave_foreign_forward(socket, services_->instance(), link));
+  }
   std::optional<Link> existing =
       TRY(services_->links.with([&](NetlinkSocket& s) { return find_link(s, link); }));
   if (!existing || !std::string_view(existing->alias).starts_with(services_->alias(""))) return {};

@@ -474,6 +474,29 @@ TEST(BridgeDriver, TwoInstancesStandSideBySide) {
   });
 }
 
+TEST(BridgeDriver, PassesAnotherFirewallThatDropsWhatIsForwarded) {
+  in_new_netns([] {
+    output_of("nft 'add table ip filter; add chain ip filter FORWARD "
+              "{ type filter hook forward priority 0; policy drop; }'");
+    const std::string before = output_of("nft -s list table ip filter");
+    World world;
+    UniqueFd neighbour = make_neighbour();
+    auto a = world.start(world.network, {publish(8080, 80)});
+    ASSERT_OK(a);
+    Server server(a->netns.get(), 80), hidden(a->netns.get(), 81), outside(neighbour.get(), 80);
+    EXPECT_EQ(ask(neighbour.get(), "203.0.113.1", 8080), "203.0.113.2");
+    EXPECT_EQ(ask(a->netns.get(), "203.0.113.2", 80), "203.0.113.1");
+    route_through_host(neighbour.get());
+    EXPECT_EQ(ask(neighbour.get(), a->address(), 81), "timeout");  // our own filter still decides
+    ASSERT_OK(world.driver->create_network(world.network));        // again: nothing twice
+    const std::string between = output_of("nft -s list table ip filter");
+    EXPECT_EQ(std::count(between.begin(), between.end(), '\n'),
+              std::count(before.begin(), before.end(), '\n') + 2);
+    world.release_all();
+    EXPECT_EQ(output_of("nft -s list table ip filter"), before);
+  });
+}
+
 TEST(BridgeDriver, AForeignBridgeIsLeftAlone) {
   in_new_netns([] {
     output_of("ip link add gantry0 type bridge");

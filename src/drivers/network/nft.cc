@@ -1,6 +1,7 @@
 #include "drivers/network/nft.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -310,12 +311,27 @@ void Transaction::delete_interval(const std::string& set, std::string_view first
 
 void Transaction::add_rule(const std::string& chain, std::string_view comment,
                            const std::function<void(Rule&)>& fill) {
-  begin(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, "add nftables rule to " + chain);
+  rule(NLM_F_CREATE | NLM_F_APPEND, chain, comment, fill);
+}
+void Transaction::insert_rule(const std::string& chain, std::string_view comment,
+                              const std::function<void(Rule&)>& fill) {
+  rule(NLM_F_CREATE, chain, comment, fill);
+}
+void Transaction::delete_rule(const std::string& chain, uint64_t handle) {
+  begin(NFT_MSG_DELRULE, 0, "delete nftables rule of " + chain);
+  batch_.put_string(NFTA_RULE_TABLE, table_);
+  batch_.put_string(NFTA_RULE_CHAIN, chain);
+  batch_.put<uint64_t>(NFTA_RULE_HANDLE, htobe64(handle));
+}
+
+void Transaction::rule(uint16_t flags, const std::string& chain, std::string_view comment,
+                       const std::function<void(Rule&)>& fill) {
+  begin(NFT_MSG_NEWRULE, flags, "add nftables rule to " + chain);
   batch_.put_string(NFTA_RULE_TABLE, table_);
   batch_.put_string(NFTA_RULE_CHAIN, chain);
   batch_.nest(NFTA_RULE_EXPRESSIONS, [&] {
-    Rule rule(batch_);
-    fill(rule);
+    Rule expressions(batch_);
+    fill(expressions);
   });
   const std::string udata = comment_udata(comment);
   batch_.put(NFTA_RULE_USERDATA, udata.data(), udata.size());
@@ -357,6 +373,53 @@ Result<std::vector<TableInfo>> list_tables(NetlinkSocket& socket) {
         uint32_t wire = 0;
         if (attributes.read(NFTA_TABLE_FLAGS, wire)) info.flags = ntohl(wire);
         if (attributes.read(NFTA_TABLE_OWNER, wire)) info.owner = ntohl(wire);
+        out.push_back(std::move(info));
+      },
+      [&] { out.clear(); }));
+  return out;
+}
+
+Result<std::vector<ChainInfo>> list_chains(NetlinkSocket& socket) {
+  NetlinkBatch batch;
+  batch.begin(message_type(NFT_MSG_GETCHAIN), 0, generic_header(NFPROTO_UNSPEC), "list nftables chains");
+  std::vector<ChainInfo> out;
+  TRY(socket.dump(
+      batch,
+      [&](const nlmsghdr& message) {
+        const auto* header = fixed_header<nfgenmsg>(message);
+        if (message.nlmsg_type != message_type(NFT_MSG_NEWCHAIN) || header == nullptr) return;
+        const Attributes attributes = attributes_of<nfgenmsg>(message);
+        ChainInfo info;
+        info.family = header->nfgen_family;
+        info.table = attributes.text(NFTA_CHAIN_TABLE);
+        info.name = attributes.text(NFTA_CHAIN_NAME);
+        uint32_t wire = 0;
+        if (attributes.nested(NFTA_CHAIN_HOOK).read(NFTA_HOOK_HOOKNUM, wire)) info.hook = ntohl(wire);
+        if (attributes.read(NFTA_CHAIN_POLICY, wire)) info.policy = ntohl(wire);
+        out.push_back(std::move(info));
+      },
+      [&] { out.clear(); }));
+  return out;
+}
+
+Result<std::vector<RuleInfo>> list_rules(NetlinkSocket& socket, uint8_t family,
+                                         const std::string& table, const std::string& chain) {
+  // A dump of a chain that is not there is empty; so is one whose rules are all somebody else's.
+  NetlinkBatch batch;
+  batch.begin(message_type(NFT_MSG_GETRULE), 0, generic_header(family), "list nftables rules");
+  batch.put_string(NFTA_RULE_TABLE, table);
+  batch.put_string(NFTA_RULE_CHAIN, chain);
+  std::vector<RuleInfo> out;
+  TRY(socket.dump(
+      batch,
+      [&](const nlmsghdr& message) {
+        if (message.nlmsg_type != message_type(NFT_MSG_NEWRULE)) return;
+        const Attributes attributes = attributes_of<nfgenmsg>(message);
+        RuleInfo info;
+        uint64_t wire = 0;
+        if (attributes.read(NFTA_RULE_HANDLE, wire)) info.handle = be64toh(wire);
+        const std::string_view udata = attributes.find(NFTA_RULE_USERDATA);
+        if (udata.size() > 2 && udata[0] == 0) info.comment = udata.substr(2, udata.find('\0', 2) - 2);
         out.push_back(std::move(info));
       },
       [&] { out.clear(); }));

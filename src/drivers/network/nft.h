@@ -116,6 +116,11 @@ class Transaction {
   void add_rule(const std::string& chain, std::string_view comment,
                 const std::function<void(Rule&)>& fill);
 
+  // At the head of the chain.
+  void insert_rule(const std::string& chain, std::string_view comment,
+                   const std::function<void(Rule&)>& fill);
+  void delete_rule(const std::string& chain, uint64_t handle);
+
   size_t changes() const { return batch_.count() - 1; }
   const NetlinkBatch& batch() const { return batch_; }
   // Closes the batch and sends it. To be called once.
@@ -123,6 +128,8 @@ class Transaction {
 
  private:
   void begin(uint16_t type, uint16_t flags, std::string what);
+  void rule(uint16_t flags, const std::string& chain, std::string_view comment,
+            const std::function<void(Rule&)>& fill);
   void element(uint16_t type, uint16_t flags, const std::string& set, std::string_view key,
                std::string_view data, std::string_view comment);
   void interval(uint16_t type, uint16_t flags, const std::string& set, std::string_view first,
@@ -144,5 +151,20 @@ struct TableInfo {
   uint32_t owner = 0;  // port id of the owning socket; 0: none
 };
 Result<std::vector<TableInfo>> list_tables(NetlinkSocket& socket);
+
+struct ChainInfo {
+  uint8_t family = 0;
+  std::string table, name;
+  uint32_t hook = 0xffffffff;  // of a base chain
+  uint32_t policy = NF_ACCEPT;
+};
+Result<std::vector<ChainInfo>> list_chains(NetlinkSocket& socket);
+struct RuleInfo {
+  uint64_t handle = 0;
+  std::string comment;
+};
+// Empty, or not_found (ENOENT), when the table or the chain is not there.
+Result<std::vector<RuleInfo>> list_rules(NetlinkSocket& socket, uint8_t family,
+                                         const std::string& table, const std::string& chain);
 
 }  // namespace gantry::drivers::nft
