@@ -49,10 +49,14 @@ TEST(EngineVictim, DISABLED_Run) {
     EXPECT_TRUE(opened.engine->reconcile(ReconcileMode::repair));
     for (int i = 0; i < 3; ++i) {
       std::string id = fmt::format("c{}", i);
-      if (opened.engine->run<Create>({id})) EXPECT_TRUE(note(directory, "+" + id));
+      if (opened.engine->run<Create>({id})) {
+        EXPECT_TRUE(note(directory, "+" + id));
+      }
       (void)opened.engine->run<Create>({"f" + id, true});
     }
-    if (opened.engine->run<Remove>("c1")) EXPECT_TRUE(note(directory, "-c1"));
+    if (opened.engine->run<Remove>("c1")) {
+      EXPECT_TRUE(note(directory, "-c1"));
+    }
     opened.engine->drain_releases(10s);
     EXPECT_TRUE(opened.engine->reconcile(ReconcileMode::repair));
   }

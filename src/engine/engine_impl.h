@@ -136,7 +136,14 @@ struct JobContext::Impl {
   std::vector<LockTable::Held> locks;
   std::vector<std::string> names;  // "kind name" of all it took
   bool journaled = false;
+  bool leased = false;  // there may be a lease node of this job
 };
+
+// The key of the lease node of a job, and the reverse (0: not a job's).
+std::string lease_key(JobId id);
+JobId job_of_lease(std::string_view key);
+// Removes the leases of jobs that are not active.
+Status expire_leases(const graph::Graph& graph, graph::Transaction& tx, const std::function<bool(JobId)>& active);
 
 // Carries jobs from their first to their last transaction.
 class Runner {
@@ -148,6 +155,7 @@ class Runner {
   // Runs `job`'s pending row changes inside a transaction.
   static Status flush(JobContext& job, graph::Transaction& tx);
   static Status put_row(JobContext& job, graph::Transaction& tx, JobInfo info);
+  static Status drop_lease(JobContext& job, graph::Transaction& tx);
   static void give_back(JobContext& job, const Resource& resource, int64_t row);
 
  private:

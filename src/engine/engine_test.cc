@@ -431,6 +431,32 @@ TEST_F(EngineTest, ReconcileLeavesRunningJobsAlone) {
   ASSERT_OK(handle->wait());
 }
 
+TEST_F(EngineTest, ALeaseLastsAsLongAsItsJob) {
+  graph::Graph& graph = engine_->graph();
+  graph::NodeId blob = 0;
+  auto reachable = [&] { return *graph.read().reachable(blob); };
+  auto handler = [&](JobContext& job) -> Result<std::string> {
+    auto find = [&](graph::Transaction& tx) -> Status {
+      blob = TRY(graph.put(tx, {.kind = graph::NodeKind::blob, .key = "b"}));
+      return job.lease(tx, blob);
+    };
+    TRY(database_->write(find));
+    EXPECT_TRUE(reachable());
+    EXPECT_TRUE(engine_->reconcile(ReconcileMode::repair));
+    EXPECT_TRUE(reachable()) << "the job is running";
+    return "";
+  };
+  ASSERT_OK(run(handler));
+  EXPECT_FALSE(reachable());
+  // One that a killed process left.
+  ASSERT_OK(database_->write([&](graph::Transaction& tx) -> Status {
+    TRY(graph.put(tx, {.kind = graph::NodeKind::lease, .key = "job:1"}));
+    return {};
+  }));
+  ASSERT_OK(engine_->reconcile(ReconcileMode::repair));
+  EXPECT_EQ(*graph.read().count(graph::NodeKind::lease), 0);
+}
+
 TEST_F(EngineTest, AnUnknownJobOrKindIsAnError) {
   EXPECT_EQ(engine_->run<Unknown>(1).error().message(), "no handler for job test.unknown");
   Result<std::string> result = run([](JobContext& job) -> Result<std::string> {

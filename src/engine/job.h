@@ -33,7 +33,7 @@
 #include "engine/cancel.h"
 #include "engine/lock.h"
 #include "engine/resource.h"
-#include "graph/database.h"
+#include "graph/graph.h"
 
 namespace gantry::engine {
 
@@ -145,6 +145,10 @@ class JobContext {
   // joins. A later failure does not undo it (a pull keeps the blobs it has). Functions given to
   // on_commit() and here may be called a second time when the disk was full: no effect but on `tx`.
   Status commit_now(const std::function<Status(graph::Transaction&)>& also = {});
+
+  // Keeps a node, and what it holds, from collection until this job has ended: for what was found in the
+  // graph and is to be linked by the closing transaction. Lease first, then look whether content is there.
+  Status lease(graph::Transaction& tx, graph::NodeId node);
 
   // Runs another job on this thread, as a child: with this caller, cancellation, deadline and locks. It has
   // a journal row of its own; what it did is final when it returns.

@@ -186,21 +186,30 @@ void JobContext::after_commit(std::function<void()> fn) {
 
 Status JobContext::commit_now(const std::function<Status(graph::Transaction&)>& also) {
   const JobOptions& options = state_->type->options;
+  auto settle = [&](graph::Transaction& tx) -> Status {
+    if (!impl_->journaled) TRY(Runner::put_row(*this, tx, state_->info()));
+    for (const Impl::Taken& taken : impl_->taken)
+      if (!taken.resource.owner.empty())
+        TRY(journal::set_state(tx.connection(), taken.row, ResourceState::held));
+    for (const auto& function : impl_->commit_functions) TRY(function(tx));
+    return also ? also(tx) : Status();
+  };
+  graph::Space space = engine_->impl_->may_use_reserve(options.job_class) ? graph::Space::reserve
+                                                                          : graph::Space::ordinary;
   TRY(failpoint("engine.commit_now"));
-  TRY(Runner::write(*this, options.durability,
-                    engine_->impl_->may_use_reserve(options.job_class) ? graph::Space::reserve
-                                                                       : graph::Space::ordinary,
-                    [&](graph::Transaction& tx) -> Status {
-                      if (!impl_->journaled) TRY(Runner::put_row(*this, tx, state_->info()));
-                      for (const Impl::Taken& taken : impl_->taken)
-                        if (!taken.resource.owner.empty())
-                          TRY(journal::set_state(tx.connection(), taken.row, ResourceState::held));
-                      for (const auto& function : impl_->commit_functions) TRY(function(tx));
-                      return also ? also(tx) : Status();
-                    }));
+  TRY(Runner::write(*this, options.durability, space, settle));
   impl_->journaled = true;
   impl_->commit_functions.clear();
   std::erase_if(impl_->taken, [](const Impl::Taken& taken) { return !taken.resource.owner.empty(); });
+  return {};
+}
+
+Status JobContext::lease(graph::Transaction& tx, graph::NodeId node) {
+  graph::Graph& graph = engine_->graph();
+  graph::NodeId lease =
+      TRY(graph.put(tx, {.kind = graph::NodeKind::lease, .key = lease_key(id()), .data = {}}));
+  TRY(graph.link(tx, lease, graph::EdgeKind::uses, node));
+  impl_->leased = true;
   return {};
 }
 

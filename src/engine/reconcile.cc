@@ -22,9 +22,9 @@ Finding finding(Finding::What what, const Resource& resource, std::string detail
 // releases anything.
 class Pass {
  public:
-  Pass(graph::Database& database, Resources& resources, Releaser& releaser, const EngineOptions& options,
+  Pass(const graph::Graph& graph, Resources& resources, Releaser& releaser, const EngineOptions& options,
        ReconcileMode mode)
-      : database_(database), resources_(resources), releaser_(releaser), options_(options), mode_(mode) {}
+      : graph_(graph), database_(graph.database()), resources_(resources), releaser_(releaser), options_(options), mode_(mode) {}
 
   template <typename Active>
   Status run(const Active& active);
@@ -32,17 +32,21 @@ class Pass {
 
  private:
   struct Doubt {
-    ResourceRow row;
+    ResourceRow row;  // id 0: an orphan
     size_t finding;
+    int64_t new_id = 0;  // the row that an orphan got
+    bool marked = false;
   };
   Status enumerate();
   void look_at_held(const ResourceRow& row, std::unordered_map<std::string, bool>& owners);
-  Status repair(const std::vector<JobInfo>& interrupted);
+  Status repair(const std::vector<JobInfo>& interrupted, const std::function<bool(JobId)>& active);
+  Status mark(graph::Transaction& tx, const std::string& boot);
   void doubt(const ResourceRow& row, Finding::What what, std::string detail = {}) {
-    to_release_.push_back({row, findings_.size()});
+    to_release_.push_back({.row = row, .finding = findings_.size()});
     findings_.push_back(finding(what, row, std::move(detail)));
   }
 
+  const graph::Graph& graph_;
   graph::Database& database_;
   Resources& resources_;
   Releaser& releaser_;
@@ -88,7 +92,7 @@ void Pass::look_at_held(const ResourceRow& row, std::unordered_map<std::string, 
   if (!presence) {
     findings_.push_back(finding(Finding::What::failed, row, presence.error().message()));
   } else if (*presence == Presence::absent) {
-    to_forget_.push_back({row, findings_.size()});
+    to_forget_.push_back({.row = row, .finding = findings_.size()});
     findings_.push_back(finding(Finding::What::vanished, row));
   }
 }
@@ -129,36 +133,41 @@ Status Pass::run(const Active& active) {
     static_cast<Resource&>(orphan) = std::move(resource);
     doubt(orphan, Finding::What::orphan);
   }
-  return mode_ == ReconcileMode::repair ? repair(unfinished) : Status();
+  return mode_ == ReconcileMode::repair ? repair(unfinished, [&](JobId id) { return active.contains(id); })
+                                       : Status();
 }
 
-Status Pass::repair(const std::vector<JobInfo>& interrupted) {
-  TRY(failpoint("engine.repair"));
-  Result<std::string> boot = boot_id();
-  TRY(database_.write(graph::Durability::normal, graph::Space::reserve, [&](graph::Transaction& tx) -> Status {
-    graph::Connection& db = tx.connection();
-    for (const JobInfo& job : interrupted) TRY(journal::interrupt(db, job.id, now_ns()));
-    for (Doubt& item : to_release_) {
-      if (item.row.id != 0) {
-        // Gone or changed since it was read: its job has dealt with it.
-        if (!TRY(journal::move_state(db, item.row.id, item.row.state, ResourceState::releasing)))
-          item.row.state = ResourceState::held;
-        else
-          item.row.state = ResourceState::releasing;
-        continue;
-      }
-      item.row.state = ResourceState::releasing;
-      item.row.created_at = now_ns();
-      item.row.boot_id = boot ? *boot : "";
-      Result<int64_t> id = journal::intend(db, item.row);
-      if (!id && id.error().kind() != ErrorKind::conflict) return std::move(id).error();
-      if (id)
-        item.row.id = *id;
-      else
-        item.row.state = ResourceState::held;  // taken by a job in the meantime
+// Turns what is to be released into rows that say so.
+Status Pass::mark(graph::Transaction& tx, const std::string& boot) {
+  graph::Connection& db = tx.connection();
+  for (Doubt& item : to_release_) {
+    if (item.row.id != 0) {
+      // Gone or changed since it was read: its job has dealt with it.
+      bool moved = TRY(journal::move_state(db, item.row.id, item.row.state, ResourceState::releasing));
+      item.marked = moved;
+      continue;
     }
-    return {};
-  }));
+    ResourceRow row = item.row;
+    row.state = ResourceState::releasing;
+    row.created_at = now_ns();
+    row.boot_id = boot;
+    Result<int64_t> id = journal::intend(db, row);
+    if (!id && id.error().kind() != ErrorKind::conflict) return std::move(id).error();
+    item.marked = id.has_value();  // else taken by a job in the meantime
+    if (id) item.new_id = *id;
+  }
+  return {};
+}
+
+Status Pass::repair(const std::vector<JobInfo>& interrupted, const std::function<bool(JobId)>& active) {
+  TRY(failpoint("engine.repair"));
+  std::string boot = TRY(boot_id());
+  auto settle = [&](graph::Transaction& tx) -> Status {
+    for (const JobInfo& job : interrupted) TRY(journal::interrupt(tx.connection(), job.id, now_ns()));
+    TRY(expire_leases(graph_, tx, active));
+    return mark(tx, boot);
+  };
+  TRY(database_.write(graph::Durability::normal, graph::Space::reserve, settle));
   TRY(failpoint("engine.repair.marked"));
   for (Finding& found : findings_)
     if (found.what == Finding::What::interrupted_job) found.repaired = true;
@@ -167,7 +176,8 @@ Status Pass::repair(const std::vector<JobInfo>& interrupted) {
   for (size_t i = to_release_.size(); i-- > 0;) {
     Doubt& item = to_release_[i];
     Finding& found = findings_[item.finding];
-    if (item.row.state != ResourceState::releasing) continue;
+    if (!item.marked) continue;
+    if (item.new_id != 0) item.row.id = item.new_id;
     const ResourceKind* kind = resources_.find_kind(item.row.kind);
     if (kind->mode == Release::deferred) {
       found.repaired = true;  // by the releaser, from its row
@@ -177,15 +187,15 @@ Status Pass::repair(const std::vector<JobInfo>& interrupted) {
     found.repaired = released.has_value();
     if (!released) found.detail = released.error().message();
   }
-  TRY(database_.write(graph::Durability::normal, graph::Space::reserve, [&](graph::Transaction& tx) -> Status {
-    for (const Doubt& item : to_forget_) {
-      // Only as it was probed: a job may have released and taken it anew.
+  auto forget = [&](graph::Transaction& tx) -> Status {
+    // Only as it was probed: a job may be releasing it just now.
+    for (const Doubt& item : to_forget_)
       TRY(tx.connection().execute("DELETE FROM resource WHERE id=?1 AND state=?2", item.row.id,
                                   ResourceState::held));
-      findings_[item.finding].repaired = true;
-    }
     return {};
-  }));
+  };
+  TRY(database_.write(graph::Durability::normal, graph::Space::reserve, forget));
+  for (const Doubt& item : to_forget_) findings_[item.finding].repaired = true;
   releaser_.retry_now();
   return {};
 }
@@ -205,13 +215,13 @@ Status Engine::Impl::settle(const Active& gone_unless) {
         for (const ResourceRow& row : rows)
           if (!gone_unless.contains(row.job))
             TRY(journal::set_state(db, row.id, ResourceState::releasing));
-        return {};
+        return expire_leases(graph, tx, [&](JobId id) { return gone_unless.contains(id); });
       });
 }
 
 Result<ReconcileReport> Engine::reconcile(ReconcileMode mode) {
   int64_t start = monotonic_ns();
-  Pass pass(*impl_->database, impl_->resources, impl_->releaser, impl_->options, mode);
+  Pass pass(impl_->graph, impl_->resources, impl_->releaser, impl_->options, mode);
   TRY(pass.run(impl_->active_jobs()));
   ReconcileReport report;
   report.findings = pass.take_findings();

@@ -128,11 +128,11 @@ void Releaser::work(std::vector<ResourceRow> rows) {
   std::vector<int64_t> done;
   auto flush = [&] {
     if (done.empty()) return;
-    Status erased = database_->write(graph::Durability::normal, graph::Space::reserve,
-                                     [&](graph::Transaction& tx) -> Status {
-                                       for (int64_t id : done) TRY(journal::erase(tx.connection(), id));
-                                       return {};
-                                     });
+    auto erase = [&](graph::Transaction& tx) -> Status {
+      for (int64_t id : done) TRY(journal::erase(tx.connection(), id));
+      return {};
+    };
+    Status erased = database_->write(graph::Durability::normal, graph::Space::reserve, erase);
     for (int64_t id : done) {
       if (!erased) note_failure(id);
       unclaim(id);

@@ -1,4 +1,6 @@
 // A job from its first to its last transaction.
+#include <charconv>
+
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
@@ -19,10 +21,11 @@ Status Runner::write(JobContext& job, graph::Durability durability, graph::Space
                      const std::function<Status(graph::Transaction&)>& body) {
   JobContext::Impl& inside = *job.impl_;
   Engine::Impl& engine = *job.engine_->impl_;
-  TRY(engine.database->write(durability, space, [&](graph::Transaction& tx) -> Status {
+  auto flush_first = [&](graph::Transaction& tx) -> Status {
     TRY(flush(job, tx));
     return body(tx);
-  }));
+  };
+  TRY(engine.database->write(durability, space, flush_first));
   bool wake = false;
   for (const auto& change : inside.pending)
     wake |= change.what == JobContext::Impl::Pending::What::release_later;
@@ -52,6 +55,33 @@ Status Runner::flush(JobContext& job, graph::Transaction& tx) {
 Status Runner::put_row(JobContext& job, graph::Transaction& tx, JobInfo info) {
   info.resources = job.impl_->names;
   return journal::put(tx.connection(), info);
+}
+
+std::string lease_key(JobId id) { return fmt::format("job:{}", id); }
+
+JobId job_of_lease(std::string_view key) {
+  JobId id = 0;
+  if (!key.starts_with("job:")) return 0;
+  auto [end, error] = std::from_chars(key.data() + 4, key.data() + key.size(), id);
+  return error == std::errc() && end == key.data() + key.size() ? id : 0;
+}
+
+Status expire_leases(const graph::Graph& graph, graph::Transaction& tx,
+                     const std::function<bool(JobId)>& active) {
+  std::vector<graph::Node> leases = TRY(graph.read(tx).list(graph::NodeKind::lease));
+  for (const graph::Node& lease : leases) {
+    JobId job = job_of_lease(lease.key);
+    if (job != 0 && !active(job)) TRY(graph.remove(tx, lease.id));
+  }
+  return {};
+}
+
+Status Runner::drop_lease(JobContext& job, graph::Transaction& tx) {
+  if (!job.impl_->leased) return {};
+  const graph::Graph& graph = job.engine_->impl_->graph;
+  Result<graph::Node> lease = graph.read(tx).get(graph::NodeKind::lease, lease_key(job.id()));
+  if (!lease) return lease.error().kind() == ErrorKind::not_found ? Status() : Status(std::move(lease).error());
+  return graph.remove(tx, lease->id);
 }
 
 // Releases at once, or notes that the releaser is to. Never fails: what cannot be released now is left to
@@ -102,19 +132,20 @@ Status Runner::commit(JobContext& job) {
   done.finished_at = now_ns();
   done.progress = nullptr;
   const JobOptions& options = state.type->options;
+  auto close = [&](graph::Transaction& tx) -> Status {
+    for (const auto& taken : inside.taken)
+      TRY(journal::set_state(tx.connection(), taken.row, ResourceState::held));
+    for (const auto& function : inside.commit_functions) TRY(function(tx));
+    TRY(drop_lease(job, tx));
+    TRY(put_row(job, tx, done));
+    // Once in a while, in a transaction that is made anyway.
+    if (state.id % 64 == 0) TRY(journal::trim(tx.connection(), state.id - engine.options.journal_limit));
+    return {};
+  };
+  graph::Space space =
+      engine.may_use_reserve(options.job_class) ? graph::Space::reserve : graph::Space::ordinary;
   TRY(failpoint("engine.commit"));
-  TRY(write(job, options.durability,
-            engine.may_use_reserve(options.job_class) ? graph::Space::reserve : graph::Space::ordinary,
-            [&](graph::Transaction& tx) -> Status {
-              for (const auto& taken : inside.taken)
-                TRY(journal::set_state(tx.connection(), taken.row, ResourceState::held));
-              for (const auto& function : inside.commit_functions) TRY(function(tx));
-              TRY(put_row(job, tx, done));
-              // Once in a while, in a transaction that is made anyway.
-              if (state.id % 64 == 0)
-                TRY(journal::trim(tx.connection(), state.id - engine.options.journal_limit));
-              return {};
-            }));
+  TRY(write(job, options.durability, space, close));
   (void)failpoint("engine.committed");
   inside.taken.clear();
   done.resources = inside.names;
@@ -133,14 +164,15 @@ void Runner::roll_back(JobContext& job, const Error& error) {
   failed.finished_at = now_ns();
   failed.error = error.message();
   failed.progress = nullptr;
+  auto close = [&](graph::Transaction& tx) -> Status {
+    TRY(drop_lease(job, tx));
+    TRY(put_row(job, tx, failed));
+    if (state.id % 64 == 0)
+      TRY(journal::trim(tx.connection(), state.id - job.engine_->impl_->options.journal_limit));
+    return {};
+  };
   Status closed = failpoint("engine.rolled_back");
-  if (closed)
-    closed = write(job, graph::Durability::normal, graph::Space::reserve, [&](graph::Transaction& tx) -> Status {
-      TRY(put_row(job, tx, failed));
-      if (state.id % 64 == 0)
-        TRY(journal::trim(tx.connection(), state.id - job.engine_->impl_->options.journal_limit));
-      return {};
-    });
+  if (closed) closed = write(job, graph::Durability::normal, graph::Space::reserve, close);
   failed.resources = inside.names;
   state.update([&](JobInfo& info) { info = std::move(failed); });
   if (!closed) {

@@ -61,16 +61,14 @@ bool copy_rows(sqlite3* from, Connection& to, const Table& table, const char* di
   }
 }
 
-Status salvage(const std::string& damaged, Transaction& tx, Recovery& recovery) {
+// Reads what can be read into `recovery`'s counts; false when the file could not be read at all.
+bool salvage(const std::string& damaged, Transaction& tx, Recovery& recovery) {
   sqlite3* from = nullptr;
   int code = sqlite3_open_v2(damaged.c_str(), &from, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
   std::unique_ptr<sqlite3, int (*)(sqlite3*)> owner(from, sqlite3_close);
-  if (code != SQLITE_OK) {
-    recovery.not_read.push_back("the whole database");
-    return {};
-  }
-  // Indexes may be what is damaged.
-  sqlite3_exec(from, "PRAGMA writable_schema=ON; PRAGMA cell_size_check=ON", nullptr, nullptr, nullptr);
+  if (code != SQLITE_OK) return false;
+  bool anything = false;
+  recovery.not_read.clear();
   for (const Table& table : kTables) {
     int64_t copied = 0;
     bool whole = copy_rows(from, tx.connection(), table, "ASC", copied);
@@ -78,9 +76,71 @@ Status salvage(const std::string& damaged, Transaction& tx, Recovery& recovery) 
       copy_rows(from, tx.connection(), table, "DESC", copied);
       recovery.not_read.push_back(fmt::format("part of the table {} ({} rows were read)", table.name, copied));
     }
-    if (table.count) recovery.*table.count = copied;
+    if (table.count) recovery.*table.count += copied;
+    anything |= whole || copied > 0;
   }
+  return anything;
+}
+
+constexpr size_t kPage = 4096;  // SQLite's default, which nothing here changes
+
+uint32_t big_endian(std::string_view bytes, size_t at) {
+  uint32_t value = 0;
+  for (size_t i = 0; i < 4; ++i) value = value << 8 | static_cast<unsigned char>(bytes[at + i]);
+  return value;
+}
+
+// The first page of an empty database with the present schema. Tables are made in one order, so their roots
+// are at the same pages as in the damaged one, if that was made by this schema.
+Result<std::string> first_page(const std::string& scratch) {
+  {
+    std::unique_ptr<Database> database = TRY(Database::open(scratch));
+    TRY(database->checkpoint());
+  }
+  std::string bytes = TRY(fs::read_file(scratch));
+  for (const char* suffix : {"", "-wal", "-shm", ".lock"}) TRY(fs::remove_tree(scratch + suffix));
+  return bytes.substr(0, kPage);
+}
+
+// Makes a copy to read from (the damaged file itself stays as it is) of the length its header promises:
+// SQLite reads nothing of a file that is too short (fileformat2.html, 1.3.7).
+Status copy_to_read(const std::string& damaged, const std::string& copy, const std::string* page_one) {
+  std::string bytes = TRY(fs::read_file(damaged, size_t{4} << 30));
+  uint64_t pages = (bytes.size() + kPage - 1) / kPage;
+  if (page_one) {
+    if (bytes.size() < kPage) bytes.resize(kPage);
+    bytes.replace(0, kPage, *page_one);
+    for (size_t i = 0; i < 4; ++i) bytes[28 + i] = static_cast<char>(pages >> (24 - 8 * i));
+  } else if (bytes.size() >= 100) {
+    constexpr uint64_t kMostMissing = 1 << 18;  // 1 GiB, of holes
+    uint64_t promised = big_endian(bytes, 28);
+    if (promised > pages && promised - pages < kMostMissing) pages = promised;
+  }
+  TRY(fs::write_file(copy, bytes));
+  UniqueFd file = TRY(sys::open(copy, O_RDWR));
+  TRY(sys::ftruncate(file.get(), static_cast<off_t>(pages * kPage)));
+  if (!fs::exists(damaged + "-wal")) return {};
+  std::string wal = TRY(fs::read_file(damaged + "-wal", size_t{4} << 30));
+  return fs::write_file(copy + "-wal", wal);
+}
+
+Status remove_copy(const std::string& copy) {
+  for (const char* suffix : {"", "-wal", "-shm"}) TRY(fs::remove_tree(copy + suffix));
   return {};
+}
+
+// Once as it is, and when nothing comes of that, with a first page in place of its own.
+Status take_over(const std::string& damaged, const std::string& page_one, Transaction& tx, Recovery& recovery) {
+  const std::string copy = damaged + ".reading";
+  bool read = false;
+  for (const std::string* page : {static_cast<const std::string*>(nullptr), &page_one}) {
+    TRY(remove_copy(copy));
+    TRY(copy_to_read(damaged, copy, page));
+    read = salvage(copy, tx, recovery);
+    if (read && recovery.nodes > 0) break;
+  }
+  if (!read) recovery.not_read = {"the whole database"};
+  return remove_copy(copy);
 }
 
 Status add_found_blobs(const Graph& graph, Transaction& tx, const ContentStore& content, Recovery& recovery) {
@@ -148,9 +208,10 @@ Result<std::unique_ptr<Database>> open_or_recover(const std::string& path, const
   found.kept_as = TRY(move_aside(path));
   log::warn("database {} is damaged; it is kept as {} and made again", path, found.kept_as);
   std::unique_ptr<Database> database = TRY(Database::open(path));
+  std::string page_one = TRY(first_page(found.kept_as + ".scratch"));
   Graph graph(*database);
   auto fill = [&](Transaction& tx) -> Status {
-    TRY(salvage(found.kept_as, tx, found));
+    TRY(take_over(found.kept_as, page_one, tx, found));
     return add_found_blobs(graph, tx, content, found);
   };
   TRY(database->write(Durability::full, Space::ordinary, fill));
