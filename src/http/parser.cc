@@ -4,6 +4,14 @@
 #include <boost/beast/http/error.hpp>
 
 namespace gantry::http {
+
+// What a parser has found; named, since Parser::Impl holds one.
+struct ParserSink {
+  MessageHead head;
+  std::string* body = nullptr;
+  bool head_done = false;
+};
+
 namespace {
 
 namespace beast = boost::beast;
@@ -11,18 +19,12 @@ namespace beast = boost::beast;
 // Longest line of a chunk's size and extensions, and longest trailer section.
 constexpr size_t kChunkHeaderLimit = 8u << 10;
 
-struct Sink {
-  MessageHead head;
-  std::string* body = nullptr;
-  bool head_done = false;
-};
-
 // Collects what Beast's parser finds. One class for both directions: each calls its own start line
 // only.
 template <bool isRequest>
 class Collector : public beast::http::basic_parser<isRequest> {
  public:
-  explicit Collector(Sink& sink) : sink_(sink) {}
+  explicit Collector(ParserSink& sink) : sink_(sink) {}
 
  private:
   using Code = beast::error_code;
@@ -53,7 +55,7 @@ class Collector : public beast::http::basic_parser<isRequest> {
     return bytes.size();
   }
 
-  Sink& sink_;
+  ParserSink& sink_;
 };
 
 int status_of(const beast::error_code& code) {
@@ -65,7 +67,7 @@ int status_of(const beast::error_code& code) {
 }  // namespace
 
 struct Parser::Impl {
-  Sink sink;
+  ParserSink sink;
   size_t head_limit = 0;
   size_t head_size = 0;
   int error_status = 0;
