@@ -37,8 +37,21 @@ struct ContainerStart {
   static constexpr std::string_view kName = "container.start";
   struct Input {
     std::string container;
+    // Set by the restart policy: the run whose end asks for this start. When anything else happened to the
+    // container meanwhile, nothing is done.
+    std::string restart_of;
   };
   using Output = ChangeOutput;
+};
+
+// Records why a container could not be started: a child of container.start, whose own work is undone.
+struct ContainerFailed {
+  static constexpr std::string_view kName = "container.failed";
+  struct Input {
+    std::string container;  // full id
+    std::string record;     // JSON of the ContainerRecord to store
+  };
+  using Output = Nothing;
 };
 
 struct ContainerStop {
@@ -197,7 +210,13 @@ GANTRY_JOB_FIELDS(ContainerCreate::Output) {
   static constexpr Field fields[] = {field<&T::Id>("Id"), field<&T::Warnings>("Warnings")};
 };
 GANTRY_JOB_FIELDS(ContainerStart::Input) {
-  static constexpr Field fields[] = {field<&daemon::ContainerStart::Input::container>("container")};
+  using T = daemon::ContainerStart::Input;
+  static constexpr Field fields[] = {field<&T::container>("container"),
+                                     field<&T::restart_of>("restart_of", kOmitEmpty)};
+};
+GANTRY_JOB_FIELDS(ContainerFailed::Input) {
+  using T = daemon::ContainerFailed::Input;
+  static constexpr Field fields[] = {field<&T::container>("container"), field<&T::record>("record")};
 };
 GANTRY_JOB_FIELDS(ContainerStop::Input) {
   using T = daemon::ContainerStop::Input;

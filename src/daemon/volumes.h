@@ -8,6 +8,8 @@
 #include "base/json.h"
 #include "base/result.h"
 #include "daemon/api/container_config.h"
+#include "daemon/container_record.h"
+#include "engine/engine.h"
 
 namespace gantry::daemon {
 
@@ -45,18 +47,34 @@ struct VolumePrune {
   };
 };
 
+// Directories <data root>/volumes/NAME/_data; node kind volume, key the name; resource kind "volume-dir".
+// Thread-safe.
 class Volumes {
  public:
+  // Registers the jobs above and the resource kind.
   explicit Volumes(Daemon& daemon);
-  ~Volumes();
 
   // {"Volumes": […], "Warnings": […]}; filters: name, label, driver, dangling.
   Result<json::object> list(const std::map<std::string, api::Strings>& filters) const;
   Result<json::object> inspect(const std::string& name) const;
-  // The directory that a container mounts; the volume must exist.
-  Result<std::string> mountpoint(const std::string& name) const;
+
+  // ---- for container.create, inside its job
+  std::string directory(const std::string& name) const;  // what a container mounts
+  // The named volumes among `mounts` that do not exist yet.
+  Result<api::Strings> missing(const std::vector<MountPoint>& mounts) const;
+  engine::Resource intent(const std::string& name) const;
+  Status make(const std::string& name) const;
+  Status add_node(graph::Transaction& tx, const std::string& name, bool anonymous) const;
+  void created(const std::string& name) const;
+  // Docker's copy-up: an empty volume gets what the image has at its mount point. `rootfs` is the
+  // container's, not running.
+  Status copy_up(const std::vector<MountPoint>& mounts, const RootfsSource& rootfs) const;
 
  private:
+  Result<VolumeCreate::Output> create(engine::JobContext& job, const VolumeCreate::Input& input);
+  Result<VolumeRemove::Output> remove(engine::JobContext& job, const VolumeRemove::Input& input);
+  Result<VolumePrune::Output> prune(engine::JobContext& job, const VolumePrune::Input& input);
+
   Daemon& daemon_;
 };
 

@@ -1,0 +1,130 @@
+#include "daemon/containers.h"
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "daemon/containers_impl.h"
+
+namespace gantry::daemon {
+
+Containers::Containers(Daemon& daemon) : impl_(std::make_unique<Impl>(daemon)) {
+  impl_->register_jobs();
+  impl_->timer = std::thread([this] { impl_->timer_loop(); });
+}
+
+Containers::~Containers() { shut_down(); }
+
+void Containers::Impl::register_jobs() {
+  using engine::JobClass;
+  using engine::JobContext;
+  engine::Engine& engine = daemon.engine();
+  engine.add<ContainerCreate>([this](JobContext& job, ContainerCreate::Input in) { return create(job, std::move(in)); }, JobClass::container);
+  engine.add<ContainerStart>([this](JobContext& job, ContainerStart::Input in) { return start(job, in); }, JobClass::container);
+  engine.add<ContainerFailed>([this](JobContext& job, ContainerFailed::Input in) { return failed(job, in); }, JobClass::control);
+  engine.add<ContainerExit>([this](JobContext& job, ContainerExit::Input in) { return exited(job, in); }, JobClass::control);
+  engine.add<ContainerStop>([this](JobContext& job, ContainerStop::Input in) { return stop(job, in); }, JobClass::control);
+  engine.add<ContainerRestart>([this](JobContext& job, ContainerStop::Input in) { return restart(job, in); }, JobClass::control);
+  engine.add<ContainerKill>([this](JobContext& job, ContainerKill::Input in) { return kill(job, in); }, JobClass::control);
+  engine.add<ContainerPause>([this](JobContext& job, ContainerStart::Input in) { return pause(job, in.container, true); }, JobClass::control);
+  engine.add<ContainerUnpause>([this](JobContext& job, ContainerStart::Input in) { return pause(job, in.container, false); }, JobClass::control);
+  engine.add<ContainerRename>([this](JobContext& job, ContainerRename::Input in) { return rename(job, in); }, JobClass::control);
+  engine.add<ContainerUpdate>([this](JobContext& job, ContainerUpdate::Input in) { return update(job, in); }, JobClass::control);
+  engine.add<ContainerRemove>([this](JobContext& job, ContainerRemove::Input in) { return remove(job, in); }, JobClass::control);
+  engine.add<ContainerPrune>([this](JobContext& job, ContainerPrune::Input in) { return prune(job, in); }, JobClass::maintenance);
+  engine.add<ExecCreate>([this](JobContext& job, ExecCreate::Input in) { return exec_create(job, in); }, JobClass::container);
+  engine.add<ExecStart>([this](JobContext& job, ExecStart::Input in) { return exec_start(job, std::move(in)); }, JobClass::container);
+}
+
+Status Containers::Impl::store(graph::Transaction& tx, const ContainerRecord& record) const {
+  graph::Node node;
+  node.kind = graph::NodeKind::container;
+  node.key = record.id;
+  node.data = json::dump(record);
+  node.created_at = record.created;
+  TRY(daemon.graph().put(tx, node));
+  return {};
+}
+
+void Containers::Impl::commit(engine::JobContext& job, Container& container, ContainerRecord record) {
+  job.on_commit([this, record](graph::Transaction& tx) { return store(tx, record); });
+  job.after_commit([&container, record] { container.publish(record); });
+}
+
+void Containers::Impl::publish_event(const ContainerRecord& record, const std::string& action,
+                                     std::map<std::string, std::string> more) {
+  Event event;
+  event.type = "container";
+  event.action = action;
+  event.id = record.id;
+  event.attributes = record.config.Labels;
+  event.attributes["image"] = record.config.Image;
+  event.attributes["name"] = record.name;
+  event.attributes.merge(more);
+  daemon.events().publish(std::move(event));
+}
+
+std::string Containers::Impl::directory_of(const std::string& id) const {
+  return daemon.options().data_root + "/containers/" + id;
+}
+std::string Containers::Impl::runtime_directory_of(const std::string& id) const {
+  return daemon.options().exec_root + "/shims/" + id;
+}
+std::string Containers::Impl::cgroup_of(const ContainerRecord& record) const {
+  const std::string& parent = record.host_config.CgroupParent;
+  if (!parent.empty()) return (parent[0] == '/' ? parent : "/" + parent) + "/" + record.id;
+  return "/gantry/" + daemon.instance() + "/" + record.id;
+}
+
+Status Containers::load() {
+  std::vector<graph::Node> nodes = TRY(impl_->daemon.graph().read().list(graph::NodeKind::container));
+  for (const graph::Node& node : nodes) {
+    Result<ContainerRecord> record = json::parse<ContainerRecord>(node.data);
+    if (!record) {
+      log::error("container {}: its record cannot be read and is left alone: {}", node.key, record.error().message());
+      continue;
+    }
+    auto container = std::make_shared<Container>(*record);
+    log::ignored("container " + node.key, impl_->table.add(container, record->name));
+    if (!record->running()) continue;
+    Result<std::shared_ptr<drivers::Instance>> instance =
+        impl_->daemon.exec_driver().adopt(impl_->runtime_directory_of(record->id));
+    if (instance && (*instance)->state() != drivers::InstanceState::exited) {
+      impl_->daemon.networks().connected(*record);
+      log::info("container {} ({}): still running, adopted", record->name, short_id(record->id));
+    }
+    if (instance) {
+      container->set_instance(*instance);
+      impl_->watch(container, record->state.run, *instance);
+      continue;
+    }
+    log::warn("container {}: {}", record->name, instance.error().message());
+    ContainerExit::Input lost{record->id, record->state.run, 137, false, now_ns(),
+                              "its shim was gone when the daemon started"};
+    (void)impl_->daemon.engine().submit<ContainerExit>(std::move(lost), {.caller = {.name = "gantryd"}});
+  }
+  return {};
+}
+
+void Containers::resume() {
+  for (const std::shared_ptr<Container>& container : impl_->table.all()) {
+    std::shared_ptr<const ContainerRecord> record = container->record();
+    const std::string& policy = record->host_config.restart_policy.Name;
+    bool wanted = record->state.status == "restarting" ||
+                  (record->state.status == "exited" && record->state.started_at != 0 &&
+                   (policy == "always" || (policy == "unless-stopped" && !record->state.manually_stopped)));
+    if (wanted)
+      (void)impl_->daemon.engine().submit<ContainerStart>({record->id, {}}, {.caller = {.name = "gantryd"}});
+  }
+}
+
+void Containers::shut_down() {
+  {
+    std::lock_guard lock(impl_->timer_mutex);
+    impl_->stopping = true;
+    impl_->timer_changed.notify_all();
+  }
+  if (impl_->timer.joinable()) impl_->timer.join();
+}
+
+}  // namespace gantry::daemon

@@ -1,0 +1,114 @@
+// What the handlers of container jobs share. Private to daemon/containers*.cc.
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "daemon/container.h"
+#include "daemon/containers.h"
+#include "daemon/daemon.h"
+#include "daemon/events.h"
+#include "daemon/networks.h"
+#include "engine/engine.h"
+#include "graph/graph.h"
+
+namespace gantry::daemon {
+
+// The resources of one run of a container, in any order; what it keeps between runs is not among them.
+inline const std::vector<std::string_view> kRunKinds = {"net.port", "net.veth", "net.address",
+                                                        "shim",     "cgroup",   "rundir"};
+
+// A process started by `docker exec`. Kept in memory until its container is removed.
+struct ExecRecord {
+  std::string id;
+  std::string container;  // full id
+  ExecConfig config;
+  bool started = false;
+  bool running = false;
+  std::optional<int> exit_code;
+  int pid = 0;
+};
+
+class Containers::Impl {
+ public:
+  explicit Impl(Daemon& owner) : daemon(owner) {}
+  void register_jobs();
+
+  // ---- containers_create.cc
+  Result<ContainerCreate::Output> create(engine::JobContext& job, ContainerCreate::Input input);
+
+  // ---- containers_start.cc
+  Result<Nothing> failed(engine::JobContext& job, const ContainerFailed::Input& input);
+  Result<ChangeOutput> start(engine::JobContext& job, const ContainerStart::Input& input);
+  // With the container's lock held. `record` becomes what is stored.
+  Status start_locked(engine::JobContext& job, Container& container);
+  // Makes the files of the container directory that are mounted over /etc/hosts and so on.
+  Status write_network_files(const ContainerRecord& record, const SandboxPlan& plan);
+
+  // ---- containers_exit.cc
+  Result<Nothing> exited(engine::JobContext& job, const ContainerExit::Input& input);
+  // Listens to an instance: its end becomes a container.exit job.
+  void watch(const std::shared_ptr<Container>& container, const std::string& run,
+             const std::shared_ptr<drivers::Instance>& instance);
+  void schedule_restart(const std::string& id, const std::string& run, int64_t delay_ns);
+  static bool should_restart(const ContainerRecord& record);
+
+  // ---- containers_stop.cc
+  Result<ChangeOutput> stop(engine::JobContext& job, const ContainerStop::Input& input);
+  Result<Nothing> kill(engine::JobContext& job, const ContainerKill::Input& input);
+  Result<Nothing> restart(engine::JobContext& job, const ContainerStop::Input& input);
+  Result<Nothing> pause(engine::JobContext& job, const std::string& reference, bool paused);
+  Result<Nothing> rename(engine::JobContext& job, const ContainerRename::Input& input);
+  Result<ContainerUpdate::Output> update(engine::JobContext& job, const ContainerUpdate::Input& input);
+  // Stops a running container and returns when its end has been recorded.
+  Status stop_and_wait(engine::JobContext& job, Container& container, int signal,
+                       std::optional<int> timeout_seconds);
+  Status note_manual_stop(Container& container);
+
+  // ---- containers_remove.cc
+  Result<Nothing> remove(engine::JobContext& job, const ContainerRemove::Input& input);
+  Result<ContainerPrune::Output> prune(engine::JobContext& job, const ContainerPrune::Input& input);
+  // With the lock held, not running: everything of it goes with this job.
+  Status remove_locked(engine::JobContext& job, const std::shared_ptr<Container>& container,
+                       bool volumes);
+
+  // ---- containers_exec.cc
+  Result<ExecCreate::Output> exec_create(engine::JobContext& job, const ExecCreate::Input& input);
+  Result<Nothing> exec_start(engine::JobContext& job, ExecStart::Input input);
+  Result<ExecRecord> find_exec(const std::string& id) const;
+  void exec_exited(const std::string& id, int exit_code);
+
+  // ---- shared
+  Status store(graph::Transaction& tx, const ContainerRecord& record) const;
+  // Stores and publishes by the job's closing transaction.
+  void commit(engine::JobContext& job, Container& container, ContainerRecord record);
+  void publish_event(const ContainerRecord& record, const std::string& action,
+                     std::map<std::string, std::string> more = {});
+  std::string directory_of(const std::string& id) const;          // <data root>/containers/<id>
+  std::string runtime_directory_of(const std::string& id) const;  // <exec root>/shims/<id>
+  std::string cgroup_of(const ContainerRecord& record) const;
+  static std::string owner_of(const std::string& id) { return "container:" + id; }
+
+  Daemon& daemon;
+  ContainerTable table;
+
+  mutable std::mutex exec_mutex;
+  std::map<std::string, ExecRecord> execs;
+
+  // Restarts that wait for their time, on a thread of their own.
+  struct Restart {
+    std::string id, run;
+  };
+  std::mutex timer_mutex;
+  std::condition_variable timer_changed;
+  std::multimap<int64_t, Restart> restarts;  // by monotonic time
+  bool stopping = false;
+  std::thread timer;
+  void timer_loop();
+};
+
+}  // namespace gantry::daemon

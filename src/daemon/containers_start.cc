@@ -1,0 +1,179 @@
+#include <signal.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "daemon/containers_impl.h"
+#include "daemon/log_config.h"
+#include "daemon/spec_builder.h"
+#include "drivers/exec/exec_driver.h"
+#include "drivers/exec/resources.h"
+#include "drivers/graph/graph_driver.h"
+
+namespace gantry::daemon {
+namespace {
+
+// As a shell: 127 when there is no such program, 126 when it cannot be run, 128 for everything else.
+int exit_code_of_failure(const Error& error) {
+  const std::string& text = error.message();
+  auto has = [&](std::string_view part) { return text.find(part) != std::string::npos; };
+  if (has("executable file not found") || has("o such file or directory")) return 127;
+  if (has("ermission denied") || has("s a directory")) return 126;
+  return 128;
+}
+
+drivers::AttachOptions attach_options(const AttachQuery& query, bool terminal) {
+  drivers::AttachOptions options;
+  options.standard_in = query.standard_in;
+  options.standard_out = query.standard_out;
+  options.standard_err = query.standard_error;
+  options.multiplexed = !terminal;
+  if (!query.detach_keys.empty()) options.detach_keys = query.detach_keys;
+  return options;
+}
+
+// What a bind mount's source must be before the shim mounts it: -v makes a directory, --mount does not.
+Status prepare_bind_sources(const ContainerRecord& record) {
+  for (const MountPoint& mount : record.mounts) {
+    if (mount.type != "bind" || fs::exists(mount.source)) continue;
+    if (mount.mode == "exists")
+      return invalid("invalid mount config for type \"bind\": bind source path does not exist: {}",
+                     mount.source);
+    TRY(fs::make_directories(mount.source, 0755)
+            .context("error while creating mount source path '{}'", mount.source));
+  }
+  return {};
+}
+
+}  // namespace
+
+Status Containers::Impl::write_network_files(const ContainerRecord& record, const SandboxPlan& plan) {
+  std::string directory = directory_of(record.id);
+  TRY(fs::write_file(directory + "/hosts", plan.hosts, 0644));
+  TRY(fs::write_file(directory + "/hostname", plan.hostname, 0644));
+  return fs::write_file(directory + "/resolv.conf", plan.resolv_conf, 0644);
+}
+
+Result<ChangeOutput> Containers::Impl::start(engine::JobContext& job,
+                                             const ContainerStart::Input& input) {
+  std::shared_ptr<Container> container = TRY(table.find(input.container));
+  TRY(job.lock({{engine::LockKind::container, container->id()}}));
+  if (!table.by_id(container->id())) return not_found("No such container: {}", input.container);
+  std::shared_ptr<const ContainerRecord> record = container->record();
+  if (!input.restart_of.empty() &&
+      (record->state.run != input.restart_of || record->state.status != "restarting"))
+    return ChangeOutput{false};  // stopped or started by somebody meanwhile
+  if (record->state.status == "paused")
+    return conflict("cannot start a paused container, try unpause instead");
+  if (record->running()) return ChangeOutput{false};
+  Status started = start_locked(job, *container);
+  if (started) return ChangeOutput{true};
+
+  // A container that could not be started says why, and is gone at once when it was to be removed.
+  Error error = std::move(started).error();
+  ContainerRecord failed = *container->record();
+  failed.state.status = failed.state.started_at == 0 ? "created" : "exited";
+  failed.state.exit_code = exit_code_of_failure(error);
+  failed.state.error = error.message();
+  failed.state.pid = 0;
+  int code = failed.state.exit_code;
+  ContainerFailed::Input failure{container->id(), json::dump(failed)};
+  log::ignored("container.failed", [&]() -> Status {
+    TRY(job.run<ContainerFailed>(std::move(failure)));
+    return {};
+  }());
+  container->wake_waiters(failed.host_config.AutoRemove, {code, error.message()});
+  for (auto& pending : container->take_pending()) (void)pending;  // closes the clients
+  return error;
+}
+
+Status Containers::Impl::start_locked(engine::JobContext& job, Container& container) {
+  ContainerRecord record = *container.record();
+  const std::string owner = owner_of(record.id);
+  TRY(prepare_bind_sources(record));
+  // Whatever an earlier run left in the background is finished before the same names are taken again.
+  TRY(job.release_owned(owner, kRunKinds));
+
+  SandboxPlan plan = TRY(daemon.networks().plan(record));
+  record.state.run = random_hex(8);
+  drivers::Launch launch;
+  launch.id = record.id;
+  launch.directory = runtime_directory_of(record.id);
+  SpecInputs inputs;
+  inputs.container_directory = directory_of(record.id);
+  inputs.cgroups_path = cgroup_of(record);
+  if (plan.mode == SandboxMode::host) inputs.network_namespace = "host";
+  auto namespace_of = [&](const std::string& reference, std::string_view type) -> Result<std::string> {
+    std::shared_ptr<Container> other = TRY(table.find(reference));
+    std::shared_ptr<const ContainerRecord> there = other->record();
+    if (!there->running())
+      return conflict("cannot join {} namespace of a non running container: container {} is {}", type,
+                      short_id(there->id), there->state.status);
+    if (type == "network") {
+      inputs.container_directory = directory_of(there->id);
+    }
+    return fmt::format("/proc/{}/ns/{}", there->state.pid, type == "network" ? "net" : type);
+  };
+  if (plan.mode == SandboxMode::container)
+    inputs.network_namespace = TRY(namespace_of(plan.shared_with, "network"));
+  const std::string& pid_mode = record.host_config.PidMode;
+  if (pid_mode == "host") inputs.pid_namespace = "host";
+  if (pid_mode.starts_with("container:")) inputs.pid_namespace = TRY(namespace_of(pid_mode.substr(10), "pid"));
+  if (record.host_config.IpcMode == "host") inputs.ipc_namespace = "host";
+  launch.spec = TRY(build_spec(record, inputs));
+  launch.user = user_of(record);
+  launch.rootfs = TRY(daemon.graph_driver().recipe(record.id));
+  launch.terminal = record.config.Tty;
+  launch.open_stdin = record.config.OpenStdin;
+  launch.stdin_once = record.config.StdinOnce;
+  launch.init = record.host_config.Init.value_or(false);
+  if (record.host_config.ConsoleSize && record.host_config.ConsoleSize->size() == 2) {
+    launch.console.rows = static_cast<uint16_t>(record.host_config.ConsoleSize->at(0));
+    launch.console.columns = static_cast<uint16_t>(record.host_config.ConsoleSize->at(1));
+  }
+  launch.log = shim_log_config(record.host_config.log_config, record.log_path, record.config);
+
+  std::vector<engine::Resource> intents = drivers::launch_resources(launch, owner);
+  intents.insert(intents.end(), plan.rows.begin(), plan.rows.end());
+  TRY(job.take(std::move(intents)));
+  plan.keep();
+  if (plan.mode != SandboxMode::container) TRY(write_network_files(record, plan));
+
+  std::shared_ptr<drivers::Instance> instance = TRY(daemon.exec_driver().create(launch));
+  if (plan.mode == SandboxMode::own) TRY(daemon.networks().join(plan, instance->netns_fd()));
+  for (Container::PendingAttach& pending : container.take_pending())
+    log::ignored("attach", instance->attach(std::move(pending.client.fd),
+                                            attach_options(pending.query, record.config.Tty),
+                                            pending.client.leftover));
+  TRY(instance->start().context(
+      "failed to create task for container: failed to create shim task: OCI runtime create failed: "
+      "unable to start container process"));
+
+  record.networks = plan.settings;
+  record.ports = plan.ports;
+  record.sandbox_id = random_hex(32);
+  record.sandbox_key = fmt::format("/proc/{}/ns/net", instance->pid());
+  ContainerState& state = record.state;
+  state.status = "running";
+  state.pid = instance->pid();
+  state.exit_code = 0;
+  state.error.clear();
+  state.oom_killed = false;
+  state.manually_stopped = false;
+  state.started_at = now_ns();
+  state.finished_at = state.finished_at;
+  std::shared_ptr<Container> self = table.by_id(record.id);
+  job.on_commit([this, record](graph::Transaction& tx) { return store(tx, record); });
+  job.after_commit([this, self, record, instance] {
+    self->publish(record);
+    self->set_instance(instance);
+    daemon.networks().connected(record);
+    publish_event(record, "start");
+    watch(self, record.state.run, instance);
+  });
+  return {};
+}
+
+}  // namespace gantry::daemon

@@ -1,0 +1,196 @@
+#include <signal.h>
+
+#include "base/id.h"
+#include "base/log.h"
+#include "daemon/containers_impl.h"
+#include "daemon/names.h"
+#include "daemon/spec_builder.h"
+#include "daemon/validate.h"
+
+namespace gantry::daemon {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kDefaultStopTimeout = 10;  // seconds
+
+int stop_signal_of(const ContainerRecord& record) {
+  if (record.config.StopSignal.empty()) return SIGTERM;
+  return parse_signal(record.config.StopSignal).value_or(SIGTERM);
+}
+
+std::string signal_number(int signal) { return std::to_string(signal); }
+
+}  // namespace
+
+Status Containers::Impl::note_manual_stop(Container& container) {
+  ContainerRecord record = *container.record();
+  if (record.state.manually_stopped) return {};
+  record.state.manually_stopped = true;
+  TRY(daemon.graph().database().write(graph::Durability::normal, graph::Space::reserve,
+                                      [&](graph::Transaction& tx) { return store(tx, record); }));
+  container.publish(std::move(record));
+  return {};
+}
+
+Status Containers::Impl::stop_and_wait(engine::JobContext& job, Container& container, int signal,
+                                       std::optional<int> timeout_seconds) {
+  std::shared_ptr<const ContainerRecord> record = container.record();
+  const std::string run = record->state.run;
+  std::shared_ptr<drivers::Instance> instance = container.instance();
+  if (!record->running() || !instance) return {};
+  auto registration = job.cancel().on_cancel([&] { container.nudge(); });
+  auto cancelled = [&] { return job.cancelled(); };
+  if (record->state.status == "paused") TRY(instance->resume());
+
+  int timeout = timeout_seconds.value_or(record->config.StopTimeout.value_or(kDefaultStopTimeout));
+  if (timeout != 0 || signal == SIGKILL) {
+    Status sent = instance->signal(signal);
+    if (!sent && sent.error().kind() != ErrorKind::not_found && sent.error().kind() != ErrorKind::conflict)
+      return sent;
+    publish_event(*record, "kill", {{"signal", signal_number(signal)}});
+    std::optional<Clock::time_point> deadline;
+    if (timeout >= 0) deadline = Clock::now() + std::chrono::seconds(signal == SIGKILL ? 10 : timeout);
+    if (container.wait_stopped(run, deadline, cancelled)) return {};
+    TRY(job.check());
+  }
+  Status killed = instance->signal(SIGKILL);
+  if (!killed && killed.error().kind() != ErrorKind::not_found && killed.error().kind() != ErrorKind::conflict)
+    return killed;
+  publish_event(*record, "kill", {{"signal", signal_number(SIGKILL)}});
+  if (container.wait_stopped(run, Clock::now() + std::chrono::seconds(10), cancelled)) return {};
+  TRY(job.check());
+  return internal("container {} did not end 10 seconds after it was killed", short_id(container.id()));
+}
+
+Result<ChangeOutput> Containers::Impl::stop(engine::JobContext& job, const ContainerStop::Input& input) {
+  std::shared_ptr<Container> container = TRY(table.find(input.container));
+  std::shared_ptr<const ContainerRecord> record = container->record();
+  int signal = input.signal.empty() ? stop_signal_of(*record) : TRY(parse_signal(input.signal));
+  if (record->state.status == "restarting") {
+    // Between two runs: the pending restart is called off.
+    TRY(job.lock({{engine::LockKind::container, container->id()}}));
+    ContainerRecord stopped = *container->record();
+    if (stopped.state.status == "restarting") {
+      stopped.state.status = "exited";
+      stopped.state.manually_stopped = true;
+      commit(job, *container, stopped);
+      job.after_commit([this, container, stopped] {
+        publish_event(stopped, "stop");
+        container->wake_waiters(false, {stopped.state.exit_code, {}});
+      });
+      return ChangeOutput{true};
+    }
+  }
+  if (!container->record()->running()) return ChangeOutput{false};
+  TRY(note_manual_stop(*container));
+  // No lock is held while waiting: the container's end is a job of its own, which needs it.
+  TRY(stop_and_wait(job, *container, signal, input.timeout).context("cannot stop container: {}", input.container));
+  publish_event(*container->record(), "stop");
+  return ChangeOutput{true};
+}
+
+Result<Nothing> Containers::Impl::restart(engine::JobContext& job, const ContainerStop::Input& input) {
+  std::shared_ptr<Container> container = TRY(table.find(input.container));
+  int signal = input.signal.empty() ? stop_signal_of(*container->record()) : TRY(parse_signal(input.signal));
+  // Not remembered as a manual stop; but neither its restart policy nor --rm may act in between.
+  if (container->record()->running()) {
+    TRY(note_manual_stop(*container));
+    bool auto_remove = container->record()->host_config.AutoRemove;
+    if (auto_remove) {
+      ContainerRecord kept = *container->record();
+      kept.host_config.AutoRemove = false;
+      TRY(daemon.graph().database().write([&](graph::Transaction& tx) { return store(tx, kept); }));
+      container->publish(kept);
+    }
+    TRY(stop_and_wait(job, *container, signal, input.timeout).context("Cannot restart container {}", input.container));
+    if (auto_remove) {
+      ContainerRecord again = *container->record();
+      again.host_config.AutoRemove = true;
+      TRY(daemon.graph().database().write([&](graph::Transaction& tx) { return store(tx, again); }));
+      container->publish(again);
+    }
+  }
+  TRY(job.run<ContainerStart>({container->id(), {}}).context("Cannot restart container {}", input.container));
+  publish_event(*container->record(), "restart");
+  return Nothing{};
+}
+
+Result<Nothing> Containers::Impl::kill(engine::JobContext& job, const ContainerKill::Input& input) {
+  (void)job;
+  std::shared_ptr<Container> container = TRY(table.find(input.container));
+  int signal = input.signal.empty() ? SIGKILL : TRY(parse_signal(input.signal));
+  std::shared_ptr<const ContainerRecord> record = container->record();
+  std::shared_ptr<drivers::Instance> instance = container->instance();
+  if (!record->running() || !instance)
+    return conflict("cannot kill container: {}: container {} is not running", input.container, record->id);
+  if (signal == SIGKILL || signal == stop_signal_of(*record)) TRY(note_manual_stop(*container));
+  if (signal == SIGKILL && record->state.status == "paused") TRY(instance->resume());
+  TRY(instance->signal(signal).context("cannot kill container: {}", input.container));
+  publish_event(*record, "kill", {{"signal", signal_number(signal)}});
+  if (signal == SIGKILL) {
+    auto registration = job.cancel().on_cancel([&] { container->nudge(); });
+    (void)container->wait_stopped(record->state.run, Clock::now() + std::chrono::seconds(10),
+                                  [&] { return job.cancelled(); });
+  }
+  return Nothing{};
+}
+
+Result<Nothing> Containers::Impl::pause(engine::JobContext& job, const std::string& reference, bool paused) {
+  std::shared_ptr<Container> container = TRY(table.find(reference));
+  TRY(job.lock({{engine::LockKind::container, container->id()}}));
+  ContainerRecord record = *container->record();
+  std::shared_ptr<drivers::Instance> instance = container->instance();
+  if (!record.running() || !instance) return conflict("Container {} is not running", record.id);
+  if (paused && record.state.status == "paused") return conflict("Container {} is already paused", record.id);
+  if (!paused && record.state.status != "paused") return conflict("Container {} is not paused", record.id);
+  Status done = paused ? instance->pause() : instance->resume();
+  TRY(std::move(done).context("Cannot {} container {}", paused ? "pause" : "unpause", record.id));
+  record.state.status = paused ? "paused" : "running";
+  commit(job, *container, record);
+  job.after_commit([this, record, paused] { publish_event(record, paused ? "pause" : "unpause"); });
+  return Nothing{};
+}
+
+Result<Nothing> Containers::Impl::rename(engine::JobContext& job, const ContainerRename::Input& input) {
+  std::shared_ptr<Container> container = TRY(table.find(input.container));
+  TRY(job.lock({{engine::LockKind::container, container->id()}}));
+  std::string name = input.name.starts_with('/') ? input.name.substr(1) : input.name;
+  if (name.empty()) return invalid("Neither old nor new names may be empty");
+  if (!is_valid_name(name))
+    return invalid("Invalid container name ({}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", input.name);
+  ContainerRecord record = *container->record();
+  std::string old = record.name;
+  if (old == name) return invalid("Renaming a container with the same name as its current name");
+  TRY(table.claim_name(name, record.id).context("Error when allocating new name"));
+  record.name = name;
+  job.on_commit([this, record, old](graph::Transaction& tx) -> Status {
+    TRY(daemon.graph().rename(tx, graph::NodeKind::container, old, record.name));
+    return store(tx, record);
+  });
+  job.after_commit([this, container, record, old] {
+    container->publish(record);
+    table.release_name(old, record.id);
+    publish_event(record, "rename", {{"oldName", "/" + old}});
+  });
+  return Nothing{};
+}
+
+Result<ContainerUpdate::Output> Containers::Impl::update(engine::JobContext& job,
+                                                         const ContainerUpdate::Input& input) {
+  std::shared_ptr<Container> container = TRY(table.find(input.container));
+  TRY(job.lock({{engine::LockKind::container, container->id()}}));
+  ContainerRecord record = *container->record();
+  TRY(json::decode(record.host_config, json::value(input.changes)));
+  api::Strings warnings = TRY(validate(record.config, record.host_config));
+  std::shared_ptr<drivers::Instance> instance = container->instance();
+  if (record.running() && instance) {
+    libcontainer::Resources resources = TRY(build_resources(record.host_config));
+    TRY(instance->update(resources).context("Cannot update container {}", record.id));
+  }
+  commit(job, *container, record);
+  job.after_commit([this, record] { publish_event(record, "update"); });
+  return ContainerUpdate::Output{std::move(warnings)};
+}
+
+}  // namespace gantry::daemon

@@ -1,0 +1,65 @@
+#include "base/log.h"
+#include "daemon/containers_impl.h"
+
+namespace gantry::daemon {
+
+Result<std::shared_ptr<WaitChannel>> Containers::wait(const std::string& reference,
+                                                      WaitCondition condition) {
+  std::shared_ptr<Container> container = TRY(impl_->table.find(reference));
+  std::shared_ptr<WaitChannel> channel = container->add_waiter(condition);
+  // Removed between the look-up and the waiter: nobody else would wake it.
+  if (!impl_->table.by_id(container->id()))
+    container->wake_waiters(true, {container->record()->state.exit_code, {}});
+  return channel;
+}
+
+Result<Containers::AttachInfo> Containers::can_attach(const std::string& reference,
+                                                      const AttachQuery& query) const {
+  (void)query;
+  std::shared_ptr<Container> container = TRY(impl_->table.find(reference));
+  std::shared_ptr<const ContainerRecord> record = container->record();
+  if (record->state.status == "paused")
+    return conflict("container {} is paused, unpause the container before attach", record->id);
+  if (record->state.status == "restarting")
+    return conflict("container {} is restarting, wait until the container is running", record->id);
+  return AttachInfo{record->config.Tty};
+}
+
+Status Containers::attach(const std::string& reference, const AttachQuery& query, ClientStream client) {
+  std::shared_ptr<Container> container = TRY(impl_->table.find(reference));
+  std::shared_ptr<const ContainerRecord> record = container->record();
+  impl_->publish_event(*record, "attach");
+  if (!query.stream) return {};
+  AttachQuery effective = query;
+  if (!record->config.OpenStdin) effective.standard_in = false;
+  std::shared_ptr<drivers::Instance> instance = container->instance();
+  if (!record->running() || !instance) {
+    container->add_pending({effective, std::move(client)});
+    return {};
+  }
+  drivers::AttachOptions options;
+  options.standard_in = effective.standard_in;
+  options.standard_out = effective.standard_out;
+  options.standard_err = effective.standard_error;
+  options.multiplexed = !record->config.Tty;
+  if (!effective.detach_keys.empty()) options.detach_keys = effective.detach_keys;
+  return instance->attach(std::move(client.fd), options, client.leftover);
+}
+
+Status Containers::resize(const std::string& reference, unsigned rows, unsigned columns) {
+  std::shared_ptr<Container> container = TRY(impl_->table.find(reference));
+  std::shared_ptr<drivers::Instance> instance = container->instance();
+  if (!container->record()->running() || !instance)
+    return conflict("cannot resize a stopped container: unknown: container {} is not running", container->id());
+  TRY(instance->resize({static_cast<uint16_t>(rows), static_cast<uint16_t>(columns)}));
+  impl_->publish_event(*container->record(), "resize",
+                       {{"height", std::to_string(rows)}, {"width", std::to_string(columns)}});
+  return {};
+}
+
+Result<std::string> Containers::full_id(const std::string& reference) const {
+  std::shared_ptr<Container> container = TRY(impl_->table.find(reference));
+  return container->id();
+}
+
+}  // namespace gantry::daemon

@@ -1,0 +1,150 @@
+#include "daemon/daemon.h"
+
+#include <sys/file.h>
+
+#include <thread>
+
+#include "base/fs.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "daemon/containers.h"
+#include "daemon/events.h"
+#include "daemon/images.h"
+#include "daemon/networks.h"
+#include "daemon/volumes.h"
+#include "drivers/exec/exec_driver.h"
+#include "drivers/exec/resources.h"
+#include "drivers/graph/graph_driver.h"
+#include "engine/engine.h"
+#include "graph/content_store.h"
+#include "graph/database.h"
+#include "graph/graph.h"
+
+namespace gantry::daemon {
+
+struct Daemon::State {
+  UniqueFd root_lock, exec_lock;
+  std::unique_ptr<graph::Database> database;
+  std::unique_ptr<graph::ContentStore> content;
+  std::shared_ptr<drivers::GraphDriver> graph_driver;
+  std::unique_ptr<drivers::ExecDriver> exec_driver;
+  std::unique_ptr<engine::Engine> engine;
+  std::thread background;
+};
+
+namespace {
+
+constexpr const char* kInstanceKey = "instance";
+
+Result<UniqueFd> lock_root(const std::string& path) {
+  UniqueFd fd = TRY(sys::open(path + "/gantryd.lock", O_RDWR | O_CREAT, 0600));
+  Status locked = sys::flock(fd.get(), LOCK_EX | LOCK_NB);
+  if (locked) return fd;
+  if (locked.error().code() != EWOULDBLOCK) return std::move(locked).error();
+  return conflict("another gantryd uses {}: stop it, or give this one its own --data-root and --exec-root", path);
+}
+
+Result<std::string> instance_of(graph::Graph& graph) {
+  std::string instance = TRY(graph.read().setting(kInstanceKey));
+  if (!instance.empty()) return instance;
+  instance = random_hex(6);
+  TRY(graph.database().write(graph::Durability::full, graph::Space::ordinary, [&](graph::Transaction& tx) {
+    return graph.set_setting(tx, kInstanceKey, instance);
+  }));
+  return instance;
+}
+
+// The directory of a container's own files: log, hosts, resolv.conf.
+engine::ResourceKind container_files(const std::string& data_root) {
+  std::string root = data_root + "/containers";
+  engine::ResourceKind kind;
+  kind.name = "container-files";
+  kind.probe = [root](const engine::Resource& files) -> Result<engine::Presence> {
+    return fs::exists(root + "/" + files.name) ? engine::Presence::present : engine::Presence::absent;
+  };
+  kind.release = [root](const engine::Resource& files) { return fs::remove_tree(root + "/" + files.name); };
+  kind.enumerate = [root]() -> Result<std::vector<engine::Resource>> {
+    std::vector<std::string> names = TRY(fs::list_directory(root));
+    std::vector<engine::Resource> out;
+    for (std::string& name : names) out.push_back({"container-files", std::move(name), "", ""});
+    return out;
+  };
+  return kind;
+}
+
+}  // namespace
+
+Daemon::Daemon() : state_(std::make_unique<State>()), events_(std::make_unique<Events>()) {}
+
+Daemon::~Daemon() {
+  shut_down();
+  containers_.reset();
+  volumes_.reset();
+  networks_.reset();
+  images_.reset();
+  state_->engine.reset();
+}
+
+engine::Engine& Daemon::engine() { return *state_->engine; }
+graph::Graph& Daemon::graph() { return state_->engine->graph(); }
+drivers::GraphDriver& Daemon::graph_driver() { return *state_->graph_driver; }
+drivers::ExecDriver& Daemon::exec_driver() { return *state_->exec_driver; }
+
+Result<std::unique_ptr<Daemon>> Daemon::open(Options options) {
+  std::unique_ptr<Daemon> daemon(new Daemon);
+  State& state = *daemon->state_;
+  const std::string& root = options.data_root;
+  TRY(fs::make_directories(root, 0711));
+  TRY(fs::make_directories(options.exec_root, 0711));
+  state.root_lock = TRY(lock_root(root));
+  state.exec_lock = TRY(lock_root(options.exec_root));
+  for (const char* name : {"/containers", "/volumes", "/tmp"}) TRY(fs::make_directories(root + name, 0701));
+  TRY(fs::make_directories(options.exec_root + "/shims", 0700));
+  daemon->options_ = std::move(options);
+  const Options& o = daemon->options_;
+
+  state.database = TRY(graph::Database::open(root + "/gantry.db"));
+  TRY(state.database->set_reserve(4 << 20));
+  state.engine = TRY(engine::Engine::create(*state.database));
+  daemon->instance_ = TRY(instance_of(state.engine->graph()));
+  state.content = TRY(graph::ContentStore::open(root + "/content"));
+  state.graph_driver = TRY(drivers::open_graph_driver(o.storage_driver, root));
+  state.exec_driver = TRY(drivers::make_native_driver({.runtime = o.runtime_program}));
+
+  engine::Resources& resources = state.engine->resources();
+  TRY(resources.add(container_files(root)));
+  TRY(drivers::register_resource_kinds(resources, state.graph_driver));
+  TRY(drivers::register_exec_resources(resources));
+  daemon->images_ = TRY(Images::create(*state.engine, *state.content, state.graph_driver, *daemon->events_, root + "/tmp"));
+  daemon->networks_ = TRY(Networks::open(*state.engine, *daemon->events_, o, daemon->instance_));
+  daemon->volumes_ = std::make_unique<Volumes>(*daemon);
+  daemon->containers_ = std::make_unique<Containers>(*daemon);
+
+  TRY(state.engine->run<NetworkRestore>({}, {.caller = {.name = "gantryd"}}));
+  TRY(daemon->containers_->load());
+  return daemon;
+}
+
+void Daemon::resume() {
+  state_->background = std::thread([this] {
+    Result<engine::ReconcileReport> report = state_->engine->reconcile(engine::ReconcileMode::repair);
+    if (!report) log::error("reconcile: {}", report.error().message());
+    else
+      for (const engine::Finding& finding : report->findings)
+        log::warn("reconcile: {} {} {}: {}", to_string(finding.what), finding.kind, finding.name,
+                  finding.repaired ? "repaired" : finding.detail);
+    images_->load_archives(options_.images_dirs);
+    containers_->resume();
+  });
+}
+
+void Daemon::shut_down() {
+  if (state_->background.joinable()) state_->background.join();
+  if (!state_->engine) return;
+  state_->engine->shutdown(std::chrono::seconds(options_.shutdown_timeout));
+  if (containers_) containers_->shut_down();
+  events_->close();
+}
+
+}  // namespace gantry::daemon

@@ -1,0 +1,246 @@
+#include "daemon/volumes.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "daemon/copy_tree.h"
+#include "daemon/daemon.h"
+#include "daemon/events.h"
+#include "daemon/filters.h"
+#include "daemon/names.h"
+#include "drivers/graph/rootfs_mount.h"
+#include "graph/graph.h"
+
+namespace gantry::daemon {
+namespace {
+
+constexpr std::string_view kKind = "volume-dir";
+constexpr std::string_view kAnonymousLabel = "com.docker.volume.anonymous";
+
+// What the graph keeps of a volume.
+struct Record {
+  api::StringMap labels, options;
+};
+
+int64_t tree_size(const std::string& path) {
+  Result<std::vector<std::string>> names = fs::list_directory(path);
+  int64_t total = 0;
+  if (!names) return 0;
+  for (const std::string& name : *names) {
+    struct stat st;
+    if (::lstat((path + "/" + name).c_str(), &st) == -1) continue;
+    total += S_ISDIR(st.st_mode) ? tree_size(path + "/" + name) : st.st_size;
+  }
+  return total;
+}
+
+}  // namespace
+}  // namespace gantry::daemon
+
+template <>
+struct gantry::json::Schema<gantry::daemon::Record> {
+  using T = gantry::daemon::Record;
+  static constexpr Field fields[] = {field<&T::labels>("labels"), field<&T::options>("options")};
+};
+
+namespace gantry::daemon {
+
+Volumes::Volumes(Daemon& daemon) : daemon_(daemon) {
+  engine::Engine& engine = daemon.engine();
+  std::string root = daemon.options().data_root + "/volumes";
+  engine::ResourceKind kind;
+  kind.name = kKind;
+  kind.probe = [root](const engine::Resource& volume) -> Result<engine::Presence> {
+    return fs::exists(root + "/" + volume.name) ? engine::Presence::present : engine::Presence::absent;
+  };
+  kind.release = [root](const engine::Resource& volume) { return fs::remove_tree(root + "/" + volume.name); };
+  log::ignored("volumes", engine.resources().add(std::move(kind)));
+  engine::JobOptions durable{.job_class = engine::JobClass::container, .durability = graph::Durability::full};
+  engine.add<VolumeCreate>([this](engine::JobContext& job, VolumeCreate::Input in) { return create(job, in); }, durable);
+  engine.add<VolumeRemove>([this](engine::JobContext& job, VolumeRemove::Input in) { return remove(job, in); }, durable);
+  engine.add<VolumePrune>([this](engine::JobContext& job, VolumePrune::Input in) { return prune(job, in); }, engine::JobClass::maintenance);
+}
+
+std::string Volumes::directory(const std::string& name) const {
+  return daemon_.options().data_root + "/volumes/" + name + "/_data";
+}
+
+Result<api::Strings> Volumes::missing(const std::vector<MountPoint>& mounts) const {
+  graph::View view = daemon_.graph().read();
+  api::Strings out;
+  for (const MountPoint& mount : mounts) {
+    if (mount.type != "volume" || std::find(out.begin(), out.end(), mount.name) != out.end()) continue;
+    if (!TRY(view.contains(graph::NodeKind::volume, mount.name))) out.push_back(mount.name);
+  }
+  return out;
+}
+
+engine::Resource Volumes::intent(const std::string& name) const {
+  return {std::string(kKind), name, "volume:" + name, ""};
+}
+
+Status Volumes::make(const std::string& name) const {
+  TRY(fs::make_directories(daemon_.options().data_root + "/volumes/" + name, 0701));
+  return fs::make_directories(directory(name), 0755);
+}
+
+Status Volumes::add_node(graph::Transaction& tx, const std::string& name, bool anonymous) const {
+  Record record;
+  if (anonymous) record.labels[std::string(kAnonymousLabel)] = "";
+  graph::Node node;
+  node.kind = graph::NodeKind::volume;
+  node.key = name;
+  node.data = json::dump(record);
+  TRY(daemon_.graph().insert(tx, node));
+  return {};
+}
+
+void Volumes::created(const std::string& name) const {
+  daemon_.events().publish({"volume", "create", name, {{"driver", "local"}}, 0});
+}
+
+Status Volumes::copy_up(const std::vector<MountPoint>& mounts, const RootfsSource& rootfs) const {
+  UniqueFd root;
+  for (const MountPoint& mount : mounts) {
+    if (mount.type != "volume" || mount.no_copy || !mount.subpath.empty()) continue;
+    std::vector<std::string> present = TRY(fs::list_directory(mount.source));
+    if (!present.empty()) continue;
+    if (!root) root = TRY(drivers::open_rootfs(rootfs));
+    UniqueFd copy = TRY(sys::dup(root.get()));
+    Beneath beneath(std::move(copy));
+    Result<UniqueFd> source = beneath.open(mount.destination, O_RDONLY | O_DIRECTORY);
+    if (!source) continue;  // the image has no such directory
+    UniqueFd target = TRY(sys::open(mount.source, O_RDONLY | O_DIRECTORY));
+    TRY(copy_tree(source->get(), target.get()).context("copying {} of the image to volume {}", mount.destination, mount.name));
+  }
+  return {};
+}
+
+namespace {
+
+Result<json::object> to_json(const Volumes& volumes, const graph::Node& node) {
+  Record record = TRY(json::parse<Record>(node.data));
+  json::object out;
+  out["CreatedAt"] = format_time(node.created_at / 1'000'000'000 * 1'000'000'000);
+  out["Driver"] = "local";
+  out["Labels"] = record.labels.empty() ? json::value(nullptr) : json::encode(record.labels);
+  out["Mountpoint"] = volumes.directory(node.key);
+  out["Name"] = node.key;
+  out["Options"] = record.options.empty() ? json::value(nullptr) : json::encode(record.options);
+  out["Scope"] = "local";
+  return out;
+}
+
+}  // namespace
+
+Result<json::object> Volumes::inspect(const std::string& name) const {
+  Result<graph::Node> node = daemon_.graph().read().get(graph::NodeKind::volume, name);
+  if (!node) return not_found("get {}: no such volume", name);
+  return to_json(*this, *node);
+}
+
+Result<json::object> Volumes::list(const std::map<std::string, api::Strings>& filters) const {
+  TRY(check_filter_keys(filters, {"dangling", "driver", "label", "name"}));
+  graph::View view = daemon_.graph().read();
+  std::vector<graph::Node> nodes = TRY(view.list(graph::NodeKind::volume));
+  auto any = [&](const char* key, auto test) {
+    auto found = filters.find(key);
+    return found == filters.end() || std::any_of(found->second.begin(), found->second.end(), test);
+  };
+  json::array out;
+  for (const graph::Node& node : nodes) {
+    Record record = TRY(json::parse<Record>(node.data));
+    std::vector<graph::Edge> holders = TRY(view.in(node.id));
+    if (!any("name", [&](const std::string& v) { return node.key.find(v) != std::string::npos; }) ||
+        !any("driver", [&](const std::string& v) { return v == "local"; }) ||
+        !any("dangling", [&](const std::string& v) { return (v == "true" || v == "1") == holders.empty(); }) ||
+        !matches_labels(filters, record.labels))
+      continue;
+    json::object shown = TRY(to_json(*this, node));
+    out.push_back(std::move(shown));
+  }
+  return json::object{{"Volumes", std::move(out)}, {"Warnings", nullptr}};
+}
+
+Result<VolumeCreate::Output> Volumes::create(engine::JobContext& job, const VolumeCreate::Input& input) {
+  std::string name = input.Name.empty() ? random_hex(32) : input.Name;
+  if (!input.Driver.empty() && input.Driver != "local")
+    return not_found("error looking up volume plugin {}: plugin \"{}\" not found", input.Driver, input.Driver);
+  if (!is_valid_name(name))
+    return invalid("create {}: \"{}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path", name, name);
+  if (!input.DriverOpts.empty())
+    return unsupported("create {}: options of the local volume driver (\"{}\") are not supported yet", name, input.DriverOpts.begin()->first);
+  TRY(job.lock({{engine::LockKind::volume, name}}));
+  bool exists = TRY(daemon_.graph().read().contains(graph::NodeKind::volume, name));
+  if (exists) {
+    json::object shown = TRY(inspect(name));
+    return VolumeCreate::Output{std::move(shown)};
+  }
+  TRY(job.take({intent(name)}));
+  TRY(make(name));
+  Record record{input.Labels, {}};
+  if (input.Name.empty()) record.labels[std::string(kAnonymousLabel)] = "";
+  graph::Node node;
+  node.kind = graph::NodeKind::volume;
+  node.key = name;
+  node.data = json::dump(record);
+  node.created_at = now_ns();
+  job.on_commit([this, node](graph::Transaction& tx) -> Status {
+    TRY(daemon_.graph().insert(tx, node));
+    return {};
+  });
+  job.after_commit([this, name] { created(name); });
+  json::object shown = TRY(to_json(*this, node));
+  return VolumeCreate::Output{std::move(shown)};
+}
+
+Result<VolumeRemove::Output> Volumes::remove(engine::JobContext& job, const VolumeRemove::Input& input) {
+  TRY(job.lock({{engine::LockKind::volume, input.name}}));
+  graph::View view = daemon_.graph().read();
+  Result<graph::Node> node = view.get(graph::NodeKind::volume, input.name);
+  if (!node) {
+    if (input.force) return VolumeRemove::Output{};
+    return not_found("get {}: no such volume", input.name);
+  }
+  std::vector<graph::Node> users = TRY(view.holders(node->id, graph::EdgeKind::uses));
+  if (!users.empty()) {
+    std::string ids;
+    for (const graph::Node& user : users) ids += (ids.empty() ? "" : ", ") + user.key;
+    return conflict("remove {}: volume is in use - [{}]", input.name, ids);
+  }
+  TRY(job.release_owned("volume:" + input.name));
+  job.on_commit([this, id = node->id](graph::Transaction& tx) { return daemon_.graph().remove(tx, id); });
+  job.after_commit([this, name = input.name] {
+    daemon_.events().publish({"volume", "destroy", name, {{"driver", "local"}}, 0});
+  });
+  return VolumeRemove::Output{};
+}
+
+Result<VolumePrune::Output> Volumes::prune(engine::JobContext& job, const VolumePrune::Input& input) {
+  TRY(check_filter_keys(input.filters, {"label", "label!", "all"}));
+  bool all = false;
+  if (auto found = input.filters.find("all"); found != input.filters.end())
+    all = std::any_of(found->second.begin(), found->second.end(), [](const std::string& v) { return v == "true" || v == "1"; });
+  VolumePrune::Output output;
+  std::vector<graph::Node> nodes = TRY(daemon_.graph().read().list(graph::NodeKind::volume));
+  for (const graph::Node& node : nodes) {
+    Record record = TRY(json::parse<Record>(node.data));
+    if (!all && !record.labels.contains(std::string(kAnonymousLabel))) continue;
+    if (!matches_labels(input.filters, record.labels)) continue;
+    int64_t size = tree_size(directory(node.key));
+    Result<VolumeRemove::Output> removed = job.run<VolumeRemove>({node.key, false});
+    if (!removed) continue;  // in use
+    output.VolumesDeleted.push_back(node.key);
+    output.SpaceReclaimed += size;
+  }
+  return output;
+}
+
+}  // namespace gantry::daemon
