@@ -55,6 +55,11 @@ Result<std::string> instance_of(graph::Graph& graph) {
   return instance;
 }
 
+Result<std::string> runtime_beside_us() {
+  std::string self = TRY(sys::readlinkat(AT_FDCWD, "/proc/self/exe"));
+  return self.substr(0, self.rfind('/')) + "/gantry-runtime";
+}
+
 // The directory of a container's own files: log, hosts, resolv.conf.
 engine::ResourceKind container_files(const std::string& data_root) {
   std::string root = data_root + "/containers";
@@ -94,13 +99,14 @@ drivers::ExecDriver& Daemon::exec_driver() { return *state_->exec_driver; }
 Result<std::unique_ptr<Daemon>> Daemon::open(Options options) {
   std::unique_ptr<Daemon> daemon(new Daemon);
   State& state = *daemon->state_;
-  const std::string& root = options.data_root;
+  const std::string root = options.data_root;
   TRY(fs::make_directories(root, 0711));
   TRY(fs::make_directories(options.exec_root, 0711));
   state.root_lock = TRY(lock_root(root));
   state.exec_lock = TRY(lock_root(options.exec_root));
   for (const char* name : {"/containers", "/volumes", "/tmp"}) TRY(fs::make_directories(root + name, 0701));
   TRY(fs::make_directories(options.exec_root + "/shims", 0700));
+  if (options.runtime_program.empty()) options.runtime_program = TRY(runtime_beside_us());
   daemon->options_ = std::move(options);
   const Options& o = daemon->options_;
 
@@ -123,6 +129,8 @@ Result<std::unique_ptr<Daemon>> Daemon::open(Options options) {
 
   TRY(state.engine->run<NetworkRestore>({}, {.caller = {.name = "gantryd"}}));
   TRY(daemon->containers_->load());
+  // Before the first request is answered: `gantryd` and then `run busybox` is what a new user types.
+  daemon->images_->load_archives(o.images_dirs);
   return daemon;
 }
 
@@ -134,7 +142,6 @@ void Daemon::resume() {
       for (const engine::Finding& finding : report->findings)
         log::warn("reconcile: {} {} {}: {}", to_string(finding.what), finding.kind, finding.name,
                   finding.repaired ? "repaired" : finding.detail);
-    images_->load_archives(options_.images_dirs);
     containers_->resume();
   });
 }
