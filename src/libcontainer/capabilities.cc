@@ -47,8 +47,11 @@ uint64_t mask_of(const std::vector<std::string>& names, std::string_view set, ui
   uint64_t mask = 0;
   for (const std::string& name : names) {
     int number = capability_number(name);
-    if (number < 0 || !(available >> number & 1))
-      log::warn("process.capabilities.{}: {} cannot be granted, left out", set, name);
+    // What the caller does not have is no news: "all" means all that there are here.
+    if (number < 0)
+      log::warn("process.capabilities.{}: {} is unknown, left out", set, name);
+    else if (!(available >> number & 1))
+      log::debug("process.capabilities.{}: {} cannot be granted here, left out", set, name);
     else
       mask |= uint64_t{1} << number;
   }

@@ -162,7 +162,9 @@ Result<ResolvedUser> resolve_user_in(std::string_view passwd, std::string_view g
     uint32_t gid = TRY(group_id(group, extra));
     out.user.additional_gids.push_back(gid);
   }
+  // As Docker does since CVE-2022-36109: what was made setgid keeps no way round a group's denial.
   auto& gids = out.user.additional_gids;
+  gids.push_back(out.user.gid);
   std::sort(gids.begin(), gids.end());
   gids.erase(std::unique(gids.begin(), gids.end()), gids.end());
   return out;

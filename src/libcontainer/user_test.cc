@@ -26,12 +26,12 @@ TEST(User, NamesNumbersAndGroups) {
   EXPECT_EQ(web.user.uid, 33u);
   EXPECT_EQ(web.user.gid, 34u);
   EXPECT_EQ(web.home, "/srv");
-  EXPECT_THAT(web.user.additional_gids, testing::ElementsAre(4, 29));
-  EXPECT_THAT(resolved({"web:root"}).user.additional_gids, testing::IsEmpty());
+  EXPECT_THAT(web.user.additional_gids, testing::ElementsAre(4, 29, 34));
+  EXPECT_THAT(resolved({"web:root"}).user.additional_gids, testing::ElementsAre(0));
   EXPECT_EQ(resolved({"33:7"}).user.gid, 7u);
   EXPECT_EQ(resolved({"99"}).user.gid, 0u);
   EXPECT_EQ(resolved({"99"}).home, "/");
-  EXPECT_THAT(resolved({"99", {"audio", "77"}}).user.additional_gids, testing::ElementsAre(29, 77));
+  EXPECT_THAT(resolved({"99", {"audio", "77"}}).user.additional_gids, testing::ElementsAre(0, 29, 77));
   EXPECT_EQ(resolved({"short"}).user.gid, 6u);
 }
 
