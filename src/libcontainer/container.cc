@@ -260,6 +260,7 @@ Status Container::Impl::begin() {
   plan.process.new_keyring = !options.no_new_keyring;
   plan.process.die_with_parent = options.die_with_parent;
   plan.process.user_namespace = plan.user_namespace;
+  plan.process.init_program = options.init_program;
   plan.sync = std::move(pair.child);
 
   Clone cloned = TRY(clone_into(clone_flags, target.get(), pid_namespace.get()));
@@ -309,6 +310,8 @@ Result<Container> Container::begin(CreateOptions options) {
   TRY(check_supported(options));
   if (options.gate == Gate::socket && options.state_directory.empty())
     return invalid("a gate for other processes needs a state directory");
+  if (options.init_program >= 0 && options.preserve_fds > 0)
+    return invalid("an init of its own passes no descriptors on");
   auto impl = std::make_unique<Impl>();
   impl->options = std::move(options);
   const CreateOptions& kept = impl->options;

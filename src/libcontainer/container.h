@@ -57,6 +57,9 @@ struct CreateOptions {
   bool no_pivot = false;            // MS_MOVE and chroot in place of pivot_root (initramfs)
   bool no_new_keyring = false;
   bool die_with_parent = false;     // SIGKILL to init when the calling process dies
+  // An open program (borrowed until begin() returns) that becomes pid 1 in place of process.args and runs
+  // them as its child: init_protocol.h says what it is given. -1: none. Not with preserve_fds.
+  int init_program = -1;
   std::string seccomp_cache;        // directory for compiled filters; "" compiles every time
 };
 

@@ -14,6 +14,7 @@
 
 #include "base/sys.h"
 #include "libcontainer/capabilities.h"
+#include "libcontainer/init_protocol.h"
 #include "libcontainer/terminal.h"
 #include "libcontainer/validate.h"
 
@@ -116,6 +117,10 @@ Error exec_error(const std::string& program, std::string_view text, int code) {
 }
 
 }  // namespace
+
+Error exec_error(const std::string& program, int code) {
+  return exec_error(program, go_text(code), code);
+}
 
 Status ProcessSetup::prepare() {
   Process& process = plan_.process;
@@ -241,13 +246,12 @@ Status ProcessSetup::enter() {
   ::umask(user.umask.value_or(022));
   // A change of credentials has cleared it.
   if (plan_.die_with_parent) TRY(sys::prctl(PR_SET_PDEATHSIG, SIGKILL));
-  program_ = TRY(find_program());
+  program_ = TRY(find_program(process.args.front(), process.env));
   if (process.no_new_privileges) TRY(load_filter());
   return {};
 }
 
-Result<std::string> ProcessSetup::find_program() const {
-  const std::string& name = plan_.process.args.front();
+Result<std::string> find_program(const std::string& name, const std::vector<std::string>& environment) {
   if (name.empty()) return exec_error(name, "executable file not found in $PATH", ENOENT);
   if (name.find('/') != std::string::npos) {
     int code = runnable(name);
@@ -256,7 +260,7 @@ Result<std::string> ProcessSetup::find_program() const {
       return exec_error(name, fmt::format("stat {}: {}", name, go_text(code)), code);
     return exec_error(name, go_text(code), code);
   }
-  const char* path = variable(plan_.process.env, "PATH");
+  const char* path = variable(environment, "PATH");
   std::string_view rest = path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   int reason = ENOENT;
   for (;;) {
@@ -280,8 +284,22 @@ Error ProcessSetup::exec() {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  if (plan_.init_program >= 0) return exec_init(plan_.init_program, environment);
   ::execve(program_.c_str(), arguments.data(), environment.data());
-  return exec_error(program_, go_text(errno), errno);
+  return exec_error(program_, errno);
+}
+
+// The program goes on as init's argument, the socket as init's to close.
+Error ProcessSetup::exec_init(int program, std::vector<char*>& environment) {
+  std::vector<std::string> words = {kInitName, "--"};
+  words.insert(words.end(), plan_.process.args.begin(), plan_.process.args.end());
+  std::vector<char*> arguments = pointers(words);
+  UniqueFd image(::fcntl(program, F_DUPFD_CLOEXEC, kInitSync + 1));
+  if (!image) return error_from_errno(errno, "init");
+  int moved = sync_.fd() == kInitSync ? ::fcntl(kInitSync, F_SETFD, 0) : ::dup2(sync_.fd(), kInitSync);
+  if (moved == -1) return error_from_errno(errno, "init");
+  ::syscall(SYS_execveat, image.get(), "", arguments.data(), environment.data(), AT_EMPTY_PATH);
+  return error_from_errno(errno, "init: exec");
 }
 
 }  // namespace gantry::libcontainer

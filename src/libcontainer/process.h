@@ -19,7 +19,14 @@ struct ProcessPlan {
   bool new_keyring = true;
   bool die_with_parent = false;
   bool user_namespace = false;
+  int init_program = -1;  // becomes pid 1 and runs the program (init_protocol.h)
 };
+
+// Where `name` leads: itself with a slash, else the first program of that name in the environment's PATH.
+// The error is what Go's exec package says: `exec: "x": executable file not found in $PATH`.
+Result<std::string> find_program(const std::string& name, const std::vector<std::string>& environment);
+// The same for an execve(2) that failed.
+Error exec_error(const std::string& program, int code);
 
 class ProcessSetup {
  public:
@@ -43,7 +50,7 @@ class ProcessSetup {
   Status apply_labels();
   Status change_directory();
   Status load_filter();
-  Result<std::string> find_program() const;
+  Error exec_init(int program, std::vector<char*>& environment);
 
   ProcessPlan& plan_;
   const ProcFs& proc_;

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "libcontainer/spec.h"
+#include "runtime/init.h"
 #include "runtime/self_protection.h"
 #include "runtime/shim/shim.h"
 #include "runtime/verbs.h"
@@ -43,6 +44,12 @@ std::string usage_of(const Verb& verb) {
   std::string out = fmt::format("usage: gantry-runtime {}\n\n{}\n", verb.usage, verb.help);
   for (const Flag& flag : verb.flags) out += fmt::format("  --{:<20} {}\n", flag.name, flag.help);
   return out;
+}
+
+// A container's process has its own standard error, and what we log on its way there does not go into it.
+void keep_log_apart() {
+  int copy = ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 10);
+  if (copy != -1) log::set_output(copy);  // for the life of the program
 }
 
 Status configure_log(const Arguments& arguments) {
@@ -91,6 +98,8 @@ Result<int> dispatch(int argc, char** argv) {
 }
 
 int run(int argc, char** argv) {
+  if (is_init(argv[0])) return init_main(argc, argv);
+  keep_log_apart();
 #ifdef GANTRY_HAS_SHIM
   if (argc > 1 && std::string_view(argv[1]) == "shim") return shim::shim_main(argc - 1, argv + 1);
 #endif

@@ -36,7 +36,7 @@ Result<UniqueFd> sealed_image() {
     if (sent <= 0) return error_from_errno(sent == 0 ? EIO : errno, "copy of the program");
     left -= sent;
   }
-  TRY(sys::fchmod(memory.get(), 0500));
+  TRY(sys::fchmod(memory.get(), 0555));
   if (::fcntl(memory.get(), F_ADD_SEALS, kSeals) == -1) return error_from_errno(errno, "seal");
   return memory;
 }

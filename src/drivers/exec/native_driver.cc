@@ -139,7 +139,7 @@ Result<UniqueFd> sealed_copy(const std::string& program) {
     if (sent == 0) return internal("copy {}: it became shorter", program);
     left -= sent;
   }
-  TRY(sys::fchmod(copy->get(), 0500));
+  TRY(sys::fchmod(copy->get(), 0555));
   if (::fcntl(copy->get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == -1)
     return error_from_errno(errno, "seal the runtime's copy");
   // Through a descriptor that was opened for reading: a writable one cannot be executed (ETXTBSY).

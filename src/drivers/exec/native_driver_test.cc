@@ -93,7 +93,7 @@ class NativeDriverTest : public testing::Test {
       ASSERT_TRUE(fs::make_directories(directory_ + path, 0755));
     std::string busybox = *fs::read_file("/bin/busybox");
     ASSERT_TRUE(fs::write_file(directory_ + "/root/bin/busybox", busybox, 0755));
-    for (const char* applet : {"sh", "true", "cat", "sleep", "echo", "stty", "yes", "head", "tty"})
+    for (const char* applet : {"sh", "true", "cat", "sleep", "echo", "stty", "yes", "head", "tty", "tr", "ls", "readlink", "grep", "kill"})
       ASSERT_TRUE(sys::symlinkat("busybox", AT_FDCWD, directory_ + "/root/bin/" + applet));
   }
 
@@ -196,6 +196,93 @@ TEST_F(NativeDriverTest, AProgramThatIsNotThereIsAnErrorAndLeavesNothing) {
   EXPECT_EQ(instance->exit_status()->code, 127);
   EXPECT_FALSE(fs::exists(what.directory));
   EXPECT_TRUE(cgroup_empty(what));
+}
+
+// What `sh` finds of pid 1: its words, that its image is the one nobody can write, and an orphan's new parent.
+TEST_F(NativeDriverTest, AnInitRunsTheProgramReapsOrphansAndCannotBeWritten) {
+  Launch what = launch({"sh", "-c",
+                        "tr '\\0' ' ' </proc/1/cmdline; echo; readlink /proc/1/exe;"
+                        "(: >>/proc/1/exe) 2>/dev/null && echo writ\"\"ten; ls /proc/1/fd;"
+                        "sh -c 'sleep 0.05 & echo $! >/tmp/orphan';"
+                        "while [ -e /proc/$(cat /tmp/orphan) ]; do :; done; echo reaped; kill -9 $$"});
+  what.init = true;
+  auto instance = create(what);
+  ASSERT_TRUE(instance);
+  Ears ears;
+  ears.listen(*instance);
+  Status started = instance->start();
+  ASSERT_TRUE(started) << started.error().message();
+  auto exited = ears.wait_for(Notice::Type::exited);
+  ASSERT_TRUE(exited);
+  EXPECT_EQ(exited->status.code, 137);
+  std::string log = log_of(what);
+  EXPECT_NE(log.find("stdout:/sbin/docker-init -- sh -c "), std::string::npos) << log;
+  EXPECT_NE(log.find("memfd:gantry-runtime"), std::string::npos) << log;
+  EXPECT_EQ(log.find("written"), std::string::npos) << log;
+  EXPECT_NE(log.find("stdout:0\nstdout:1\nstdout:2\nstdout:reaped\n"), std::string::npos) << log;
+}
+
+TEST_F(NativeDriverTest, AnInitPassesSignalsOn) {
+  Launch what = launch({"sh", "-c", "trap 'exit 9' TERM; echo up; while :; do sleep 0.05; done"});
+  what.init = true;
+  what.user.user = "1000:1000";
+  auto instance = create(what);
+  ASSERT_TRUE(instance);
+  Ears ears;
+  ears.listen(*instance);
+  auto [client, theirs] = *sys::socketpair(SOCK_STREAM);
+  ASSERT_TRUE(instance->attach(std::move(theirs), {}, {}));
+  Status started = instance->start();
+  ASSERT_TRUE(started) << started.error().message();
+  EXPECT_NE(read_until(client.get(), "up").find("up"), std::string::npos);
+  ASSERT_TRUE(instance->signal(SIGTERM));
+  auto exited = ears.wait_for(Notice::Type::exited);
+  ASSERT_TRUE(exited);
+  EXPECT_EQ(exited->status.code, 9);
+}
+
+TEST_F(NativeDriverTest, AProgramThatInitCannotRunIsAnErrorOfTheStart) {
+  for (auto [program, text] : {std::pair{"nosuch", "executable file not found in $PATH"},
+                               std::pair{"/text", "exec format error"}}) {
+    ASSERT_TRUE(fs::write_file(directory_ + "/root/text", "no program", 0755));
+    Launch what = launch({program});
+    what.init = true;
+    auto instance = create(what);
+    ASSERT_TRUE(instance);
+    Status started = instance->start();
+    ASSERT_FALSE(started);
+    EXPECT_NE(started.error().message().find(text), std::string::npos) << started.error().message();
+    EXPECT_TRUE(cgroup_empty(what));
+  }
+}
+
+// The streams of a user's process can be opened by their names, and nothing of ours is in them.
+TEST_F(NativeDriverTest, AUserOpensItsStreamsByName) {
+  Launch what = launch({"sh", "-c", "echo out >/dev/stdout; echo err >/dev/stderr; echo $HOME; pwd"});
+  what.user.user = "web";
+  what.spec.process->cwd = "/made/here";
+  what.spec.process->capabilities->bounding.emplace_back("CAP_NO_SUCH");
+  ASSERT_TRUE(fs::write_file(directory_ + "/root/etc/passwd", "web:x:1000:1000::/srv/web:/bin/sh\n", 0644));
+  auto instance = create(what);
+  ASSERT_TRUE(instance);
+  Ears ears;
+  ears.listen(*instance);
+  Status started = instance->start();
+  ASSERT_TRUE(started) << started.error().message();
+  ASSERT_TRUE(ears.wait_for(Notice::Type::exited));
+  EXPECT_EQ(log_of(what).size(), std::string("stdout:out\nstdout:/srv/web\nstdout:/made/here\nstderr:err\n").size())
+      << log_of(what);
+
+  Launch terminal = launch({"sh", "-c", "echo typed >/dev/stdout; echo more >/dev/tty; echo last >/dev/console"});
+  terminal.user.user = "web";
+  terminal.terminal = terminal.spec.process->terminal = true;
+  instance = create(terminal);
+  ASSERT_TRUE(instance);
+  auto [client, theirs] = *sys::socketpair(SOCK_STREAM);
+  ASSERT_TRUE(instance->attach(std::move(theirs), {}, {}));
+  started = instance->start();
+  ASSERT_TRUE(started) << started.error().message();
+  EXPECT_EQ(read_until(client.get(), ""), "typed\r\nmore\r\nlast\r\n");
 }
 
 TEST_F(NativeDriverTest, AClientGetsFramesAndItsInputReachesTheProgram) {

@@ -117,7 +117,6 @@ Status Supervisor::launch(UniqueFd socket) {
 }
 
 Status Supervisor::begin_container(libcontainer::Spec spec) {
-  if (options_.init) return unsupported("the exec driver has no init of its own yet (--init)");
   lock_ = TRY(take_lock(options_.directory));
   log_ = TRY(LogWriter::open(options_.log));
   io_ = std::make_unique<ProcessIo>(io_context(), log_.get(), options_.stdin_once);
@@ -139,6 +138,10 @@ Status Supervisor::begin_container(libcontainer::Spec spec) {
   create.gate = libcontainer::Gate::in_process;
   create.die_with_parent = true;
   create.seccomp_cache = options_.seccomp_cache;
+  // This program's own image, which no container can write.
+  UniqueFd image;
+  if (options_.init) image = TRY(sys::open("/proc/self/exe", O_RDONLY));
+  create.init_program = image.get();
   if (!options_.terminal) {
     TRY(io_->make_pipes(options_.open_stdin));
     create.stdio = io_->process_side();
