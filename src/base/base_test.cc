@@ -50,7 +50,7 @@ TEST(Result, ContextIsPutInFrontAndKindStays) {
   };
   Status status = outer();
   ASSERT_FALSE(status);
-  EXPECT_EQ(status.error().message(), "reading config: open /x: No such file or directory");
+  EXPECT_EQ(status.error().message(), "reading config: open /x: no such file or directory");
   EXPECT_EQ(status.error().kind(), ErrorKind::not_found);
   EXPECT_EQ(status.error().code(), ENOENT);
 }

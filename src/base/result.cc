@@ -1,6 +1,7 @@
 #include "base/result.h"
 
 #include <array>
+#include <cctype>
 #include <cerrno>
 
 namespace gantry {
@@ -64,7 +65,11 @@ ErrorKind error_kind_from(std::string_view word) {
 Error error_from_errno(int code, std::string_view context) {
   std::string message(context);
   message += ": ";
-  message += strerrordesc_np(code) ? strerrordesc_np(code) : "Unknown error";
+  // In lower case, as Go's programs print it and scripts look for it: "no such file or directory".
+  std::string_view text = strerrordesc_np(code) ? strerrordesc_np(code) : "unknown error";
+  bool acronym = text.size() > 1 && std::isupper(static_cast<unsigned char>(text[1]));
+  message += acronym ? text[0] : static_cast<char>(std::tolower(static_cast<unsigned char>(text[0])));
+  message += text.substr(1);
   return Error(kind_of_errno(code), std::move(message), code);
 }
 

@@ -58,7 +58,7 @@ class [[nodiscard]] Error {
   std::string message_;
 };
 
-// An Error from errno: "call: No such file or directory". The kind follows the number (ENOENT is
+// An Error from errno: "call: no such file or directory". The kind follows the number (ENOENT is
 // not_found, EACCES and EPERM permission, EEXIST and EBUSY conflict, ENOSPC and EMFILE unavailable,
 // ENOSYS and EOPNOTSUPP unsupported, EINVAL invalid, the rest internal).
 Error error_from_errno(int code, std::string_view context);
@@ -185,12 +185,16 @@ using Status = Result<void>;
 // Evaluates to the value of a Result, or returns its Error from the enclosing function. Only as a whole
 // statement or as the whole right-hand side of one: inside a braced initialiser g++ leaks the members
 // that were built before it.
-#define TRY(...)                                                      \
-  ({                                                                  \
-    auto gantry_try_result = (__VA_ARGS__);                           \
-    if (!gantry_try_result) [[unlikely]]                              \
-      return std::move(gantry_try_result).error();                    \
-    gantry_try_result.release();                                      \
+#define TRY(...) GANTRY_TRY_AS(GANTRY_TRY_NAME(gantry_try_result_, __COUNTER__), __VA_ARGS__)
+#define GANTRY_TRY_NAME(a, b) GANTRY_TRY_NAME_(a, b)
+#define GANTRY_TRY_NAME_(a, b) a##b
+// A name of its own for each use, so that one inside another does not shadow it.
+#define GANTRY_TRY_AS(result, ...)        \
+  ({                                      \
+    auto result = (__VA_ARGS__);          \
+    if (!result) [[unlikely]]             \
+      return std::move(result).error();   \
+    result.release();                     \
   })
 
 }  // namespace gantry

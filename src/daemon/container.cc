@@ -18,6 +18,16 @@ void Container::publish(ContainerRecord record) {
   changed_.notify_all();
 }
 
+void Container::set_running(ContainerRecord record, std::shared_ptr<drivers::Instance> instance) {
+  auto next = std::make_shared<const ContainerRecord>(std::move(record));
+  {
+    std::lock_guard lock(mutex_);
+    std::swap(record_, next);  // the old ones are destroyed after the lock
+    std::swap(instance_, instance);
+  }
+  changed_.notify_all();
+}
+
 std::shared_ptr<drivers::Instance> Container::instance() const {
   std::lock_guard lock(mutex_);
   return instance_;

@@ -31,6 +31,9 @@ class Container {
   // Replaces the snapshot; after the transaction that stored it.
   void publish(ContainerRecord record);
 
+  // publish() and set_instance() at once: who sees it running finds its instance.
+  void set_running(ContainerRecord record, std::shared_ptr<drivers::Instance> instance);
+
   std::shared_ptr<drivers::Instance> instance() const;
   void set_instance(std::shared_ptr<drivers::Instance> instance);
 

@@ -67,13 +67,13 @@ void Containers::Impl::publish_event(const ContainerRecord& record, const std::s
 std::string Containers::Impl::directory_of(const std::string& id) const {
   return daemon.options().data_root + "/containers/" + id;
 }
-std::string Containers::Impl::runtime_directory_of(const std::string& id) const {
-  return daemon.options().exec_root + "/shims/" + id;
+std::string Containers::Impl::runtime_directory_of(const ContainerRecord& record) const {
+  return daemon.options().exec_root + "/shims/" + record.id + "-" + record.state.run;
 }
 std::string Containers::Impl::cgroup_of(const ContainerRecord& record) const {
   const std::string& parent = record.host_config.CgroupParent;
-  if (!parent.empty()) return (parent[0] == '/' ? parent : "/" + parent) + "/" + record.id;
-  return "/gantry/" + daemon.instance() + "/" + record.id;
+  if (!parent.empty()) return (parent[0] == '/' ? parent : "/" + parent) + "/" + record.id + "-" + record.state.run;
+  return "/gantry/" + daemon.instance() + "/" + record.id + "-" + record.state.run;
 }
 
 Status Containers::load() {
@@ -88,14 +88,21 @@ Status Containers::load() {
     log::ignored("container " + node.key, impl_->table.add(container, record->name));
     if (!record->running()) continue;
     Result<std::shared_ptr<drivers::Instance>> instance =
-        impl_->daemon.exec_driver().adopt(impl_->runtime_directory_of(record->id));
+        impl_->daemon.exec_driver().adopt(impl_->runtime_directory_of(*record));
     if (instance && (*instance)->state() != drivers::InstanceState::exited) {
       impl_->daemon.networks().connected(*record);
       log::info("container {} ({}): still running, adopted", record->name, short_id(record->id));
-    }
-    if (instance) {
       container->set_instance(*instance);
       impl_->watch(container, record->state.run, *instance);
+      continue;
+    }
+    if (instance) {  // it ended while nobody listened, and its shim wrote down how
+      const drivers::ExitStatus end = (*instance)->exit_status().value_or(drivers::ExitStatus{});
+      ContainerExit::Input ended{record->id, record->state.run, end.code, end.oom, end.finished_at, end.reason};
+      log::ignored("container " + node.key, [&]() -> Status {
+        TRY(impl_->daemon.engine().run<ContainerExit>(std::move(ended), {.caller = {.name = "gantryd"}}));
+        return {};
+      }());
       continue;
     }
     log::warn("container {}: {}", record->name, instance.error().message());

@@ -66,6 +66,7 @@ class Containers {
   Result<json::object> inspect(const std::string& container, bool size) const;
   // {"Titles": […], "Processes": [[…]…]}, by ps(1)'s columns.
   Result<json::object> top(const std::string& container, const std::string& ps_args) const;
+  // May wait for the container's shim (well under a millisecond): not for an I/O thread.
   Result<json::object> inspect_exec(const std::string& exec) const;
   bool has_terminal_exec(const std::string& exec) const;
   Result<std::string> full_id(const std::string& container) const;

@@ -2,6 +2,7 @@
 
 #include "base/id.h"
 #include "base/log.h"
+#include "base/sys.h"
 #include "daemon/containers_impl.h"
 #include "daemon/spec_builder.h"
 
@@ -84,34 +85,30 @@ Result<Nothing> Containers::Impl::exec_start(engine::JobContext& job, ExecStart:
     options.standard_err = config.AttachStderr;
     options.multiplexed = !config.Tty;
     if (!config.DetachKeys.empty()) options.detach_keys = config.DetachKeys;
+    // The caller keeps the client's stream until the program runs: a failure is told there.
     UniqueFd client;
     std::string leftover;
     if (input.client) {
-      client = std::move(input.client->fd);
-      leftover = std::move(input.client->leftover);
+      client = TRY(sys::dup(input.client->fd.get()));
+      leftover = input.client->leftover;
     }
     publish_event(*record, "exec_start: " + command_line(*config.Cmd.items), {{"execID", exec.id}});
     Result<pid_t> pid = instance->exec(request, std::move(client), options, leftover);
     if (!pid)
       return std::move(pid).error().context(
           "OCI runtime exec failed: exec failed: unable to start container process");
+    if (input.client) input.client->fd.reset();
     std::lock_guard lock(exec_mutex);
     auto found = execs.find(exec.id);
-    if (found != execs.end()) found->second.pid = *pid;
+    if (found != execs.end() && found->second.running) found->second.pid = *pid;
     return {};
   }();
   if (started) return Nothing{};
   Error error = std::move(started).error();
-  const std::string& text = error.message();
-  int code = text.find("executable file not found") != std::string::npos ||
-                     text.find("o such file or directory") != std::string::npos
-                 ? 127
-             : text.find("ermission denied") != std::string::npos ||
-                     text.find("s a directory") != std::string::npos
-                 ? 126
-                 : 128;
+  const int code = exit_code_of_failure(error);
   exec_exited(exec.id, code);
-  return error;
+  // A command that cannot be run is the caller's mistake.
+  return code == 128 ? error : Error(ErrorKind::invalid, error.message(), error.code());
 }
 
 void Containers::Impl::exec_exited(const std::string& id, int exit_code) {
@@ -132,6 +129,14 @@ void Containers::Impl::exec_exited(const std::string& id, int exit_code) {
 
 Result<json::object> Containers::inspect_exec(const std::string& exec_id) const {
   ExecRecord exec = TRY(impl_->find_exec(exec_id));
+  if (exec.running) {
+    // Whoever saw the stream of an exec end wants its exit code, and the shim told us of the end before it
+    // closed the stream; an answer to anything from the shim comes after what it told before.
+    std::shared_ptr<Container> container = impl_->table.by_id(exec.container);
+    std::shared_ptr<drivers::Instance> instance = container ? container->instance() : nullptr;
+    if (instance) (void)instance->exec_signal(exec.id, 0);
+    exec = TRY(impl_->find_exec(exec_id));
+  }
   json::object process;
   api::Strings words = exec.config.Cmd.items.value_or(api::Strings{});
   process["tty"] = exec.config.Tty;

@@ -33,6 +33,10 @@ struct ExecRecord {
   int pid = 0;
 };
 
+// Of a program that could not be started, as a shell has it: 127 when there is no such program, 126 when it
+// cannot be run, 128 for every other failure.
+int exit_code_of_failure(const Error& error);
+
 class Containers::Impl {
  public:
   explicit Impl(Daemon& owner) : daemon(owner) {}
@@ -89,7 +93,9 @@ class Containers::Impl {
   void publish_event(const ContainerRecord& record, const std::string& action,
                      std::map<std::string, std::string> more = {});
   std::string directory_of(const std::string& id) const;          // <data root>/containers/<id>
-  std::string runtime_directory_of(const std::string& id) const;  // <exec root>/shims/<id>
+  // Of the run record.state.run: a name of its own, so that a start never meets what an earlier run still
+  // gives back in the background. <exec root>/shims/<id>-<run>, and <cgroup parent>/<id>-<run>.
+  std::string runtime_directory_of(const ContainerRecord& record) const;
   std::string cgroup_of(const ContainerRecord& record) const;
   static std::string owner_of(const std::string& id) { return "container:" + id; }
 

@@ -15,15 +15,6 @@
 namespace gantry::daemon {
 namespace {
 
-// As a shell: 127 when there is no such program, 126 when it cannot be run, 128 for everything else.
-int exit_code_of_failure(const Error& error) {
-  const std::string& text = error.message();
-  auto has = [&](std::string_view part) { return text.find(part) != std::string::npos; };
-  if (has("executable file not found") || has("o such file or directory")) return 127;
-  if (has("ermission denied") || has("s a directory")) return 126;
-  return 128;
-}
-
 drivers::AttachOptions attach_options(const AttachQuery& query, bool terminal) {
   drivers::AttachOptions options;
   options.standard_in = query.standard_in;
@@ -48,6 +39,14 @@ Status prepare_bind_sources(const ContainerRecord& record) {
 }
 
 }  // namespace
+
+int exit_code_of_failure(const Error& error) {
+  const std::string& text = error.message();
+  auto has = [&](std::string_view part) { return text.find(part) != std::string::npos; };
+  if (has("executable file not found") || has("no such file or directory")) return 127;
+  if (has("permission denied") || has("is a directory")) return 126;
+  return 128;
+}
 
 Status Containers::Impl::write_network_files(const ContainerRecord& record, const SandboxPlan& plan) {
   std::string directory = directory_of(record.id);
@@ -86,21 +85,22 @@ Result<ChangeOutput> Containers::Impl::start(engine::JobContext& job,
   }());
   container->wake_waiters(failed.host_config.AutoRemove, {code, error.message()});
   for (auto& pending : container->take_pending()) (void)pending;  // closes the clients
-  return error;
+  // A command that cannot be run is the caller's mistake.
+  return code == 128 ? error : Error(ErrorKind::invalid, error.message(), error.code());
 }
 
 Status Containers::Impl::start_locked(engine::JobContext& job, Container& container) {
   ContainerRecord record = *container.record();
   const std::string owner = owner_of(record.id);
   TRY(prepare_bind_sources(record));
-  // Whatever an earlier run left in the background is finished before the same names are taken again.
+  // What an earlier run still held; its names are its own, so nothing waits for the slow part.
   TRY(job.release_owned(owner, kRunKinds));
 
   SandboxPlan plan = TRY(daemon.networks().plan(record));
   record.state.run = random_hex(8);
   drivers::Launch launch;
   launch.id = record.id;
-  launch.directory = runtime_directory_of(record.id);
+  launch.directory = runtime_directory_of(record);
   SpecInputs inputs;
   inputs.container_directory = directory_of(record.id);
   inputs.cgroups_path = cgroup_of(record);
@@ -167,8 +167,7 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
   std::shared_ptr<Container> self = table.by_id(record.id);
   job.on_commit([this, record](graph::Transaction& tx) { return store(tx, record); });
   job.after_commit([this, self, record, instance] {
-    self->publish(record);
-    self->set_instance(instance);
+    self->set_running(record, instance);
     daemon.networks().connected(record);
     publish_event(record, "start");
     watch(self, record.state.run, instance);

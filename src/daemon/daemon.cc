@@ -20,6 +20,7 @@
 #include "graph/content_store.h"
 #include "graph/database.h"
 #include "graph/graph.h"
+#include "libcontainer/container.h"
 
 namespace gantry::daemon {
 
@@ -31,11 +32,15 @@ struct Daemon::State {
   std::unique_ptr<drivers::ExecDriver> exec_driver;
   std::unique_ptr<engine::Engine> engine;
   std::thread background;
+  bool shut_down = false;
 };
 
 namespace {
 
 constexpr const char* kInstanceKey = "instance";
+constexpr const char* kStorageDriverKey = "storage-driver";
+// How long an orderly stop waits for what is given back in the background.
+constexpr std::chrono::seconds kDrain{10};
 
 Result<UniqueFd> lock_root(const std::string& path) {
   UniqueFd fd = TRY(sys::open(path + "/gantryd.lock", O_RDWR | O_CREAT, 0600));
@@ -53,6 +58,22 @@ Result<std::string> instance_of(graph::Graph& graph) {
     return graph.set_setting(tx, kInstanceKey, instance);
   }));
   return instance;
+}
+
+// Layers are made by one driver and can be read by no other, so the one that a root was begun with stays.
+Result<std::shared_ptr<drivers::GraphDriver>> storage_of(graph::Graph& graph, const std::string& wanted,
+                                                         const std::string& root) {
+  std::string known = TRY(graph.read().setting(kStorageDriverKey));
+  if (!known.empty() && !wanted.empty() && known != wanted)
+    return conflict("{} was begun with the storage driver {}: start with it, or give {} a --data-root of its own",
+                    root, known, wanted);
+  std::shared_ptr<drivers::GraphDriver> driver =
+      TRY(drivers::open_graph_driver(known.empty() ? wanted : known, root));
+  if (known.empty())
+    TRY(graph.database().write(graph::Durability::full, graph::Space::ordinary, [&](graph::Transaction& tx) {
+      return graph.set_setting(tx, kStorageDriverKey, driver->name());
+    }));
+  return driver;
 }
 
 Result<std::string> runtime_beside_us() {
@@ -115,7 +136,7 @@ Result<std::unique_ptr<Daemon>> Daemon::open(Options options) {
   state.engine = TRY(engine::Engine::create(*state.database));
   daemon->instance_ = TRY(instance_of(state.engine->graph()));
   state.content = TRY(graph::ContentStore::open(root + "/content"));
-  state.graph_driver = TRY(drivers::open_graph_driver(o.storage_driver, root));
+  state.graph_driver = TRY(storage_of(state.engine->graph(), o.storage_driver, root));
   state.exec_driver = TRY(drivers::make_native_driver({.runtime = o.runtime_program}));
 
   engine::Resources& resources = state.engine->resources();
@@ -149,9 +170,16 @@ void Daemon::resume() {
 void Daemon::shut_down() {
   if (state_->background.joinable()) state_->background.join();
   if (!state_->engine) return;
-  state_->engine->shutdown(std::chrono::seconds(options_.shutdown_timeout));
+  state_->engine->shutdown(std::chrono::seconds(options_.shutdown_timeout), kDrain);
   if (containers_) containers_->shut_down();
   events_->close();
+  if (!containers_ || std::exchange(state_->shut_down, true)) return;
+  // With nothing running, nothing of ours stays on the machine; the next start makes it again.
+  const Containers::Counts counts = containers_->counts();
+  if (counts.running + counts.paused > 0) return;
+  log::ignored("networks", networks_->take_down());
+  libcontainer::remove_cgroup_if_unused("/gantry/" + instance_);
+  libcontainer::remove_cgroup_if_unused("/gantry");
 }
 
 }  // namespace gantry::daemon

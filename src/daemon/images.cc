@@ -80,7 +80,11 @@ Result<std::unique_ptr<Images>> Images::create(engine::Engine& engine, graph::Co
 
 Result<ImageLoad::Output> Images::load(engine::JobContext& job, ImageLoad::Input input) {
   if (!input.archive) return invalid("no archive was given");
-  std::vector<image::LoadedImage> loaded = TRY(store_->load(job, *input.archive, {}));
+  Result<std::vector<image::LoadedImage>> stored = store_->load(job, *input.archive, {});
+  // What is missing is missing in the archive, not here.
+  if (!stored && stored.error().kind() == ErrorKind::not_found)
+    return invalid("{}", stored.error().message());
+  std::vector<image::LoadedImage> loaded = TRY(std::move(stored));
   ImageLoad::Output output;
   for (const image::LoadedImage& image : loaded) {
     for (const std::string& name : image.names) output.names.push_back(name);

@@ -239,7 +239,7 @@ Engine::Impl::Active Engine::Impl::active_jobs() {
   return result;
 }
 
-void Engine::shutdown(std::chrono::milliseconds grace) {
+void Engine::shutdown(std::chrono::milliseconds grace, std::chrono::milliseconds drain) {
   std::unique_lock lock(impl_->mutex);
   impl_->stopping = true;
   if (!impl_->idle.wait_for(lock, grace, [&] { return impl_->active.empty(); })) {
@@ -252,6 +252,8 @@ void Engine::shutdown(std::chrono::milliseconds grace) {
     impl_->idle.wait(lock, [&] { return impl_->active.empty(); });
   }
   lock.unlock();
+  if (drain.count() > 0 && !impl_->releaser.drain(drain))
+    log::warn("something is still being given back; the next start goes on with it");
   impl_->releaser.stop();
 }
 

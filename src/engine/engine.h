@@ -102,8 +102,9 @@ class Engine {
   // since the call. False on timeout.
   bool drain_releases(std::chrono::milliseconds timeout);
 
-  // No job is admitted from now on; running ones get `grace` to end, then are cancelled and waited for.
-  void shutdown(std::chrono::milliseconds grace);
+  // No job is admitted from now on; running ones get `grace` to end, then are cancelled and waited for. What
+  // is given back in the background then gets `drain`; what is left after it is for the next start.
+  void shutdown(std::chrono::milliseconds grace, std::chrono::milliseconds drain = {});
 
  private:
   friend class JobContext;

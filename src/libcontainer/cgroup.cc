@@ -67,6 +67,10 @@ Status inherit_cpuset(const std::string& directory) {
     std::string own = TRY(fs::read_file(directory + "/" + file));
     if (!trimmed(own).empty()) continue;
     std::string value = TRY(fs::read_file(parent + "/" + file));
+    if (trimmed(value).empty()) {  // somebody made the parent and left it empty
+      TRY(inherit_cpuset(parent));
+      value = TRY(fs::read_file(parent + "/" + file));
+    }
     UniqueFd fd = TRY(sys::open(directory + "/" + file, O_WRONLY));
     TRY(sys::write_all(fd.get(), trimmed(value)).context("{}/{}", directory, file));
   }

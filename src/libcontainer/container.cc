@@ -589,6 +589,12 @@ Status remove_cgroup(const std::string& cgroups_path, int timeout_ms) {
   return cgroup.remove(timeout_ms);
 }
 
+void remove_cgroup_if_unused(const std::string& cgroups_path) {
+  Result<std::vector<Hierarchy>> hierarchies = find_hierarchies();
+  if (!hierarchies) return;
+  for (const Hierarchy& hierarchy : *hierarchies) (void)::rmdir((hierarchy.mountpoint + cgroups_path).c_str());
+}
+
 bool cgroup_exists(const std::string& cgroups_path) {
   Result<std::string> path = normalize_cgroup_path(cgroups_path, "");
   if (!path) return false;

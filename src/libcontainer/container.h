@@ -147,6 +147,9 @@ class Container {
 // the release function of a cgroup resource.
 Status remove_cgroup(const std::string& cgroups_path, int timeout_ms = 5000);
 // True when the cgroup exists in any hierarchy: the probe.
+// Removes the directory of that name from each hierarchy where nothing is in it, neither processes nor
+// groups. Never fails: what is used stays.
+void remove_cgroup_if_unused(const std::string& cgroups_path);
 bool cgroup_exists(const std::string& cgroups_path);
 
 }  // namespace gantry::libcontainer

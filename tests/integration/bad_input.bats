@@ -260,9 +260,9 @@ load_hostile() { # PYTHON: an image whose last layer is that
 @test "a layer that says it is overlayfs' own business is refused" {
   on_engine gantry || skip "Docker's daemon strips some of these and takes others"
   load_hostile "add('a', pax_headers={'SCHILY.xattr.trusted.overlay.opaque': 'y'})"
-  assert_output --partial '"error"'
+  assert_output --partial 'the attribute trusted.overlay.opaque is not allowed'
   load_hostile "add('a', tarfile.CHRTYPE, devmajor=0, devminor=0)"
-  assert_output --partial '"error"'
+  assert_output --partial '0/0'
 }
 
 @test "import of an archive with a path that climbs out writes nothing outside" {

@@ -94,11 +94,23 @@ does_not_start() { # NAME REGEXP FLAG…
 }
 
 @test "the vfs driver runs containers too" {
-  engine_start main --storage-driver vfs
+  ENGINE_NAME=vfs
+  engine_start vfs --storage-driver vfs
   run client run --rm busybox sh -c 'echo written > /f && cat /f'
   assert_output written
   run client info --format '{{.Driver}}'
   assert_output vfs
+}
+
+@test "the storage driver a root was begun with stays, and another is refused by name" {
+  engine_start vfs --storage-driver vfs
+  engine_stop vfs
+  engine_start vfs
+  run on vfs client info --format '{{.Driver}}'
+  assert_output vfs
+  engine_stop vfs
+  ENGINE_NAME=vfs does_not_start vfs 'begun with the storage driver vfs' --storage-driver overlay2 \
+    --data-root "$(engine_dir vfs)/data" --exec-root "$(engine_dir vfs)/exec" --pidfile "$(engine_dir vfs)/p" -H "unix://$(engine_dir vfs)/s"
 }
 
 @test "several -H are all served" {

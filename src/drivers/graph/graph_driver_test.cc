@@ -221,7 +221,7 @@ TEST_P(GraphDriverTest, NothingOutsideIsTouchedByAHostileArchive) {
       {"whiteout of ..", Archive().file(".wh...", "").done(), "whiteout of nothing"},
       {"whiteout of .", Archive().file("a/.wh..", "").done(), "whiteout of nothing"},
       {"whiteout as directory", Archive().file(".wh.a/b", "").done(), "not a directory"},
-      {"file as directory", Archive().file("f", "").file("f/g", "").done(), "Not a directory"},
+      {"file as directory", Archive().file("f", "").file("f/g", "").done(), "not a directory"},
       {"loop", Archive().add(tar::Type::symlink, "l", "l").file("l/x", "").done(), "levels"},
   };
   for (const Case& test : cases) {

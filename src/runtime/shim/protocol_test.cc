@@ -80,7 +80,7 @@ TEST(Protocol, ErrorsKeepKindAndNumber) {
   Error error = error_of(message);
   EXPECT_EQ(error.kind(), ErrorKind::not_found);
   EXPECT_EQ(error.code(), ENOENT);
-  EXPECT_EQ(error.message(), "exec: \"x\": No such file or directory");
+  EXPECT_EQ(error.message(), "exec: \"x\": no such file or directory");
 }
 
 TEST(Protocol, AMessageOfANewerPeerKeepsItsDefaults) {

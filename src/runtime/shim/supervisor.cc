@@ -243,11 +243,12 @@ void Supervisor::reap() {
 void Supervisor::exec_exited(const std::string& id, Exec& exec, ExitStatus status) {
   if (exec.exited) return;
   exec.exited = true;
-  exec.io->process_ended();
+  // The word before the end of the streams: a client that saw its stream end asks for the exit code next.
   ExecExited notice;
   notice.exec_id = id;
   notice.status = std::move(status);
   notify(MessageType::exec_exited, json::dump(notice));
+  exec.io->process_ended();
 }
 
 void Supervisor::init_exited(int status) {

@@ -88,7 +88,8 @@ Status resize(Call& call) {
 }
 
 Status inspect(Call& call) {
-  return call.answer(200, call.daemon().containers().inspect_exec(call.name("id")));
+  std::string id = call.name("id");
+  return call.answer(200, call.x.run_blocking([&] { return call.daemon().containers().inspect_exec(id); }));
 }
 
 constexpr Route kRoutes[] = {
