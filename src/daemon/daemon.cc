@@ -135,6 +135,8 @@ Result<std::unique_ptr<Daemon>> Daemon::open(Options options) {
   TRY(state.database->set_reserve(4 << 20));
   state.engine = TRY(engine::Engine::create(*state.database));
   daemon->instance_ = TRY(instance_of(state.engine->graph()));
+  // There for as long as the daemon is, so that a start makes one directory a hierarchy.
+  TRY(libcontainer::make_cgroup("/gantry/" + daemon->instance_));
   state.content = TRY(graph::ContentStore::open(root + "/content"));
   state.graph_driver = TRY(storage_of(state.engine->graph(), o.storage_driver, root));
   state.exec_driver = TRY(drivers::make_native_driver({.runtime = o.runtime_program}));

@@ -81,6 +81,11 @@ bool Releaser::claim(int64_t id, bool wait) {
   return claimed_.insert(id).second;
 }
 
+bool Releaser::was_finished(int64_t id) {
+  std::lock_guard lock(mutex_);
+  return finished_.contains(id);
+}
+
 void Releaser::unclaim(int64_t id) {
   {
     std::lock_guard lock(mutex_);
@@ -96,18 +101,38 @@ void Releaser::note_failure(int64_t id) {
   at->second.next = Clock::now() + at->second.delay;
 }
 
+Result<bool> Releaser::still_there(const ResourceRow& row) {
+  graph::Snapshot snapshot = TRY(database_->read());
+  std::optional<ResourceRow> now = TRY(journal::find(snapshot.connection(), row.kind, row.name));
+  return now && now->id == row.id;
+}
+
 Status Releaser::finish(const ResourceRow& row) {
   claim(row.id, true);
+  // Whoever held the claim may have released it, and the name may be somebody else's by now.
+  Result<bool> there = still_there(row);
+  if (!there || !*there) {
+    unclaim(row.id);
+    return there ? Status() : Status(std::move(there).error());
+  }
   Status status = release_resource(*resources_, row);
   if (status)
     status = database_->write(graph::Durability::normal, graph::Space::reserve,
                               [&](graph::Transaction& tx) { return journal::erase(tx.connection(), row.id); });
+  if (status) {
+    std::lock_guard lock(mutex_);
+    finished_.insert(row.id);
+  }
   unclaim(row.id);
   return status;
 }
 
 Result<std::vector<ResourceRow>> Releaser::due() {
   if (source_) TRY(source_());
+  {
+    std::lock_guard lock(mutex_);
+    finished_.clear();  // what was finished before now is not in the list below
+  }
   graph::Snapshot snapshot = TRY(database_->read());
   std::vector<ResourceRow> rows = TRY(journal::by_state(
       snapshot.connection(), ResourceState::releasing, journal::Order::releasing));
@@ -146,6 +171,10 @@ void Releaser::work(std::vector<ResourceRow> rows) {
       if (stopping_) break;
     }
     if (!claim(row.id, false)) continue;
+    if (was_finished(row.id)) {  // its name may be taken anew by now
+      unclaim(row.id);
+      continue;
+    }
     Status released = release_resource(*resources_, row);
     if (released) {
       done.push_back(row.id);

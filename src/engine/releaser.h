@@ -50,6 +50,8 @@ class Releaser {
   void work(std::vector<ResourceRow> rows);
   bool claim(int64_t id, bool wait);
   void unclaim(int64_t id);
+  bool was_finished(int64_t id);
+  Result<bool> still_there(const ResourceRow& row);
   void note_failure(int64_t id);
 
   graph::Database* database_;
@@ -64,6 +66,7 @@ class Releaser {
   bool stopping_ = false;
   int64_t rounds_ = 0;  // completed since the start
   std::set<int64_t> claimed_;
+  std::set<int64_t> finished_;  // by finish() since the round under way began: its list may still have them
   std::map<int64_t, Failure> failures_;
   Clock::time_point source_retry_{};  // when the source or the database failed
   std::thread thread_;

@@ -589,6 +589,12 @@ Status remove_cgroup(const std::string& cgroups_path, int timeout_ms) {
   return cgroup.remove(timeout_ms);
 }
 
+Status make_cgroup(const std::string& cgroups_path) {
+  std::string path = TRY(normalize_cgroup_path(cgroups_path, ""));
+  [[maybe_unused]] Cgroup made = TRY(Cgroup::create(path));
+  return {};
+}
+
 void remove_cgroup_if_unused(const std::string& cgroups_path) {
   Result<std::vector<Hierarchy>> hierarchies = find_hierarchies();
   if (!hierarchies) return;

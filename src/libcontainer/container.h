@@ -147,6 +147,8 @@ class Container {
 // the release function of a cgroup resource.
 Status remove_cgroup(const std::string& cgroups_path, int timeout_ms = 5000);
 // True when the cgroup exists in any hierarchy: the probe.
+// Makes the directory of that name, and its parents, in each hierarchy; success when it is there already.
+Status make_cgroup(const std::string& cgroups_path);
 // Removes the directory of that name from each hierarchy where nothing is in it, neither processes nor
 // groups. Never fails: what is used stays.
 void remove_cgroup_if_unused(const std::string& cgroups_path);

@@ -68,7 +68,7 @@ does_not_start() { # NAME REGEXP FLAG…
 @test "a second daemon on the same root is refused, and does no harm to the first" {
   engine_start main
   client run -d --name there busybox sleep 1000
-  does_not_start main '(data root|exec root|in use|already running|locked)' --data-root "$(engine_dir)/data" \
+  does_not_start main 'another gantryd uses .*/data: stop it, or give this one its own --data-root' --data-root "$(engine_dir)/data" \
     --exec-root "$(engine_dir)/exec-2" -H "unix://$(engine_dir)/sock-2" --pidfile "$(engine_dir)/pid-2"
   client exec there true
 }

@@ -48,16 +48,16 @@ teardown() { usual_teardown; }
   client run --rm -p 127.0.0.1:18120:80 -p 127.0.0.1:18121:81/udp busybox true
   client run --rm -v "$BATS_TEST_TMPDIR:/m" -v anonymous:/n -v /o busybox true
   client run --rm --tmpfs /t busybox true
-  client run -d --name d busybox sleep 1000
-  client exec d true
-  client exec -d d sleep 500
-  client rm -f d
+  client run -d --name day busybox sleep 1000
+  client exec day true
+  client exec -d day sleep 500
+  client rm -f day
   client create --name never busybox true
   client rm never
   run ! client run --name bad busybox no-such-command
   client rm bad
-  client run --name k busybox sh -c 'sleep 1000 & sleep 1000 & exit 3' || true
-  client rm k
+  client run --name kids busybox sh -c 'sleep 1000 & sleep 1000 & exit 3' || true
+  client rm kids
   api_ok DELETE /volumes/anonymous
   assert_equal "$(api GET /volumes | jq '.Volumes | length')" 0
   leaks_check "$TEST_ROOT/running"
