@@ -1,5 +1,7 @@
 #include "libcontainer/cgroup.h"
 
+#include "libcontainer/device_filter.h"
+
 #include <poll.h>
 #include <signal.h>
 #include <unistd.h>
@@ -267,8 +269,15 @@ Status Cgroup::apply(const Resources& resources) {
 Status Cgroup::apply_devices(const std::vector<DeviceCgroup>& rules) {
   std::vector<CgroupWrite> writes = TRY(translate_devices_v1(rules));
   const Hierarchy* hierarchy = with("devices");
-  if (!hierarchy)
-    return unsupported("linux.resources.devices: this host has no devices controller");
+  if (!hierarchy) {
+    UniqueFd group = TRY(clone_target());
+    if (!group) return unsupported("linux.resources.devices: this host has no devices controller");
+    Status attached = attach_device_filter(group.get(), rules);
+    // Whoever may not load a filter may not make devices either.
+    if (!attached && attached.error().code() == EPERM && ::geteuid() != 0)
+      return unsupported("{}", attached.error().message());
+    return attached;
+  }
   for (const CgroupWrite& one : writes) TRY(write(one, *hierarchy));
   return {};
 }
