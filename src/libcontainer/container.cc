@@ -18,6 +18,7 @@
 #include "libcontainer/default_profile.h"
 #include "libcontainer/hooks.h"
 #include "libcontainer/init.h"
+#include "libcontainer/notify.h"
 #include "libcontainer/seccomp.h"
 #include "libcontainer/state.h"
 #include "libcontainer/validate.h"
@@ -36,12 +37,9 @@ Status check_supported(const CreateOptions& options) {
       {options.cgroup_driver == CgroupDriver::systemd, "--systemd-cgroup"},
       {section.intel_rdt.has_value(), "linux.intelRdt"},
       {section.memory_policy.has_value(), "linux.memoryPolicy"},
-      {section.personality.has_value(), "linux.personality"},
       {!section.net_devices.empty(), "linux.netDevices"},
-      {!section.time_offsets.empty(), "linux.timeOffsets"},
       {!section.mount_label.empty(), "linux.mountLabel"},
-      {spec.process->exec_cpu_affinity.has_value(), "process.execCPUAffinity"},
-      {section.seccomp && !section.seccomp->listener_path.empty(), "linux.seccomp.listenerPath"}};
+      {spec.process->exec_cpu_affinity.has_value(), "process.execCPUAffinity"}};
   for (auto [present, field] : kMissing)
     if (present) return unsupported("{}: this build cannot do it", field);
   const Namespace* mount = find_namespace(spec, "mount");
@@ -349,6 +347,9 @@ Status Container::wait_created() {
           TRY(impl.sync.send(SyncMessage::hooks_done));
           break;
         }
+        case SyncMessage::notify:
+          TRY(hand_over_notify(impl.options.spec, impl.state, impl.state.pid, packet.fd.get()));
+          break;
         case SyncMessage::ready:
           return {};
         default:
@@ -416,12 +417,15 @@ Result<UniqueFd> Container::netns_fd() const {
 
 Status Container::Impl::finish_start(const SyncSocket& socket) {
   TRY(socket.send(SyncMessage::start));
-  SyncSocket::Packet packet = TRY(socket.receive());
-  // Closed by exec: the program runs.
-  if (!packet.end) return internal("sync: \"{}\" is out of order", to_string(packet.message));
+  for (;;) {
+    SyncSocket::Packet packet = TRY(socket.receive());
+    if (packet.end) break;  // closed by exec: the program runs
+    if (packet.message != SyncMessage::notify)
+      return internal("sync: \"{}\" is out of order", to_string(packet.message));
+    TRY(hand_over_notify(options.spec, state, state.pid, packet.fd.get()));
+  }
   if (directory) (void)::unlinkat(directory.get(), kGate, 0);
-  if (options.spec.hooks)
-    log::ignored("poststart", run_hooks(options.spec.hooks->poststart, "poststart", state, "running"));
+  if (options.spec.hooks) log_hooks(options.spec.hooks->poststart, "poststart", state, "running");
   return {};
 }
 
@@ -511,6 +515,8 @@ Result<ContainerProcess> Container::exec(const ExecOptions& options) {
       SyncSocket::Packet packet = TRY(pair.parent.receive());
       if (packet.end) return {};
       if (packet.message == SyncMessage::console) out.console = std::move(packet.fd);
+      if (packet.message == SyncMessage::notify)
+        TRY(hand_over_notify(spec, impl.state, out.pid, packet.fd.get()));
     }
   };
   Status started = wait();
@@ -577,8 +583,7 @@ Status Container::destroy() {
   }
   if (impl.options.spec.hooks) {
     const std::vector<Hook> hooks = std::exchange(impl.options.spec.hooks->poststop, {});
-    for (const Hook& hook : hooks)  // every one runs, whatever the one before did
-      log::ignored("poststop", run_hooks({hook}, "poststop", impl.state, "stopped"));
+    log_hooks(hooks, "poststop", impl.state, "stopped");
   }
   return {};
 }

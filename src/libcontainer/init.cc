@@ -3,6 +3,7 @@
 #include <net/if.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -31,6 +32,13 @@ void reset_inherited() {
 Status die_with_parent(bool wanted) {
   if (!wanted) return {};
   return sys::prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+// While we are the host's root still: the root of a user namespace may not open it.
+Status adjust_oom_score(const Process& process, const ProcFs& proc) {
+  if (!process.oom_score_adj) return {};
+  return proc.write("self/oom_score_adj", std::to_string(*process.oom_score_adj))
+      .context("process.oomScoreAdj");
 }
 
 // v1: "0" is the writer itself.
@@ -81,6 +89,21 @@ Status apply_sysctls(const Spec& spec, const ProcFs& proc) {
   return {};
 }
 
+// Of the time namespace that this process has made, and enters by exec.
+Status apply_time_offsets(const Spec& spec, const ProcFs& proc) {
+  for (const auto& [clock, offset] : spec.linux_section->time_offsets)
+    TRY(proc.write("self/timens_offsets", fmt::format("{} {} {}", clock, offset.secs, offset.nanosecs))
+            .context("linux.timeOffsets.{}", clock));
+  return {};
+}
+
+Status apply_personality(const Spec& spec) {
+  const auto& personality = spec.linux_section->personality;
+  if (personality && ::personality(personality->domain == "LINUX32" ? PER_LINUX32 : PER_LINUX) == -1)
+    return error_from_errno(errno, "linux.personality");
+  return {};
+}
+
 Status setup_namespaces(InitPlan& plan) {
   const Spec& spec = plan.options.spec;
   if (plan.user_namespace) {
@@ -92,6 +115,7 @@ Status setup_namespaces(InitPlan& plan) {
   plan.joined.clear();
   if (plan.unshare_flags)
     TRY(sys::unshare(plan.unshare_flags).context("linux.namespaces: cgroup"));
+  TRY(apply_time_offsets(spec, plan.proc));
   if (::setsid() == -1) return error_from_errno(errno, "setsid");
   if (plan.own_network) TRY(raise_loopback());
   TRY(apply_names(spec));
@@ -137,8 +161,10 @@ Status wait_at_gate(InitPlan& plan) {
 Status init(InitPlan& plan) {
   TRY(die_with_parent(plan.options.die_with_parent));
   TRY(enter_cgroups(plan.cgroup_entries));
+  TRY(adjust_oom_score(plan.process.process, plan.proc));
   TRY(setup_namespaces(plan));
   TRY(setup_rootfs(plan));
+  TRY(apply_personality(plan.options.spec));
   ProcessSetup setup(plan.process, plan.proc, plan.sync);
   TRY(setup.prepare());
   bool early = setup.early();
@@ -153,6 +179,7 @@ Status init(InitPlan& plan) {
 Status enter_container(ExecPlan& plan) {
   TRY(die_with_parent(plan.options.die_with_parent));
   TRY(enter_cgroups(plan.cgroup_entries));
+  TRY(adjust_oom_score(plan.process.process, plan.proc));
   TRY(sys::setns(plan.init_pidfd, plan.join_flags).context("exec: join the container's namespaces"));
   if (::setsid() == -1) return error_from_errno(errno, "setsid");
   if (plan.process.user_namespace) TRY(become_root());

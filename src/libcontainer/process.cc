@@ -124,9 +124,6 @@ Error exec_error(const std::string& program, int code) {
 
 Status ProcessSetup::prepare() {
   Process& process = plan_.process;
-  if (process.oom_score_adj)
-    TRY(proc_.write("self/oom_score_adj", std::to_string(*process.oom_score_adj))
-            .context("process.oomScoreAdj"));
   if (plan_.new_keyring && ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr) == -1 &&
       errno != ENOSYS)
     return error_from_errno(errno, "keyctl: join a new session keyring");

@@ -34,7 +34,7 @@ class ProcessSetup {
   ProcessSetup(ProcessPlan& plan, const ProcFs& proc, const SyncSocket& sync)
       : plan_(plan), proc_(proc), sync_(sync) {}
 
-  // With the runtime's privileges: oom score, keyring, limits, scheduling, labels, user lookup.
+  // With the runtime's privileges: keyring, limits, scheduling, labels, user lookup.
   Status prepare();
   // Whether enter() may run before the gate: the filter allows what is left to do afterwards.
   bool early() const;

@@ -122,8 +122,11 @@ Result<Rootfs> Rootfs::attach(const RootfsPlan& plan) {
   if (propagation == MS_SHARED) {
     // pivot_root refuses a root whose parent is shared: only this one mount is cut off.
     UniqueFd parent = TRY(sys::open_tree(AT_FDCWD, place, OPEN_TREE_CLONE));
-    TRY(sys::mount_setattr(parent.get(), "", AT_EMPTY_PATH, 0, 0, MS_PRIVATE));
     TRY(sys::move_mount(parent.get(), AT_FDCWD, place));
+    // Only now: what is attached below a shared mount becomes shared.
+    TRY(sys::mount_setattr(parent.get(), "", AT_EMPTY_PATH, 0, 0, MS_PRIVATE));
+    // Nor does it take a root that is shared itself.
+    TRY(sys::mount_setattr(tree.get(), "", AT_EMPTY_PATH, 0, 0, MS_PRIVATE));
   }
   TRY(sys::move_mount(tree.get(), AT_FDCWD, place).context("rootfs"));
   Rootfs rootfs(plan, Beneath(std::move(tree)));

@@ -74,8 +74,26 @@ Status check_hooks(const std::vector<Hook>& hooks, std::string_view kind) {
   return {};
 }
 
+Status check_time_and_personality(const Spec& spec) {
+  const Linux& section = *spec.linux_section;
+  const Namespace* time = find_namespace(spec, "time");
+  for (const auto& [clock, offset] : section.time_offsets) {
+    if (clock != "boottime" && clock != "monotonic")
+      return invalid("linux.timeOffsets: unknown clock \"{}\"", clock);
+    if (!time || !time->path.empty()) return invalid("linux.timeOffsets: need a new time namespace");
+  }
+  if (!section.personality) return {};
+  const std::string& domain = section.personality->domain;
+  if (domain != "LINUX" && domain != "LINUX32")
+    return invalid("linux.personality.domain: unknown domain \"{}\"", domain);
+  if (!section.personality->flags.empty())
+    return invalid("linux.personality.flags: unknown flag \"{}\"", section.personality->flags.front());
+  return {};
+}
+
 Status check_linux(const Spec& spec) {
   const Linux& section = *spec.linux_section;
+  TRY(check_time_and_personality(spec));
   std::set<std::string> seen;
   for (size_t i = 0; i < section.namespaces.size(); ++i) {
     const Namespace& one = section.namespaces[i];

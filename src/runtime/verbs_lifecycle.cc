@@ -92,7 +92,10 @@ Result<int> parse_signal(std::string_view text) {
     if (*number < 0 || *number > 64) return invalid("invalid signal: {}", text);
     return static_cast<int>(*number);
   }
-  std::string_view name = text.starts_with("SIG") ? text.substr(3) : text;
+  std::string upper;
+  for (char c : text) upper += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  std::string_view name = upper;
+  if (name.starts_with("SIG")) name.remove_prefix(3);
   for (auto [known, number] : kSignals)
     if (known == name) return number;
   return invalid("invalid signal: {}", text);

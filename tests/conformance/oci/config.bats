@@ -133,5 +133,5 @@ c['mounts']=[m for m in c['mounts'] if m['type'] not in ('cgroup','mqueue')]"
   refused "c['linux']['sysctl']={'vm.swappiness':'1'}" "linux.sysctl: vm.swappiness"
   refused "c['linux']['seccomp']['syscalls'].append({'names':['blub'],'action':'SCMP_ACT_ALLOW'})" 'unknown system call "blub"'
   refused "c['process']['cwd']='tmp'" "process.cwd"
-  refused "c['linux']['personality']={'domain':'LINUX32'}" "linux.personality"
+  refused "c['linux']['personality']={'domain':'LINUX64'}" "linux.personality.domain"
 }

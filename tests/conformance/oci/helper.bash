@@ -12,7 +12,7 @@ oci_setup() {
   mkdir -p "$BUNDLE"/rootfs/{bin,etc,proc,sys,dev,tmp,root}
   cp /bin/busybox "$BUNDLE/rootfs/bin/"
   local applet
-  for applet in sh true false cat id ls mount umount sleep echo ps hostname touch env grep head readlink mkdir stat test kill dd; do
+  for applet in sh true false cat id ls mount umount sleep echo ps hostname touch env grep head readlink mkdir stat test kill dd awk wc cut sort uname; do
     ln -s busybox "$BUNDLE/rootfs/bin/$applet"
   done
   printf 'root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n' >"$BUNDLE/rootfs/etc/passwd"
@@ -21,6 +21,7 @@ oci_setup() {
 }
 
 oci_teardown() {
+  [ -z "${HELPER:-}" ] || kill "$HELPER" 2>/dev/null || true
   runtime delete --force "$ID" >/dev/null 2>&1
   rm -rf "$OCI"
 }
