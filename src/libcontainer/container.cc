@@ -408,11 +408,13 @@ pid_t Container::pid() const { return impl_->state.pid; }
 int Container::pidfd() const { return impl_->pidfd.get(); }
 UniqueFd Container::take_console() { return std::move(impl_->console); }
 
-Result<UniqueFd> Container::netns_fd() const {
+Result<UniqueFd> Container::netns_fd() {
   const Namespace* network = find_namespace(impl_->options.spec, "network");
   if (!network) return sys::open("/proc/self/ns/net", O_RDONLY);
   if (!network->path.empty()) return sys::open(network->path, O_RDONLY);
-  return sys::open(fmt::format("/proc/{}/ns/net", pid()), O_RDONLY);
+  Result<UniqueFd> own = sys::open(fmt::format("/proc/{}/ns/net", pid()), O_RDONLY);
+  if (!own && impl_->waiting) TRY(wait_created());
+  return own;
 }
 
 Status Container::Impl::finish_start(const SyncSocket& socket) {

@@ -109,8 +109,9 @@ class Container {
   const State& state() const;
   pid_t pid() const;
   int pidfd() const;  // borrowed; -1 when init is gone
-  // The container's network namespace (new, joined or the host's).
-  Result<UniqueFd> netns_fd() const;
+  // The container's network namespace (new, joined or the host's). When init has ended before it could be
+  // opened, the error is what init said, and the container has been undone.
+  Result<UniqueFd> netns_fd();
   // The terminal's master, once, after wait_created(), when process.terminal.
   UniqueFd take_console();
   // The seccomp notify descriptor goes to linux.seccomp.listenerPath by itself.

@@ -149,8 +149,8 @@ Status Supervisor::begin_container(libcontainer::Spec spec) {
   container_ = TRY(libcontainer::Container::begin(std::move(create)));
   io_->process_started();
   init_ = TRY(sys::dup(container_->pidfd()));
-  netns_ = TRY(container_->netns_fd());
   state_.pid = container_->pid();
+  netns_ = TRY(container_->netns_fd());
   return {};
 }
 
