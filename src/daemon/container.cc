@@ -38,9 +38,11 @@ void Container::set_instance(std::shared_ptr<drivers::Instance> instance) {
   std::swap(instance_, instance);  // the old one is destroyed after the lock
 }
 
-void Container::add_pending(PendingAttach attach) {
+std::optional<Container::PendingAttach> Container::add_pending(PendingAttach attach) {
   std::lock_guard lock(mutex_);
+  if (record_->running() && instance_) return attach;
   pending_.push_back(std::move(attach));
+  return std::nullopt;
 }
 
 std::vector<Container::PendingAttach> Container::take_pending() {

@@ -42,7 +42,8 @@ class Container {
     AttachQuery query;
     ClientStream client;
   };
-  void add_pending(PendingAttach attach);
+  // Gives it back when the container runs already, so that none is left to wait for a start that was.
+  std::optional<PendingAttach> add_pending(PendingAttach attach);
   std::vector<PendingAttach> take_pending();
 
   // Waiters get one result each; `removed` ones when the container is gone.

@@ -23,7 +23,6 @@ struct MountPoint {
   std::string mode;         // as written: "ro", "z", …
   bool writable = true;
   std::string propagation;  // bind: "rprivate" unless told
-  std::string subpath;      // volume
   bool no_copy = false;     // volume: do not copy the image's content up
   bool recursive = true;    // bind: with the mounts below it
   // bind read-only: recursively read-only ("", "enabled"), not ("disabled"), or fail ("force")
@@ -83,7 +82,6 @@ struct Schema<daemon::MountPoint> {
       field<&T::mode>("mode", kOmitEmpty),
       field<&T::writable>("writable"),
       field<&T::propagation>("propagation", kOmitEmpty),
-      field<&T::subpath>("subpath", kOmitEmpty),
       field<&T::no_copy>("no_copy", kOmitEmpty),
       field<&T::recursive>("recursive"),
       field<&T::read_only_recursive>("read_only_recursive", kOmitEmpty),

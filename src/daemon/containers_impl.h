@@ -53,6 +53,8 @@ class Containers::Impl {
   // Makes the files of the container directory that are mounted over /etc/hosts and so on.
   Status write_network_files(const ContainerRecord& record, const SandboxPlan& plan);
 
+  static Status attach_to(drivers::Instance& instance, Container::PendingAttach attach, bool terminal);
+
   // ---- containers_exit.cc
   Result<Nothing> exited(engine::JobContext& job, const ContainerExit::Input& input);
   // Listens to an instance: its end becomes a container.exit job.
@@ -85,6 +87,9 @@ class Containers::Impl {
   Result<Nothing> exec_start(engine::JobContext& job, ExecStart::Input input);
   Result<ExecRecord> find_exec(const std::string& id) const;
   void exec_exited(const std::string& id, int exit_code);
+
+  // ---- containers_list.cc
+  int64_t changed_bytes(const std::string& id) const;  // of the regular files it changed or added
 
   // ---- shared
   Status store(graph::Transaction& tx, const ContainerRecord& record) const;

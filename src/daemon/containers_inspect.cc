@@ -127,14 +127,7 @@ Result<json::object> Containers::inspect(const std::string& reference, bool size
   }
   out["GraphDriver"] = json::object{{"Name", record->graph_driver}, {"Data", std::move(data)}};
   if (size) {
-    int64_t changed = 0;
-    (void)impl_->daemon.graph_driver().diff(record->id, [&](const drivers::Change& change) -> Status {
-      struct stat st;
-      if (change.directory_fd >= 0 &&
-          ::fstatat(change.directory_fd, change.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
-        changed += st.st_size;
-      return {};
-    });
+    int64_t changed = impl_->changed_bytes(record->id);
     out["SizeRw"] = changed;
     out["SizeRootFs"] = changed;
   }

@@ -75,10 +75,11 @@ std::string command_text(const ContainerRecord& record) {
   return out;
 }
 
-// Bytes of the regular files a container changed or added.
-int64_t changed_bytes(drivers::GraphDriver& driver, const std::string& id) {
+}  // namespace
+
+int64_t Containers::Impl::changed_bytes(const std::string& id) const {
   int64_t total = 0;
-  (void)driver.diff(id, [&](const drivers::Change& change) -> Status {
+  (void)daemon.graph_driver().diff(id, [&](const drivers::Change& change) -> Status {
     struct stat st;
     if (change.directory_fd >= 0 &&
         ::fstatat(change.directory_fd, change.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
@@ -88,6 +89,8 @@ int64_t changed_bytes(drivers::GraphDriver& driver, const std::string& id) {
   });
   return total;
 }
+
+namespace {
 
 bool any_of(const std::vector<std::string>& values, const std::function<bool(const std::string&)>& test) {
   return std::any_of(values.begin(), values.end(), test);
@@ -169,7 +172,7 @@ Result<json::array> Containers::list(const ListQuery& query) const {
     if (!TRY(matches(*impl_, query.filters, *record))) continue;
     json::object entry = summary(*record);
     if (query.size) {
-      entry["SizeRw"] = changed_bytes(impl_->daemon.graph_driver(), record->id);
+      entry["SizeRw"] = impl_->changed_bytes(record->id);
       entry["SizeRootFs"] = entry["SizeRw"];
     }
     out.push_back(std::move(entry));

@@ -36,7 +36,7 @@ class FileLogStream : public LogStream {
       if (!entry) return std::move(entry).error();
       if (!*entry) break;
       append(out, **entry);
-      if (query_.follow) break;
+      if (query_.follow && !out.empty()) break;  // an entry of a stream nobody wants adds nothing
     }
     if (out.empty()) return std::optional<std::string>();
     return std::optional<std::string>(std::move(out));

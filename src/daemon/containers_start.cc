@@ -15,16 +15,6 @@
 namespace gantry::daemon {
 namespace {
 
-drivers::AttachOptions attach_options(const AttachQuery& query, bool terminal) {
-  drivers::AttachOptions options;
-  options.standard_in = query.standard_in;
-  options.standard_out = query.standard_out;
-  options.standard_err = query.standard_error;
-  options.multiplexed = !terminal;
-  if (!query.detach_keys.empty()) options.detach_keys = query.detach_keys;
-  return options;
-}
-
 // What a bind mount's source must be before the shim mounts it: -v makes a directory, --mount does not.
 Status prepare_bind_sources(const ContainerRecord& record) {
   for (const MountPoint& mount : record.mounts) {
@@ -46,6 +36,17 @@ int exit_code_of_failure(const Error& error) {
   if (has("executable file not found") || has("no such file or directory")) return 127;
   if (has("permission denied") || has("is a directory")) return 126;
   return 128;
+}
+
+Status Containers::Impl::attach_to(drivers::Instance& instance, Container::PendingAttach attach,
+                                   bool terminal) {
+  drivers::AttachOptions options;
+  options.standard_in = attach.query.standard_in;
+  options.standard_out = attach.query.standard_out;
+  options.standard_err = attach.query.standard_error;
+  options.multiplexed = !terminal;
+  if (!attach.query.detach_keys.empty()) options.detach_keys = attach.query.detach_keys;
+  return instance.attach(std::move(attach.client.fd), options, attach.client.leftover);
 }
 
 Status Containers::Impl::write_network_files(const ContainerRecord& record, const SandboxPlan& plan) {
@@ -143,10 +144,11 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
 
   std::shared_ptr<drivers::Instance> instance = TRY(daemon.exec_driver().create(launch));
   if (plan.mode == SandboxMode::own) TRY(daemon.networks().join(plan, instance->netns_fd()));
-  for (Container::PendingAttach& pending : container.take_pending())
-    log::ignored("attach", instance->attach(std::move(pending.client.fd),
-                                            attach_options(pending.query, record.config.Tty),
-                                            pending.client.leftover));
+  auto attach_pending = [instance, terminal = record.config.Tty](Container& waiting) {
+    for (Container::PendingAttach& pending : waiting.take_pending())
+      log::ignored("attach", attach_to(*instance, std::move(pending), terminal));
+  };
+  attach_pending(container);
   TRY(instance->start().context(
       "failed to create task for container: failed to create shim task: OCI runtime create failed: "
       "unable to start container process"));
@@ -166,8 +168,9 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
   state.finished_at = state.finished_at;
   std::shared_ptr<Container> self = table.by_id(record.id);
   job.on_commit([this, record](graph::Transaction& tx) { return store(tx, record); });
-  job.after_commit([this, self, record, instance] {
+  job.after_commit([this, self, record, instance, attach_pending] {
     self->set_running(record, instance);
+    attach_pending(*self);  // who came while it was being started
     daemon.networks().connected(record);
     publish_event(record, "start");
     watch(self, record.state.run, instance);

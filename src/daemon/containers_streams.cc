@@ -32,18 +32,11 @@ Status Containers::attach(const std::string& reference, const AttachQuery& query
   if (!query.stream) return {};
   AttachQuery effective = query;
   if (!record->config.OpenStdin) effective.standard_in = false;
+  std::optional<Container::PendingAttach> now = container->add_pending({effective, std::move(client)});
+  if (!now) return {};  // it gets its output from the start on
   std::shared_ptr<drivers::Instance> instance = container->instance();
-  if (!record->running() || !instance) {
-    container->add_pending({effective, std::move(client)});
-    return {};
-  }
-  drivers::AttachOptions options;
-  options.standard_in = effective.standard_in;
-  options.standard_out = effective.standard_out;
-  options.standard_err = effective.standard_error;
-  options.multiplexed = !record->config.Tty;
-  if (!effective.detach_keys.empty()) options.detach_keys = effective.detach_keys;
-  return instance->attach(std::move(client.fd), options, client.leftover);
+  if (!instance) return conflict("container {} is not running", record->id);
+  return impl_->attach_to(*instance, std::move(*now), record->config.Tty);
 }
 
 Status Containers::resize(const std::string& reference, unsigned rows, unsigned columns) {

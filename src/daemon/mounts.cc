@@ -86,8 +86,9 @@ Status validate_source(const api::Mount& mount) {
           "\"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use "
           "absolute path",
           mount.Source, mount.Source);
-    if (mount.volume && mount.volume->Subpath.find("..") != std::string::npos)
-      return bad("subpath must be a relative path within the volume");
+    // Whoever can write to the volume can put a link there, and the source of a mount is a path.
+    if (mount.volume && !mount.volume->Subpath.empty())
+      return unsupported("mount {}: subpaths of volumes are not supported yet", mount.Target);
   } else if (mount.Type == "tmpfs") {
     if (!mount.Source.empty()) return bad("field Source must not be specified");
     if (mount.bind) return bad("field BindOptions must not be specified");
@@ -195,7 +196,6 @@ Result<MountPoint> parse_mount(const api::Mount& mount, const std::string& volum
     out.driver = volume_driver.empty() ? "local" : volume_driver;
     if (mount.volume) {
       out.no_copy = mount.volume->NoCopy;
-      out.subpath = mount.volume->Subpath;
       if (mount.volume->DriverConfig && !mount.volume->DriverConfig->Name.empty())
         out.driver = mount.volume->DriverConfig->Name;
     }

@@ -198,7 +198,6 @@ libcontainer::Mount to_oci(const MountPoint& mount) {
   } else {
     out.type = "bind";
     out.source = mount.source;
-    if (!mount.subpath.empty()) out.source += "/" + mount.subpath;
     out.options = bind_options(mount);
   }
   return out;

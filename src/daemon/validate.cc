@@ -68,19 +68,17 @@ Status check_cpu(const api::HostConfig& host) {
   return {};
 }
 
-Status check_unsupported(const api::ContainerConfig& config, const api::HostConfig& host) {
+Status check_unsupported(const api::HostConfig& host) {
   if (!host.DeviceRequests.empty())
     return unsupported("device requests (--gpus) are not supported yet: no device driver is registered");
   if (!host.StorageOpt.empty())
     return unsupported("--storage-opt is not supported yet by this engine's storage drivers");
   if (!host.Links.empty()) return unsupported("links are not supported yet: use a user-defined network");
-  if (!host.VolumesFrom.empty()) return {};
   if (host.CpuCount || host.CpuPercent || host.IOMaximumIOps || host.IOMaximumBandwidth)
     return invalid("CpuCount, CpuPercent, IOMaximumIOps and IOMaximumBandwidth are for Windows only");
   if (!host.VolumeDriver.empty() && host.VolumeDriver != "local")
     return not_found("error looking up volume plugin {}: plugin \"{}\" not found", host.VolumeDriver,
                      host.VolumeDriver);
-  (void)config;
   return {};
 }
 
@@ -194,7 +192,7 @@ Result<api::Strings> validate(const api::ContainerConfig& config, const api::Hos
   TRY(check_memory(host));
   TRY(check_cpu(host));
   TRY(check_restart(host));
-  TRY(check_unsupported(config, host));
+  TRY(check_unsupported(host));
   TRY(check_log_config(host.log_config));
   TRY(build_capabilities(host));
   if (host.OomScoreAdj < -1000 || host.OomScoreAdj > 1000)

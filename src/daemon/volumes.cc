@@ -25,18 +25,26 @@ constexpr std::string_view kKind = "volume-dir";
 constexpr std::string_view kAnonymousLabel = "com.docker.volume.anonymous";
 
 // What the graph keeps of a volume.
-struct Record {
+struct VolumeRecord {
   api::StringMap labels, options;
 };
 
-int64_t tree_size(const std::string& path) {
-  Result<std::vector<std::string>> names = fs::list_directory(path);
+constexpr int kMaxDepth = 512;  // an open descriptor a level; what lies deeper is not counted
+
+// Containers may be changing it: each step is by descriptor and follows no link.
+int64_t tree_size(int directory, int depth = 0) {
+  Result<std::vector<std::string>> names = fs::list_directory(directory);
   int64_t total = 0;
   if (!names) return 0;
   for (const std::string& name : *names) {
-    struct stat st;
-    if (::lstat((path + "/" + name).c_str(), &st) == -1) continue;
-    total += S_ISDIR(st.st_mode) ? tree_size(path + "/" + name) : st.st_size;
+    Result<struct stat> st = sys::fstatat(directory, name);
+    if (!st) continue;
+    if (!S_ISDIR(st->st_mode)) {
+      total += st->st_size;
+    } else if (depth < kMaxDepth) {
+      Result<UniqueFd> below = sys::openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+      if (below) total += tree_size(below->get(), depth + 1);
+    }
   }
   return total;
 }
@@ -45,8 +53,8 @@ int64_t tree_size(const std::string& path) {
 }  // namespace gantry::daemon
 
 template <>
-struct gantry::json::Schema<gantry::daemon::Record> {
-  using T = gantry::daemon::Record;
+struct gantry::json::Schema<gantry::daemon::VolumeRecord> {
+  using T = gantry::daemon::VolumeRecord;
   static constexpr Field fields[] = {field<&T::labels>("labels"), field<&T::options>("options")};
 };
 
@@ -92,7 +100,7 @@ Status Volumes::make(const std::string& name) const {
 }
 
 Status Volumes::add_node(graph::Transaction& tx, const std::string& name, bool anonymous) const {
-  Record record;
+  VolumeRecord record;
   if (anonymous) record.labels[std::string(kAnonymousLabel)] = "";
   graph::Node node;
   node.kind = graph::NodeKind::volume;
@@ -109,7 +117,7 @@ void Volumes::created(const std::string& name) const {
 Status Volumes::copy_up(const std::vector<MountPoint>& mounts, const RootfsSource& rootfs) const {
   UniqueFd root;
   for (const MountPoint& mount : mounts) {
-    if (mount.type != "volume" || mount.no_copy || !mount.subpath.empty()) continue;
+    if (mount.type != "volume" || mount.no_copy) continue;
     std::vector<std::string> present = TRY(fs::list_directory(mount.source));
     if (!present.empty()) continue;
     if (!root) root = TRY(drivers::open_rootfs(rootfs));
@@ -126,7 +134,7 @@ Status Volumes::copy_up(const std::vector<MountPoint>& mounts, const RootfsSourc
 namespace {
 
 Result<json::object> to_json(const Volumes& volumes, const graph::Node& node) {
-  Record record = TRY(json::parse<Record>(node.data));
+  VolumeRecord record = TRY(json::parse<VolumeRecord>(node.data));
   json::object out;
   out["CreatedAt"] = format_time(node.created_at / 1'000'000'000 * 1'000'000'000);
   out["Driver"] = "local";
@@ -156,7 +164,7 @@ Result<json::object> Volumes::list(const std::map<std::string, api::Strings>& fi
   };
   json::array out;
   for (const graph::Node& node : nodes) {
-    Record record = TRY(json::parse<Record>(node.data));
+    VolumeRecord record = TRY(json::parse<VolumeRecord>(node.data));
     std::vector<graph::Edge> holders = TRY(view.in(node.id));
     if (!any("name", [&](const std::string& v) { return node.key.find(v) != std::string::npos; }) ||
         !any("driver", [&](const std::string& v) { return v == "local"; }) ||
@@ -185,7 +193,7 @@ Result<VolumeCreate::Output> Volumes::create(engine::JobContext& job, const Volu
   }
   TRY(job.take({intent(name)}));
   TRY(make(name));
-  Record record{input.Labels, {}};
+  VolumeRecord record{input.Labels, {}};
   if (input.Name.empty()) record.labels[std::string(kAnonymousLabel)] = "";
   graph::Node node;
   node.kind = graph::NodeKind::volume;
@@ -231,10 +239,11 @@ Result<VolumePrune::Output> Volumes::prune(engine::JobContext& job, const Volume
   VolumePrune::Output output;
   std::vector<graph::Node> nodes = TRY(daemon_.graph().read().list(graph::NodeKind::volume));
   for (const graph::Node& node : nodes) {
-    Record record = TRY(json::parse<Record>(node.data));
+    VolumeRecord record = TRY(json::parse<VolumeRecord>(node.data));
     if (!all && !record.labels.contains(std::string(kAnonymousLabel))) continue;
     if (!matches_labels(input.filters, record.labels)) continue;
-    int64_t size = tree_size(directory(node.key));
+    Result<UniqueFd> content = sys::open(directory(node.key), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    int64_t size = content ? tree_size(content->get()) : 0;
     Result<VolumeRemove::Output> removed = job.run<VolumeRemove>({node.key, false});
     if (!removed) continue;  // in use
     output.VolumesDeleted.push_back(node.key);

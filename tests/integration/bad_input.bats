@@ -92,6 +92,20 @@ create() { run api_json POST "/containers/create$1" "$2"; }
   refused_400 'invalid mode'
 }
 
+@test "a subpath of a volume is refused, since whoever writes to the volume could make it a link" {
+  on_engine gantry || skip "Docker 20.10 does not know it"
+  create '' '{"Image":"busybox","HostConfig":{"Mounts":[{"Type":"volume","Source":"vol","Target":"/m","VolumeOptions":{"Subpath":"a"}}]}}'
+  refused 501 'subpaths of volumes are not supported yet'
+}
+
+@test "what is not supported is refused beside --volumes-from too" {
+  on_engine gantry || skip "about Gantry's own checks"
+  api_json POST '/containers/create?name=giver' '{"Image":"busybox"}'
+  create '' '{"Image":"busybox","HostConfig":{"VolumesFrom":["giver"],"VolumeDriver":"no-such-plugin"}}'
+  refused 404 'plugin "no-such-plugin" not found'
+  api_ok DELETE /containers/giver
+}
+
 @test "a bad port is 400" {
   create '' '{"Image":"busybox","HostConfig":{"PortBindings":{"80/tcp":[{"HostPort":"70000"}]}}}'
   refused 400 '70000'

@@ -309,3 +309,12 @@ both_see() {
   for file in "$@"; do grep -q probe "$file" || return 1; done
   for file in "$@"; do : >"$file"; done
 }
+
+@test "logs of one stream are followed past what the other one says" {
+  client run -d --name streams busybox sh -c 'echo first; sleep 0.3; echo second >&2; sleep 0.3; echo third; echo fourth >&2'
+  run api GET '/containers/streams/logs?stderr=1&follow=1' --output -
+  assert_output --partial second
+  assert_output --partial fourth
+  refute_output --partial first
+  client rm -f streams
+}
