@@ -54,6 +54,18 @@ struct ContainerFailed {
   using Output = Nothing;
 };
 
+// Remembers that the end of a run is somebody's wish: a child of container.stop, kill, restart and remove,
+// which hold no lock while they wait for the end. Nothing when that run is over.
+struct ContainerMarkStopped {
+  static constexpr std::string_view kName = "container.mark-stopped";
+  struct Input {
+    std::string container;  // full id
+    std::string run;
+    bool restart = false;  // a start follows: --rm does not act in between
+  };
+  using Output = Nothing;
+};
+
 struct ContainerStop {
   static constexpr std::string_view kName = "container.stop";
   struct Input {
@@ -213,6 +225,11 @@ GANTRY_JOB_FIELDS(ContainerStart::Input) {
   using T = daemon::ContainerStart::Input;
   static constexpr Field fields[] = {field<&T::container>("container"),
                                      field<&T::restart_of>("restart_of", kOmitEmpty)};
+};
+GANTRY_JOB_FIELDS(ContainerMarkStopped::Input) {
+  using T = daemon::ContainerMarkStopped::Input;
+  static constexpr Field fields[] = {field<&T::container>("container"), field<&T::run>("run"),
+                                     field<&T::restart>("restart", kOmitEmpty)};
 };
 GANTRY_JOB_FIELDS(ContainerFailed::Input) {
   using T = daemon::ContainerFailed::Input;

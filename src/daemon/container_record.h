@@ -41,6 +41,7 @@ struct ContainerState {
   int64_t finished_at = 0;
   std::string run;          // id of the current or last run
   bool manually_stopped = false;  // by stop or kill: `unless-stopped` leaves it so
+  bool start_follows = false;     // stopped by `restart`: neither --rm nor the restart policy acts on its end
   int restart_count = 0;
 };
 
@@ -101,6 +102,7 @@ struct Schema<daemon::ContainerState> {
       field<&T::finished_at>("finished_at", kOmitEmpty),
       field<&T::run>("run", kOmitEmpty),
       field<&T::manually_stopped>("manually_stopped", kOmitEmpty),
+      field<&T::start_follows>("start_follows", kOmitEmpty),
       field<&T::restart_count>("restart_count", kOmitEmpty)};
 };
 template <>

@@ -25,6 +25,7 @@ void Containers::Impl::register_jobs() {
   engine.add<ContainerExit>([this](JobContext& job, ContainerExit::Input in) { return exited(job, in); }, JobClass::control);
   engine.add<ContainerStop>([this](JobContext& job, ContainerStop::Input in) { return stop(job, in); }, JobClass::control);
   engine.add<ContainerRestart>([this](JobContext& job, ContainerStop::Input in) { return restart(job, in); }, JobClass::control);
+  engine.add<ContainerMarkStopped>([this](JobContext& job, ContainerMarkStopped::Input in) { return mark_stopped(job, in); }, JobClass::control);
   engine.add<ContainerKill>([this](JobContext& job, ContainerKill::Input in) { return kill(job, in); }, JobClass::control);
   engine.add<ContainerPause>([this](JobContext& job, ContainerStart::Input in) { return pause(job, in.container, true); }, JobClass::control);
   engine.add<ContainerUnpause>([this](JobContext& job, ContainerStart::Input in) { return pause(job, in.container, false); }, JobClass::control);
@@ -92,6 +93,10 @@ Status Containers::load() {
     if (instance && (*instance)->state() != drivers::InstanceState::exited) {
       impl_->daemon.networks().connected(*record);
       log::info("container {} ({}): still running, adopted", record->name, short_id(record->id));
+      if (record->state.start_follows) {  // the restart that was stopping it has gone with its daemon
+        record->state.start_follows = record->state.manually_stopped = false;
+        container->publish(*record);
+      }
       container->set_instance(*instance);
       impl_->watch(container, record->state.run, *instance);
       continue;
@@ -118,6 +123,7 @@ void Containers::resume() {
     std::shared_ptr<const ContainerRecord> record = container->record();
     const std::string& policy = record->host_config.restart_policy.Name;
     bool wanted = record->state.status == "restarting" ||
+                  (record->state.status == "exited" && record->state.start_follows) ||
                   (record->state.status == "exited" && record->state.started_at != 0 &&
                    (policy == "always" || (policy == "unless-stopped" && !record->state.manually_stopped)));
     if (wanted)

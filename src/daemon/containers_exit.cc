@@ -82,7 +82,7 @@ Result<Nothing> Containers::Impl::exited(engine::JobContext& job, const Containe
   }
 
   TRY(job.release_owned(owner_of(record.id), kRunKinds));
-  bool remove = record.host_config.AutoRemove && !restart;
+  bool remove = record.host_config.AutoRemove && !restart && !state.start_follows;
   if (remove)
     TRY(remove_locked(job, container, true));
   else

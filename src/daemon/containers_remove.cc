@@ -20,7 +20,7 @@ Result<Nothing> Containers::Impl::remove(engine::JobContext& job, const Containe
           "cannot remove container \"{}\": container is {}: {} before removing or force remove",
           record->name, record->state.status,
           record->state.status == "paused" ? "unpause and then stop the container" : "stop the container");
-    TRY(note_manual_stop(*container));
+    TRY(note_manual_stop(job, *container));
     TRY(stop_and_wait(job, *container, SIGKILL, std::nullopt)
             .context("cannot remove container \"{}\": could not kill", record->name));
   }

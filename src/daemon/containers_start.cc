@@ -78,6 +78,7 @@ Result<ChangeOutput> Containers::Impl::start(engine::JobContext& job,
   failed.state.exit_code = exit_code_of_failure(error);
   failed.state.error = error.message();
   failed.state.pid = 0;
+  failed.state.start_follows = false;
   int code = failed.state.exit_code;
   ContainerFailed::Input failure{container->id(), json::dump(failed)};
   log::ignored("container.failed", [&]() -> Status {
@@ -164,6 +165,7 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
   state.error.clear();
   state.oom_killed = false;
   state.manually_stopped = false;
+  state.start_follows = false;
   state.started_at = now_ns();
   state.finished_at = state.finished_at;
   std::shared_ptr<Container> self = table.by_id(record.id);

@@ -23,13 +23,22 @@ std::string signal_number(int signal) { return std::to_string(signal); }
 
 }  // namespace
 
-Status Containers::Impl::note_manual_stop(Container& container) {
-  ContainerRecord record = *container.record();
-  if (record.state.manually_stopped) return {};
+Result<Nothing> Containers::Impl::mark_stopped(engine::JobContext& job,
+                                               const ContainerMarkStopped::Input& input) {
+  std::shared_ptr<Container> container = TRY(table.find(input.container));
+  TRY(job.lock({{engine::LockKind::container, container->id()}}));
+  ContainerRecord record = *container->record();
+  if (record.state.run != input.run || !record.running()) return Nothing{};
   record.state.manually_stopped = true;
-  TRY(daemon.graph().database().write(graph::Durability::normal, graph::Space::reserve,
-                                      [&](graph::Transaction& tx) { return store(tx, record); }));
-  container.publish(std::move(record));
+  record.state.start_follows = input.restart;
+  commit(job, *container, std::move(record));
+  return Nothing{};
+}
+
+Status Containers::Impl::note_manual_stop(engine::JobContext& job, const Container& container, bool restart) {
+  std::shared_ptr<const ContainerRecord> record = container.record();
+  if (record->state.manually_stopped && record->state.start_follows == restart) return {};
+  TRY(job.run<ContainerMarkStopped>({container.id(), record->state.run, restart}));
   return {};
 }
 
@@ -83,7 +92,7 @@ Result<ChangeOutput> Containers::Impl::stop(engine::JobContext& job, const Conta
     }
   }
   if (!container->record()->running()) return ChangeOutput{false};
-  TRY(note_manual_stop(*container));
+  TRY(note_manual_stop(job, *container));
   // No lock is held while waiting: the container's end is a job of its own, which needs it.
   TRY(stop_and_wait(job, *container, signal, input.timeout).context("cannot stop container: {}", input.container));
   publish_event(*container->record(), "stop");
@@ -93,23 +102,9 @@ Result<ChangeOutput> Containers::Impl::stop(engine::JobContext& job, const Conta
 Result<Nothing> Containers::Impl::restart(engine::JobContext& job, const ContainerStop::Input& input) {
   std::shared_ptr<Container> container = TRY(table.find(input.container));
   int signal = input.signal.empty() ? stop_signal_of(*container->record()) : TRY(parse_signal(input.signal));
-  // Not remembered as a manual stop; but neither its restart policy nor --rm may act in between.
   if (container->record()->running()) {
-    TRY(note_manual_stop(*container));
-    bool auto_remove = container->record()->host_config.AutoRemove;
-    if (auto_remove) {
-      ContainerRecord kept = *container->record();
-      kept.host_config.AutoRemove = false;
-      TRY(daemon.graph().database().write([&](graph::Transaction& tx) { return store(tx, kept); }));
-      container->publish(kept);
-    }
+    TRY(note_manual_stop(job, *container, true));
     TRY(stop_and_wait(job, *container, signal, input.timeout).context("Cannot restart container {}", input.container));
-    if (auto_remove) {
-      ContainerRecord again = *container->record();
-      again.host_config.AutoRemove = true;
-      TRY(daemon.graph().database().write([&](graph::Transaction& tx) { return store(tx, again); }));
-      container->publish(again);
-    }
   }
   TRY(job.run<ContainerStart>({container->id(), {}}).context("Cannot restart container {}", input.container));
   publish_event(*container->record(), "restart");
@@ -124,7 +119,7 @@ Result<Nothing> Containers::Impl::kill(engine::JobContext& job, const ContainerK
   std::shared_ptr<drivers::Instance> instance = container->instance();
   if (!record->running() || !instance)
     return conflict("cannot kill container: {}: container {} is not running", input.container, record->id);
-  if (signal == SIGKILL || signal == stop_signal_of(*record)) TRY(note_manual_stop(*container));
+  if (signal == SIGKILL || signal == stop_signal_of(*record)) TRY(note_manual_stop(job, *container));
   if (signal == SIGKILL && record->state.status == "paused") TRY(instance->resume());
   TRY(instance->signal(signal).context("cannot kill container: {}", input.container));
   publish_event(*record, "kill", {{"signal", signal_number(signal)}});

@@ -157,3 +157,20 @@ each_way_down() { # COMMAND: after a clean stop, and after a crash
   engine_start main
 }
 process_exists() { ! process_gone "$1"; }
+
+@test "a restart that a crash cut short before the end leaves the container running and --rm in force" {
+  client run -d --rm --name stubborn busybox sh -c 'trap "" TERM; while :; do sleep 0.1; done'
+  pid=$(client inspect -f '{{.State.Pid}}' stubborn)
+  client restart -t 600 stubborn 3>&- &
+  restarter=$!
+  since=$(date +%s)
+  stopping() { client events --since "$((since - 5))" --until "$(date +%s)" --filter event=kill | grep -q stubborn; }
+  eventually 10 stopping
+  engine_kill main
+  wait "$restarter" || true
+  engine_start main
+  assert_equal "$(client inspect -f '{{.State.Status}} {{.State.Pid}}' stubborn)" "running $pid"
+  kill -KILL "$pid"
+  stubborn_gone() { ! client inspect stubborn >/dev/null 2>&1; }
+  eventually 10 stubborn_gone
+}

@@ -318,3 +318,14 @@ both_see() {
   refute_output --partial first
   client rm -f streams
 }
+
+@test "a container of --rm outlives a restart, and goes when it is stopped" {
+  client run -d --rm --name passing busybox sleep 1000
+  first=$(client inspect -f '{{.State.Pid}}' passing)
+  client restart -t 0 passing
+  assert_equal "$(client inspect -f '{{.State.Status}} {{.HostConfig.AutoRemove}}' passing)" 'running true'
+  refute [ "$(client inspect -f '{{.State.Pid}}' passing)" = "$first" ]
+  client stop -t 0 passing
+  passing_gone() { ! client inspect passing >/dev/null 2>&1; }
+  eventually 10 passing_gone
+}
