@@ -1,9 +1,9 @@
 #include "libcontainer/cgroup.h"
 
-#include "libcontainer/device_filter.h"
-
 #include <poll.h>
+#include <linux/magic.h>
 #include <signal.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/sys.h"
+#include "libcontainer/device_filter.h"
 
 namespace gantry::libcontainer {
 namespace {
@@ -136,7 +137,8 @@ void collect_processes(const std::string& directory, std::set<pid_t>& out) {
 
 }  // namespace
 
-std::vector<Hierarchy> parse_hierarchies(std::string_view mountinfo) {
+std::vector<Hierarchy> parse_hierarchies(std::string_view mountinfo,
+                                         const std::function<bool(const Hierarchy&)>& reachable) {
   std::vector<Hierarchy> out;
   for_each_word(mountinfo, '\n', [&](std::string_view line) {
     size_t dash = line.find(" - cgroup");
@@ -155,14 +157,24 @@ std::vector<Hierarchy> parse_hierarchies(std::string_view mountinfo) {
     // The same hierarchy mounted twice: the first one will do.
     for (const Hierarchy& known : out)
       if (known.v2 == hierarchy.v2 && known.controllers == hierarchy.controllers) return;
-    out.push_back(std::move(hierarchy));
+    if (reachable(hierarchy)) out.push_back(std::move(hierarchy));
   });
   return out;
 }
 
+namespace {
+
+bool is_what_it_says(const Hierarchy& hierarchy) {
+  struct statfs st;
+  return ::statfs(hierarchy.mountpoint.c_str(), &st) == 0 &&
+         st.f_type == (hierarchy.v2 ? CGROUP2_SUPER_MAGIC : CGROUP_SUPER_MAGIC);
+}
+
+}  // namespace
+
 Result<std::vector<Hierarchy>> find_hierarchies() {
   std::string mountinfo = TRY(fs::read_file("/proc/self/mountinfo"));
-  std::vector<Hierarchy> out = parse_hierarchies(mountinfo);
+  std::vector<Hierarchy> out = parse_hierarchies(mountinfo, is_what_it_says);
   for (Hierarchy& hierarchy : out)
     if (hierarchy.v2)
       hierarchy.controllers = words(

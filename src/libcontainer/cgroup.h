@@ -3,6 +3,7 @@
 // an idle host); on v2 it is cloned into the group.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,9 +20,12 @@ struct Hierarchy {
   std::vector<std::string> controllers;  // {"cpu", "cpuacct"}; {"name=systemd"}
   bool v2 = false;
 };
-// From the text of /proc/self/mountinfo, and for v2 its cgroup.controllers.
+// From /proc/self/mountinfo, and for v2 its cgroup.controllers. Mounts that lie hidden below another are
+// listed there too, and are passed over.
 Result<std::vector<Hierarchy>> find_hierarchies();
-std::vector<Hierarchy> parse_hierarchies(std::string_view mountinfo);
+// The text of mountinfo; of a hierarchy that is mounted twice, the first place that is `reachable`. Pure.
+std::vector<Hierarchy> parse_hierarchies(std::string_view mountinfo,
+                                         const std::function<bool(const Hierarchy&)>& reachable);
 
 // One value for one file. `field` is where it came from, for errors.
 struct CgroupWrite {

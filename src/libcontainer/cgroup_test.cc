@@ -71,17 +71,24 @@ TEST(Cgroup, DeviceRulesKeepTheirOrder) {
 }
 
 TEST(Cgroup, FindsHierarchiesOfAHybridHost) {
-  std::vector<Hierarchy> found = parse_hierarchies(
+  auto everywhere = [](const Hierarchy&) { return true; };
+  std::string_view text =
       "22 1 0:20 / /sys rw - sysfs sysfs rw\n"
       "30 22 0:26 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid - cgroup cgroup rw,cpu,cpuacct\n"
       "31 22 0:27 / /sys/fs/cgroup/systemd rw shared:9 - cgroup cgroup rw,xattr,name=systemd\n"
       "32 22 0:28 / /sys/fs/cgroup/unified rw shared:10 - cgroup2 cgroup2 rw,nsdelegate\n"
-      "33 22 0:26 / /mnt/again rw - cgroup cgroup rw,cpu,cpuacct\n");
+      "33 22 0:26 / /mnt/again rw - cgroup cgroup rw,cpu,cpuacct\n";
+  std::vector<Hierarchy> found = parse_hierarchies(text, everywhere);
   ASSERT_EQ(found.size(), 3u);
   EXPECT_EQ(found[0].mountpoint, "/sys/fs/cgroup/cpu,cpuacct");
   EXPECT_EQ(found[0].controllers, (std::vector<std::string>{"cpu", "cpuacct"}));
   EXPECT_EQ(found[1].controllers, (std::vector<std::string>{"name=systemd"}));
   EXPECT_TRUE(found[2].v2);
+
+  // Places hidden below another mount are listed too.
+  found = parse_hierarchies(text, [](const Hierarchy& h) { return h.mountpoint != "/sys/fs/cgroup/cpu,cpuacct" && !h.v2; });
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[1].mountpoint, "/mnt/again");
 }
 
 TEST(Cgroup, PathsStayBelowTheRoot) {
