@@ -15,7 +15,7 @@ run_loop() { # containers start and end, with a network and a port, until it is 
 }
 
 @test "fifty crashes in a run loop leave nothing behind, and what ran still runs" {
-  client run -d --name survivor -p 127.0.0.1:18101:80 busybox sh -c 'mkdir /w && echo alive > /w/index.html && httpd -p 80 -h /w; while :; do sleep 0.1; done' >/dev/null
+  client run -d --name survivor -p 127.0.0.1:18101:80 busybox sh -c 'mkdir /w && echo alive > /w/index.html && httpd -p 80 -h /w; exec sleep 100000' >/dev/null
   alive() { [ "$(curl -sS -m 5 --noproxy '*' http://127.0.0.1:18101/)" = alive ]; }
   eventually 10 alive
   pid=$(client inspect -f '{{.State.Pid}}' survivor)
