@@ -15,6 +15,10 @@
 namespace gantry::daemon {
 namespace {
 
+constexpr std::string_view kNotStarted =  // Docker's words
+    "failed to create task for container: failed to create shim task: OCI runtime create failed: "
+    "unable to start container process";
+
 // What a bind mount's source must be before the shim mounts it: -v makes a directory, --mount does not.
 Status prepare_bind_sources(const ContainerRecord& record) {
   for (const MountPoint& mount : record.mounts) {
@@ -143,16 +147,14 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
   plan.keep();
   if (plan.mode != SandboxMode::container) TRY(write_network_files(record, plan));
 
-  std::shared_ptr<drivers::Instance> instance = TRY(daemon.exec_driver().create(launch));
+  std::shared_ptr<drivers::Instance> instance = TRY(daemon.exec_driver().create(launch).context("{}", kNotStarted));
   if (plan.mode == SandboxMode::own) TRY(daemon.networks().join(plan, instance->netns_fd()));
   auto attach_pending = [instance, terminal = record.config.Tty](Container& waiting) {
     for (Container::PendingAttach& pending : waiting.take_pending())
       log::ignored("attach", attach_to(*instance, std::move(pending), terminal));
   };
   attach_pending(container);
-  TRY(instance->start().context(
-      "failed to create task for container: failed to create shim task: OCI runtime create failed: "
-      "unable to start container process"));
+  TRY(instance->start().context("{}", kNotStarted));
 
   record.networks = plan.settings;
   record.ports = plan.ports;

@@ -131,7 +131,9 @@ class ExecDriver {
 
   virtual std::string_view name() const = 0;
   // Makes an instance whose namespaces exist (network can be wired); it goes on to its gate by itself. On
-  // failure nothing is left but what resource rows name, and usually not that.
+  // failure nothing is left but what resource rows name, and usually not that. A program that cannot be
+  // started fails here already when its init was quicker than the look at its namespaces, with the error
+  // that start() would give.
   virtual Result<std::shared_ptr<Instance>> create(const Launch& launch) = 0;
   // Finds an instance again by its runtime directory. One whose shim is gone without a record is cleaned
   // up after, and comes back as exited with code 137 and the reason. `not_found`: it never got to its gate.
