@@ -1,4 +1,4 @@
-#include "client/format/units.h"
+#include "base/units.h"
 
 #include <charconv>
 #include <cmath>
@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 
-namespace gantry::client {
+namespace gantry {
 namespace {
 
 // Go's %.Ng: N significant digits, no trailing zeros, exponent when it is at least N.
@@ -225,4 +225,4 @@ std::string go_time(std::string_view rfc3339) {
   return text;
 }
 
-}  // namespace gantry::client
+}  // namespace gantry

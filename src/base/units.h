@@ -8,7 +8,7 @@
 
 #include "base/result.h"
 
-namespace gantry::client {
+namespace gantry {
 
 // "1.09MB": four significant digits at most, decimal units; with `precision` digits if told.
 std::string human_size(double bytes, int precision = 4);
@@ -36,4 +36,4 @@ std::string local_time(int64_t unix_seconds);
 // when it is none.
 std::string go_time(std::string_view rfc3339);
 
-}  // namespace gantry::client
+}  // namespace gantry

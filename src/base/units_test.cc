@@ -1,8 +1,8 @@
-#include "client/format/units.h"
+#include "base/units.h"
 
 #include <gtest/gtest.h>
 
-namespace gantry::client {
+namespace gantry {
 namespace {
 
 constexpr int64_t kSecond = 1000000000;
@@ -76,4 +76,4 @@ TEST(Units, TimesAreGos) {
 }
 
 }  // namespace
-}  // namespace gantry::client
+}  // namespace gantry

@@ -7,30 +7,13 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/process.h"
+#include "base/units.h"
 #include "daemon/containers_impl.h"
 #include "daemon/filters.h"
 #include "drivers/graph/graph_driver.h"
 
 namespace gantry::daemon {
 namespace {
-
-// "About a minute", "2 hours": as go-units' HumanDuration.
-std::string human_duration(int64_t ns) {
-  int64_t seconds = ns / 1'000'000'000;
-  int64_t minutes = seconds / 60;
-  int64_t hours = (seconds + 1800) / 3600;  // rounded
-  if (seconds < 1) return "Less than a second";
-  if (seconds == 1) return "1 second";
-  if (seconds < 60) return fmt::format("{} seconds", seconds);
-  if (minutes == 1) return "About a minute";
-  if (minutes < 60) return fmt::format("{} minutes", minutes);
-  if (hours == 1) return "About an hour";
-  if (hours < 48) return fmt::format("{} hours", hours);
-  if (hours < 24 * 7 * 2) return fmt::format("{} days", hours / 24);
-  if (hours < 24 * 30 * 2) return fmt::format("{} weeks", hours / 24 / 7);
-  if (hours < 24 * 365 * 2) return fmt::format("{} months", hours / 24 / 30);
-  return fmt::format("{} years", hours / 24 / 365);
-}
 
 std::string status_text(const ContainerState& state) {
   int64_t now = now_ns();

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "base/clock.h"
+#include "base/units.h"
 
 namespace gantry::daemon {
 namespace {
@@ -13,27 +14,6 @@ bool has_label(const std::map<std::string, std::string>& labels, const std::stri
   auto found = labels.find(wanted.substr(0, equals));
   return found != labels.end() &&
          (equals == std::string::npos || found->second == wanted.substr(equals + 1));
-}
-
-// "1h30m", "10s", "1.5h"
-std::optional<int64_t> parse_duration(const std::string& text) {
-  const char* at = text.c_str();
-  double total = 0;
-  if (!*at) return std::nullopt;
-  while (*at) {
-    char* end = nullptr;
-    double number = std::strtod(at, &end);
-    if (end == at) return std::nullopt;
-    double unit;
-    if (end[0] == 'm' && end[1] == 's') unit = 1e6, end += 2;
-    else if (end[0] == 'h') unit = 3600e9, ++end;
-    else if (end[0] == 'm') unit = 60e9, ++end;
-    else if (end[0] == 's') unit = 1e9, ++end;
-    else return std::nullopt;
-    total += number * unit;
-    at = end;
-  }
-  return static_cast<int64_t>(total);
 }
 
 }  // namespace
@@ -60,7 +40,7 @@ Result<int64_t> until_filter(const FilterMap& filters) {
   if (found == filters.end() || found->second.empty()) return int64_t{0};
   if (found->second.size() > 1) return invalid("more than one until filter specified");
   const std::string& text = found->second.front();
-  if (std::optional<int64_t> back = parse_duration(text)) return now_ns() - *back;
+  if (Result<int64_t> back = parse_duration(text)) return now_ns() - *back;
   if (!text.empty() && text.find_first_not_of("0123456789.") == std::string::npos)
     return static_cast<int64_t>(std::strtod(text.c_str(), nullptr) * 1e9);
   return parse_time(text).context("invalid value for until filter");

@@ -4,25 +4,14 @@
 #include <array>
 #include <cstdlib>
 
+#include "base/units.h"
+
 namespace gantry::daemon {
 namespace {
 
 constexpr std::array<std::string_view, 3> kDrivers = {"json-file", "local", "none"};
 constexpr std::array<std::string_view, 7> kOptions = {"max-size", "max-file", "compress", "labels",
                                                       "labels-regex", "env", "tag"};
-
-// "10m", "1g", "512k", "100": bytes, by powers of 1024.
-Result<int64_t> parse_size(const std::string& text) {
-  char* end = nullptr;
-  double value = std::strtod(text.c_str(), &end);
-  std::string unit(end);
-  if (unit.size() == 2 && (unit[1] == 'b' || unit[1] == 'B')) unit.pop_back();
-  static constexpr std::string_view kUnits = "bkmgt";
-  size_t power = unit.empty() ? 0 : kUnits.find(static_cast<char>(unit[0] | 0x20));
-  if (end == text.c_str() || unit.size() > 1 || power == std::string_view::npos || value < 0)
-    return invalid("invalid size: '{}'", text);
-  return static_cast<int64_t>(value * static_cast<double>(int64_t{1} << (10 * power)));
-}
 
 std::string option(const api::LogConfig& config, const std::string& key) {
   auto found = config.Config.find(key);
@@ -57,7 +46,7 @@ Status check_log_config(const api::LogConfig& config) {
                          config.Type);
   }
   std::string size = option(config, "max-size"), files = option(config, "max-file");
-  if (!size.empty() && size != "-1") TRY(parse_size(size).context("max-size"));
+  if (!size.empty() && size != "-1") TRY(parse_ram_size(size).context("max-size"));
   if (!files.empty() && (files.find_first_not_of("0123456789") != std::string::npos || files.size() > 4 ||
                          std::atoi(files.c_str()) < 1))
     return invalid("max-file cannot be less than 1 and must be a number, not '{}'", files);
@@ -73,7 +62,7 @@ shim::LogConfig shim_log_config(const api::LogConfig& config, const std::string&
   out.driver = config.Type;
   out.path = path;
   std::string size = option(config, "max-size"), files = option(config, "max-file");
-  out.max_size = size.empty() ? 10 << 20 : size == "-1" ? -1 : parse_size(size).value_or(10 << 20);
+  out.max_size = size.empty() ? 10 << 20 : size == "-1" ? -1 : parse_ram_size(size).value_or(10 << 20);
   out.max_files = files.empty() ? 3 : std::atoi(files.c_str());
   for (const std::string& label : words(option(config, "labels")))
     if (auto found = container.Labels.find(label); found != container.Labels.end())

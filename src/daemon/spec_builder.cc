@@ -90,6 +90,19 @@ Result<SecurityOptions> security_options(const api::HostConfig& host_config) {
 
 // ---- devices
 
+// The node that a container gets at `path`: in everything as the host's.
+libcontainer::Device device_like(const struct stat& st, const std::string& path) {
+  libcontainer::Device device;
+  device.path = path;
+  device.type = S_ISCHR(st.st_mode) ? "c" : "b";
+  device.major = major(st.st_rdev);
+  device.minor = minor(st.st_rdev);
+  device.file_mode = st.st_mode & 07777;
+  device.uid = st.st_uid;
+  device.gid = st.st_gid;
+  return device;
+}
+
 Result<std::vector<libcontainer::Device>> host_devices() {
   std::vector<libcontainer::Device> out;
   static constexpr std::array<std::string_view, 10> kSkipped = {
@@ -107,15 +120,7 @@ Result<std::vector<libcontainer::Device>> host_devices() {
       if (::lstat(path.c_str(), &st) == -1) continue;
       if (S_ISDIR(st.st_mode)) pending.push_back(path);
       if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode)) continue;
-      libcontainer::Device device;
-      device.path = path;
-      device.type = S_ISCHR(st.st_mode) ? "c" : "b";
-      device.major = major(st.st_rdev);
-      device.minor = minor(st.st_rdev);
-      device.file_mode = st.st_mode & 07777;
-      device.uid = st.st_uid;
-      device.gid = st.st_gid;
-      out.push_back(std::move(device));
+      out.push_back(device_like(st, path));
     }
   }
   return out;
@@ -135,14 +140,8 @@ Status add_device(const api::DeviceMapping& mapping, libcontainer::Linux& sectio
   std::string access = mapping.CgroupPermissions.empty() ? "rwm" : mapping.CgroupPermissions;
   if (access.find_first_not_of("rwm") != std::string::npos)
     return invalid("invalid device mode: {}", access);
-  libcontainer::Device device;
-  device.path = mapping.PathInContainer.empty() ? mapping.PathOnHost : mapping.PathInContainer;
-  device.type = S_ISCHR(st.st_mode) ? "c" : "b";
-  device.major = major(st.st_rdev);
-  device.minor = minor(st.st_rdev);
-  device.file_mode = st.st_mode & 07777;
-  device.uid = st.st_uid;
-  device.gid = st.st_gid;
+  libcontainer::Device device =
+      device_like(st, mapping.PathInContainer.empty() ? mapping.PathOnHost : mapping.PathInContainer);
   section.resources->devices.push_back({true, device.type, device.major, device.minor, access});
   section.devices.push_back(std::move(device));
   return {};

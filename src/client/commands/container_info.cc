@@ -7,7 +7,7 @@
 #include "client/commands/commands.h"
 #include "client/format/table.h"
 #include "client/format/template.h"
-#include "client/format/units.h"
+#include "base/units.h"
 #include "client/io/terminal.h"
 #include "client/options/specs.h"
 

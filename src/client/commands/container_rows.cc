@@ -5,7 +5,7 @@
 
 #include "client/commands/commands.h"
 #include "client/format/template.h"
-#include "client/format/units.h"
+#include "base/units.h"
 
 namespace gantry::client {
 namespace {

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "client/commands/commands.h"
 #include "client/format/table.h"
-#include "client/format/units.h"
+#include "base/units.h"
 #include "client/options/specs.h"
 
 namespace gantry::client {

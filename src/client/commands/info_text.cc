@@ -6,7 +6,7 @@
 #include "client/commands/commands.h"
 #include "client/commands/container_rows.h"
 #include "client/format/table.h"
-#include "client/format/units.h"
+#include "base/units.h"
 
 namespace gantry::client {
 namespace {

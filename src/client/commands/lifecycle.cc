@@ -1,5 +1,5 @@
 #include "client/commands/commands.h"
-#include "client/format/units.h"
+#include "base/units.h"
 #include "client/options/specs.h"
 
 namespace gantry::client {

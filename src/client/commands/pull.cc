@@ -4,7 +4,7 @@
 
 #include "base/sys.h"
 #include "client/commands/commands.h"
-#include "client/format/units.h"
+#include "base/units.h"
 #include "client/io/terminal.h"
 #include "client/options/specs.h"
 

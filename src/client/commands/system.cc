@@ -6,7 +6,7 @@
 #include "client/commands/info_text.h"
 #include "client/format/table.h"
 #include "client/format/template.h"
-#include "client/format/units.h"
+#include "base/units.h"
 #include "client/options/specs.h"
 
 namespace gantry::client {

@@ -1,4 +1,4 @@
-#include "client/format/units.h"
+#include "base/units.h"
 #include "client/options/container_options.h"
 #include "client/options/specs.h"
 

@@ -5,7 +5,7 @@
 #include <cstdlib>
 
 #include "client/cli/flags.h"
-#include "client/format/units.h"
+#include "base/units.h"
 #include "client/options/specs.h"
 
 namespace gantry::client {

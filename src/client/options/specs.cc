@@ -9,7 +9,7 @@
 
 #include "base/fs.h"
 #include "client/cli/flags.h"
-#include "client/format/units.h"
+#include "base/units.h"
 
 namespace gantry::client {
 namespace {
