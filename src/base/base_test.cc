@@ -63,7 +63,8 @@ TEST(Result, KindsSurviveTheirNames) {
 }
 
 TEST(Json, KeysMatchWithoutRegardToCaseAndUnknownOnesAreIgnored) {
-  Result<Outer> outer = json::parse<Outer>(R"({"list":[{"NAME":"a","count":3}],"other":1,"memory":5})");
+  Result<Outer> outer =
+      json::parse<Outer>(R"({"list":[{"NAME":"a","count":3}],"other":1,"memory":5})");
   ASSERT_TRUE(outer) << outer.error().message();
   EXPECT_EQ(outer->list.at(0).name, "a");
   EXPECT_EQ(outer->list.at(0).count, 3);
@@ -97,7 +98,8 @@ TEST(Json, DepthIsBounded) {
 
 TEST(Json, PrettyPrintsLikeDocker) {
   json::value v = *json::parse(R"({"a":[1,{"b":[]}]})");
-  EXPECT_EQ(json::pretty(v, "    "), "{\n    \"a\": [\n        1,\n        {\n            \"b\": []\n        }\n    ]\n}");
+  EXPECT_EQ(json::pretty(v, "    "),
+            "{\n    \"a\": [\n        1,\n        {\n            \"b\": []\n        }\n    ]\n}");
 }
 
 TEST(Clock, PrintsAsGoDoesAndReadsItBack) {
@@ -176,8 +178,8 @@ TEST_F(FsTest, LinksBelowARootStayInsideIt) {
 }
 
 TEST(Process, OutputInputAndStatusComeBack) {
-  Result<ProcessOutput> output =
-      run_process({.arguments = {"sh", "-c", "cat; echo err >&2; exit 3"}, .program = "sh"}, "hello");
+  Result<ProcessOutput> output = run_process(
+      {.arguments = {"sh", "-c", "cat; echo err >&2; exit 3"}, .program = "sh"}, "hello");
   ASSERT_TRUE(output) << output.error().message();
   EXPECT_EQ(output->out, "hello");
   EXPECT_EQ(output->err, "err\n");
@@ -194,7 +196,8 @@ TEST(Process, AMissingProgramIsAnErrorWithItsErrno) {
 }
 
 TEST(Process, ATimeoutKills) {
-  Result<ProcessOutput> output = run_process({.arguments = {"sleep", "60"}, .program = "sleep"}, "", 50);
+  Result<ProcessOutput> output =
+      run_process({.arguments = {"sleep", "60"}, .program = "sleep"}, "", 50);
   ASSERT_FALSE(output);
   EXPECT_EQ(output.error().kind(), ErrorKind::unavailable);
 }
@@ -204,7 +207,8 @@ TEST(Process, OnlyMappedDescriptorsReachTheChild) {
   sys::Pipe extra = *sys::pipe();
   Result<ProcessOutput> output = run_process(
       {.arguments = {"sh", "-c", "ls /proc/self/fd | wc -l; [ -e /proc/self/fd/9 ] && echo nine"},
-       .program = "sh", .descriptors = {{extra.read.get(), 9}}});
+       .program = "sh",
+       .descriptors = {{extra.read.get(), 9}}});
   ASSERT_TRUE(output);
   EXPECT_EQ(output->out, "5\nnine\n");  // 0 1 2 9 and the directory itself
 }

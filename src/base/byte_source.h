@@ -19,8 +19,9 @@ namespace gantry {
 class ByteSource {
  public:
   virtual ~ByteSource() = default;
-  // Blocks until at least one byte is there and gives how many were put into `into` (which is not empty);
-  // 0 at the end, and again on every later call. A stream that was cut short is an error, never an end.
+  // Blocks until at least one byte is there and gives how many were put into `into` (which is not
+  // empty); 0 at the end, and again on every later call. A stream that was cut short is an error,
+  // never an end.
   virtual Result<size_t> read(std::span<char> into) = 0;
 };
 
@@ -50,8 +51,8 @@ class FdSource final : public ByteSource {
   int fd_;
 };
 
-// `size` bytes of a file from `offset` on, by pread(2): several may share one descriptor. A file that ends
-// earlier is an error.
+// `size` bytes of a file from `offset` on, by pread(2): several may share one descriptor. A file
+// that ends earlier is an error.
 class FileRangeSource final : public ByteSource {
  public:
   FileRangeSource(int borrowed, uint64_t offset, uint64_t size)
@@ -97,11 +98,11 @@ class StringSink final : public ByteSink {
   std::string bytes_;
 };
 
-// A bounded pipe between a coroutine and a job's thread, either way round: one end blocks, the other tries
-// and is woken. Thread-safe; one reader, one writer. Keep it in a shared_ptr.
+// A bounded pipe between a coroutine and a job's thread, either way round: one end blocks, the
+// other tries and is woken. Thread-safe; one reader, one writer. Keep it in a shared_ptr.
 //
-// Upload: the coroutine try_write()s pieces of a body and finish()es or fail()s it; the job read()s.
-// Download: the job write()s and finish()es; the coroutine try_read()s.
+// Upload: the coroutine try_write()s pieces of a body and finish()es or fail()s it; the job
+// read()s. Download: the job write()s and finish()es; the coroutine try_read()s.
 class BytePipe final : public ByteSource, public ByteSink {
  public:
   explicit BytePipe(size_t capacity = 1u << 20) : capacity_(capacity) {}
@@ -110,8 +111,8 @@ class BytePipe final : public ByteSource, public ByteSink {
   Result<size_t> read(std::span<char> into) override;
   Status write(std::string_view bytes) override;
 
-  // The trying ends. try_write: false when full now (the bytes stay the caller's), true when taken or
-  // when the reader has closed (the bytes are dropped then; see reader_gone()).
+  // The trying ends. try_write: false when full now (the bytes stay the caller's), true when taken
+  // or when the reader has closed (the bytes are dropped then; see reader_gone()).
   bool try_write(std::string& bytes);
   // Nothing: empty now. "": the end, or the failure told by fail().
   std::optional<Result<std::string>> try_read();
@@ -120,7 +121,8 @@ class BytePipe final : public ByteSource, public ByteSink {
   void fail(Error error);  // writer: the reader gets this error after what is buffered
   void close_reader();     // reader: not interested any more
   bool reader_gone() const;
-  // Called, outside the lock, from the other side's thread whenever trying again may give something new.
+  // Called, outside the lock, from the other side's thread whenever trying again may give something
+  // new.
   void set_waker(std::function<void()> waker);
 
  private:

@@ -1,4 +1,5 @@
-// A bounded queue between a job's thread and whoever listens: where blocking code and coroutines meet.
+// A bounded queue between a job's thread and whoever listens: where blocking code and coroutines
+// meet.
 #pragma once
 
 #include <chrono>
@@ -10,10 +11,10 @@
 
 namespace gantry {
 
-// Many producers, one consumer; thread-safe. The producer blocks while the queue is full; after close()
-// push() is refused and pop() drains what is left. A consumer that cannot block (a coroutine on the I/O
-// thread) sets a waker, which is called from the producer's thread, outside the lock, whenever try_pop()
-// may give something new or the channel was closed.
+// Many producers, one consumer; thread-safe. The producer blocks while the queue is full; after
+// close() push() is refused and pop() drains what is left. A consumer that cannot block (a
+// coroutine on the I/O thread) sets a waker, which is called from the producer's thread, outside
+// the lock, whenever try_pop() may give something new or the channel was closed.
 template <typename T>
 class Channel {
  public:

@@ -79,8 +79,8 @@ Result<int64_t> parse_time(std::string_view text) {
   int64_t offset = 0;
   if (!take(rest, 'Z') && !take(rest, 'z')) {
     int hours, minutes, sign = !rest.empty() && rest[0] == '-' ? -1 : 1;
-    if (!(take(rest, '+') || take(rest, '-')) || !take_digits(rest, 2, hours) ||
-        !take(rest, ':') || !take_digits(rest, 2, minutes))
+    if (!(take(rest, '+') || take(rest, '-')) || !take_digits(rest, 2, hours) || !take(rest, ':') ||
+        !take_digits(rest, 2, minutes))
       return invalid("\"{}\" is not an RFC 3339 time", text);
     offset = sign * (hours * 3600 + minutes * 60);
   }

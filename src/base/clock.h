@@ -14,8 +14,8 @@ int64_t now_ns();
 // Nanoseconds of CLOCK_MONOTONIC, for durations.
 int64_t monotonic_ns();
 
-// RFC 3339 in UTC with nanoseconds as Go's time.RFC3339Nano prints it: trailing zeros of the fraction are
-// dropped, "0001-01-01T00:00:00Z" for 0 (Go's zero time).
+// RFC 3339 in UTC with nanoseconds as Go's time.RFC3339Nano prints it: trailing zeros of the
+// fraction are dropped, "0001-01-01T00:00:00Z" for 0 (Go's zero time).
 std::string format_time(int64_t ns);
 // The inverse; also takes an offset ("+02:00") and any number of fraction digits.
 Result<int64_t> parse_time(std::string_view text);

@@ -22,8 +22,7 @@ struct Sha256::State {
 
 Result<Digest> Digest::parse(std::string_view text) {
   size_t colon = text.find(':');
-  if (colon == std::string_view::npos || colon == 0)
-    return invalid("invalid digest \"{}\"", text);
+  if (colon == std::string_view::npos || colon == 0) return invalid("invalid digest \"{}\"", text);
   std::string_view algorithm = text.substr(0, colon);
   std::string_view hex = text.substr(colon + 1);
   if (algorithm != "sha256") return unsupported("unsupported digest algorithm \"{}\"", algorithm);

@@ -1,5 +1,5 @@
-// SHA-256 digests as OCI writes them: "sha256:" and 64 lower-case hexadecimal digits. In a library of its
-// own (gantry_digest) because libcrypto must not reach gantry-runtime.
+// SHA-256 digests as OCI writes them: "sha256:" and 64 lower-case hexadecimal digits. In a library
+// of its own (gantry_digest) because libcrypto must not reach gantry-runtime.
 #pragma once
 
 #include <compare>
@@ -19,7 +19,7 @@ class Digest {
   static Result<Digest> parse(std::string_view text);
   static Digest of(std::string_view bytes);
 
-  const std::string& text() const { return text_; }                // "sha256:…", or ""
+  const std::string& text() const { return text_; }                   // "sha256:…", or ""
   std::string hex() const { return empty() ? "" : text_.substr(7); }  // the 64 digits
   bool empty() const { return text_.empty(); }
   auto operator<=>(const Digest&) const = default;

@@ -3,8 +3,8 @@
 //   TRY(failpoint("layer.rename"));
 //
 // Without GANTRY_FAILPOINTS the call is empty and compiles away. With it, the environment variable
-// GANTRY_FAILPOINTS ("layer.rename=error(28);db.commit=kill;x=delay(100)", each optionally "@N" for the
-// N-th pass) decides at run time; names that were passed are listed by failpoints_seen().
+// GANTRY_FAILPOINTS ("layer.rename=error(28);db.commit=kill;x=delay(100)", each optionally "@N" for
+// the N-th pass) decides at run time; names that were passed are listed by failpoints_seen().
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
-// Debian has no static archive of fmt, and gantry-runtime is static: the library's own definitions are
-// compiled here, once, for every program.
+// Debian has no static archive of fmt, and gantry-runtime is static: the library's own definitions
+// are compiled here, once, for every program.
 #include <fmt/format-inl.h>
 
 FMT_BEGIN_NAMESPACE

@@ -127,8 +127,7 @@ Status remove_contents(UniqueFd top) {
     if (::unlinkat(level.fd.get(), name.c_str(), 0) == 0 || errno == ENOENT) continue;
     if (errno != EISDIR && errno != EPERM) return errno_error(errno, "remove {}", name);
     if (::unlinkat(level.fd.get(), name.c_str(), AT_REMOVEDIR) == 0) continue;
-    UniqueFd child =
-        TRY(sys::openat(level.fd.get(), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    UniqueFd child = TRY(sys::openat(level.fd.get(), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
     std::vector<std::string> names = TRY(list_directory(child.get()));
     levels.push_back({std::move(child), std::move(names), std::move(name)});
   }

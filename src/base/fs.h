@@ -1,5 +1,5 @@
-// Files and directories of the engine's own: whole-file reads and writes, atomic replacement, trees.
-// For paths that a container, an image or an archive can influence, use `Beneath`.
+// Files and directories of the engine's own: whole-file reads and writes, atomic replacement,
+// trees. For paths that a container, an image or an archive can influence, use `Beneath`.
 #pragma once
 
 #include <string>
@@ -14,7 +14,8 @@ namespace gantry::fs {
 Result<std::string> read_file(const std::string& path, size_t limit = 64u << 20);
 Result<std::string> read_file_at(int dirfd, const std::string& path, size_t limit = 64u << 20);
 Status write_file(const std::string& path, std::string_view data, mode_t mode = 0600);
-// Writes to a temporary beside `path` and renames it over: a reader sees the old or the new file, whole.
+// Writes to a temporary beside `path` and renames it over: a reader sees the old or the new file,
+// whole.
 enum class Durability { volatile_, synced };  // synced: fsync of the file and of its directory
 Status replace_file(const std::string& path, std::string_view data, mode_t mode = 0600,
                     Durability durability = Durability::volatile_);
@@ -22,8 +23,8 @@ Status replace_file_at(int dirfd, const std::string& name, std::string_view data
                        mode_t mode = 0600, Durability durability = Durability::volatile_);
 // mkdir -p. Parents that had to be made get the same mode.
 Status make_directories(const std::string& path, mode_t mode = 0711);
-// Removes a tree without following links and without crossing a mount point (EBUSY is an error); a tree
-// that is not there is success. Descends by descriptor.
+// Removes a tree without following links and without crossing a mount point (EBUSY is an error); a
+// tree that is not there is success. Descends by descriptor.
 Status remove_tree(int dirfd, const std::string& name);
 Status remove_tree(const std::string& path);
 Result<std::vector<std::string>> list_directory(const std::string& path);  // without . and ..
@@ -35,8 +36,9 @@ Status sync_directory(const std::string& path);
 
 namespace gantry {
 
-// A directory below which names that somebody else chose are resolved: symbolic links and ".." are taken
-// as inside a chroot to it (openat2 RESOLVE_IN_ROOT), magic links are refused. Owns its descriptor.
+// A directory below which names that somebody else chose are resolved: symbolic links and ".." are
+// taken as inside a chroot to it (openat2 RESOLVE_IN_ROOT), magic links are refused. Owns its
+// descriptor.
 class Beneath {
  public:
   explicit Beneath(UniqueFd root) : root_(std::move(root)) {}
@@ -44,8 +46,8 @@ class Beneath {
 
   int fd() const { return root_.get(); }
   Result<UniqueFd> open(const std::string& path, int flags, mode_t mode = 0) const;
-  // Opens the directory that holds the last component, following links on the way but not the last one;
-  // `name` gets that component. For create, remove, rename and lchown of what `path` names.
+  // Opens the directory that holds the last component, following links on the way but not the last
+  // one; `name` gets that component. For create, remove, rename and lchown of what `path` names.
   struct Parent {
     UniqueFd directory;
     std::string name;  // never empty, ".", ".." or with a slash

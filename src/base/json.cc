@@ -1,7 +1,7 @@
 #include "base/json.h"
 
-#include <cmath>
 #include <strings.h>
+#include <cmath>
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -78,8 +78,8 @@ Result<value> parse(std::string_view text) {
   boost::json::error_code failure;
   boost::json::parse_options options;
   options.max_depth = 64;
-  value document = boost::json::parse(boost::json::string_view(text.data(), text.size()), failure,
-                                      {}, options);
+  value document =
+      boost::json::parse(boost::json::string_view(text.data(), text.size()), failure, {}, options);
   if (failure) return invalid("invalid JSON: {}", failure.message());
   return document;
 }
@@ -98,7 +98,8 @@ Error type_error(std::string_view expected, const value& got) {
 
 Error at_field(Error error, std::string_view name) {
   std::string message(name);
-  // A message that begins with a path ("[0].Name: …", "Name: …") continues it; a bare one starts it.
+  // A message that begins with a path ("[0].Name: …", "Name: …") continues it; a bare one starts
+  // it.
   bool continues = error.message().starts_with('[');
   bool is_path = error.message().find(": ") < error.message().find(' ');
   message += continues ? "" : is_path ? "." : ": ";

@@ -7,12 +7,13 @@
 //   };
 //   Result<Ulimit> u = json::parse<Ulimit>(text);   std::string s = json::dump(*u);
 //
-// Go's rules (encoding/json), which Docker's clients rely on: keys match exactly or else without regard to
-// case; unknown keys are ignored; null leaves a field as it is; a wrong type is an error that names the
-// field ("HostConfig.Memory: expected an integer, got a string"). kOmitEmpty leaves out "", 0, false, null
-// and empty lists, maps and optionals. Field types: bool, integers, double, std::string, value, object,
-// std::optional<T>, std::vector<T>, std::map<std::string, T>, std::shared_ptr<T> and structs with a Schema.
-// An empty vector or map without kOmitEmpty is written as null when kNullEmpty is given, else as [] or {}.
+// Go's rules (encoding/json), which Docker's clients rely on: keys match exactly or else without
+// regard to case; unknown keys are ignored; null leaves a field as it is; a wrong type is an error
+// that names the field ("HostConfig.Memory: expected an integer, got a string"). kOmitEmpty leaves
+// out "", 0, false, null and empty lists, maps and optionals. Field types: bool, integers, double,
+// std::string, value, object, std::optional<T>, std::vector<T>, std::map<std::string, T>,
+// std::shared_ptr<T> and structs with a Schema. An empty vector or map without kOmitEmpty is
+// written as null when kNullEmpty is given, else as [] or {}.
 #pragma once
 
 #include <cstdint>
@@ -46,8 +47,8 @@ std::string pretty(const value& v, std::string_view indent = "  ");
 
 enum Flags : unsigned { kNone = 0, kOmitEmpty = 1, kNullEmpty = 2, kRequired = 4 };
 
-// How one C++ type is read, written and tested for emptiness. Type-erased so that a table of fields costs
-// no template code of its own.
+// How one C++ type is read, written and tested for emptiness. Type-erased so that a table of fields
+// costs no template code of its own.
 struct Codec {
   Status (*decode)(void* out, const value& in);
   value (*encode)(const void* in);
@@ -113,7 +114,9 @@ Status decode_string(std::string& out, const value& in);
 
 template <>
 struct CodecOf<bool> {
-  static Status decode(void* out, const value& in) { return decode_bool(*static_cast<bool*>(out), in); }
+  static Status decode(void* out, const value& in) {
+    return decode_bool(*static_cast<bool*>(out), in);
+  }
   static value encode(const void* in) { return *static_cast<const bool*>(in); }
   static bool empty(const void* in) { return !*static_cast<const bool*>(in); }
 };
@@ -227,8 +230,7 @@ struct CodecOf<std::vector<T>> {
     for (const value& item : in.get_array()) {
       T element{};
       Status decoded = CodecOf<T>::decode(&element, item);
-      if (!decoded)
-        return at_field(std::move(decoded).error(), fmt::format("[{}]", list.size()));
+      if (!decoded) return at_field(std::move(decoded).error(), fmt::format("[{}]", list.size()));
       list.push_back(std::move(element));
     }
     return {};

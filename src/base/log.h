@@ -1,5 +1,5 @@
-// The program's log: one line an event, to standard error, as text or JSON. Thread-safe; a line is one
-// write(2), so lines of several threads do not mix.
+// The program's log: one line an event, to standard error, as text or JSON. Thread-safe; a line is
+// one write(2), so lines of several threads do not mix.
 #pragma once
 
 #include <string_view>
@@ -13,7 +13,7 @@ namespace gantry::log {
 enum class Level { debug, info, warn, error, fatal };
 enum class Format { text, json };
 
-Result<Level> parse_level(std::string_view name);  // debug, info, warn, error, fatal
+Result<Level> parse_level(std::string_view name);    // debug, info, warn, error, fatal
 Result<Format> parse_format(std::string_view name);  // text, json
 // To be called before threads are started.
 void configure(Level level, Format format);

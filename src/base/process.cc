@@ -21,7 +21,8 @@ namespace {
 std::string find_in_path(const std::string& program) {
   if (program.find('/') != std::string::npos) return program;
   const char* path = ::getenv("PATH");
-  std::string_view rest = path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  std::string_view rest =
+      path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   while (!rest.empty()) {
     size_t colon = rest.find(':');
     std::string candidate = std::string(rest.substr(0, colon)) + "/" + program;
@@ -40,8 +41,8 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
   return out;
 }
 
-// Everything the child needs, made before it exists: between vfork and exec it shares our memory and may
-// only make system calls.
+// Everything the child needs, made before it exists: between vfork and exec it shares our memory
+// and may only make system calls.
 struct ChildPlan {
   const char* program;
   int program_fd;
@@ -77,8 +78,7 @@ struct ChildPlan {
     if (program_fd == -1) fail();
   }
   for (size_t i = 0; i < plan.descriptor_count; ++i) {
-    plan.staged[i] =
-        ::fcntl(plan.descriptors[i].first, F_DUPFD_CLOEXEC, plan.highest_target + 1);
+    plan.staged[i] = ::fcntl(plan.descriptors[i].first, F_DUPFD_CLOEXEC, plan.highest_target + 1);
     if (plan.staged[i] == -1) fail();
   }
   // What somebody left open without O_CLOEXEC (a service manager, a library) does not go on.
@@ -86,8 +86,10 @@ struct ChildPlan {
   int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   if (null == -1) fail();
   for (int fd = 0; fd <= 2; ++fd)
-    if (null != fd) ::dup2(null, fd);
-    else ::fcntl(fd, F_SETFD, 0);
+    if (null != fd)
+      ::dup2(null, fd);
+    else
+      ::fcntl(fd, F_SETFD, 0);
   for (size_t i = 0; i < plan.descriptor_count; ++i)
     if (::dup2(plan.staged[i], plan.descriptors[i].second) == -1) fail();
   sigset_t empty;
@@ -145,7 +147,8 @@ Result<ChildProcess> ChildProcess::spawn(const SpawnOptions& options) {
   plan.old_mask = &old_mask;
 
   // No handler of ours may run in the child while it shares our memory. vfork(2) suspends only the
-  // calling thread, and the child's own stack frame is left alone by `child` being a separate function.
+  // calling thread, and the child's own stack frame is left alone by `child` being a separate
+  // function.
   ::pthread_sigmask(SIG_SETMASK, &all, &old_mask);
   pid_t pid = ::vfork();
   if (pid == 0) child(plan);
@@ -189,7 +192,8 @@ Result<ProcessOutput> run_process(SpawnOptions options, std::string_view input, 
   err.write.reset();
   TRY(sys::set_nonblocking(in.write.get(), true));
 
-  // A program that ends without reading its input must not end us: EPIPE is an answer, not a signal.
+  // A program that ends without reading its input must not end us: EPIPE is an answer, not a
+  // signal.
   sigset_t pipe_signal, old_mask;
   ::sigemptyset(&pipe_signal);
   ::sigaddset(&pipe_signal, SIGPIPE);
@@ -209,7 +213,8 @@ Result<ProcessOutput> run_process(SpawnOptions options, std::string_view input, 
           return make_error(ErrorKind::unavailable, "{}: no end after {} ms",
                             options.arguments.at(0), timeout_ms);
       }
-      if (sys::retry([&] { return ::poll(entries.data(), entries.size(), static_cast<int>(left)); }) == -1)
+      if (sys::retry(
+              [&] { return ::poll(entries.data(), entries.size(), static_cast<int>(left)); }) == -1)
         return error_from_errno(errno, "poll");
       for (int i = 0; i < 2; ++i) {
         if (!entries[i].revents) continue;

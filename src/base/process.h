@@ -1,4 +1,5 @@
-// Starting a program from a threaded process without copying it (vfork semantics), and waiting for it.
+// Starting a program from a threaded process without copying it (vfork semantics), and waiting for
+// it.
 #pragma once
 
 #include <string>
@@ -12,8 +13,8 @@ namespace gantry {
 
 struct SpawnOptions {
   std::vector<std::string> arguments;  // arguments[0] is argv[0]
-  // The program: by descriptor (execveat with AT_EMPTY_PATH) when `program_fd` is set, else by path; a
-  // path without a slash is looked up in PATH.
+  // The program: by descriptor (execveat with AT_EMPTY_PATH) when `program_fd` is set, else by
+  // path; a path without a slash is looked up in PATH.
   std::string program;
   int program_fd = -1;
   // The whole environment ("K=V"); inherited when absent.
@@ -36,14 +37,16 @@ class ChildProcess {
   ChildProcess& operator=(const ChildProcess&) = delete;
   ~ChildProcess();
 
-  // Fails with the errno of exec in the child (ENOENT: no such program) when it could not be started.
+  // Fails with the errno of exec in the child (ENOENT: no such program) when it could not be
+  // started.
   static Result<ChildProcess> spawn(const SpawnOptions& options);
 
   pid_t pid() const { return pid_; }
   int pidfd() const { return pidfd_.get(); }
   // Waits for the end; a wait(2) status.
   Result<int> wait();
-  // Lets the process go on alone; somebody else (SIGCHLD ignored, a subreaper) reaps it. Gives the pidfd.
+  // Lets the process go on alone; somebody else (SIGCHLD ignored, a subreaper) reaps it. Gives the
+  // pidfd.
   UniqueFd detach();
 
  private:
@@ -56,8 +59,9 @@ struct ProcessOutput {
   std::string out;
   std::string err;
 };
-// Runs a program to its end with `input` on its standard input. Output over `limit` bytes is an error.
-// `timeout_ms` < 0 waits for ever; on timeout the program is killed and the error is `unavailable`.
+// Runs a program to its end with `input` on its standard input. Output over `limit` bytes is an
+// error. `timeout_ms` < 0 waits for ever; on timeout the program is killed and the error is
+// `unavailable`.
 Result<ProcessOutput> run_process(SpawnOptions options, std::string_view input = {},
                                   int timeout_ms = -1, size_t limit = 1u << 20);
 

@@ -7,9 +7,9 @@
 namespace gantry {
 namespace {
 
-constexpr std::array<std::string_view, 8> kKindNames = {
-    "invalid",     "not_found",   "conflict", "permission",
-    "unavailable", "unsupported", "internal", "cancelled"};
+constexpr std::array<std::string_view, 8> kKindNames = {"invalid",    "not_found",   "conflict",
+                                                        "permission", "unavailable", "unsupported",
+                                                        "internal",   "cancelled"};
 
 ErrorKind kind_of_errno(int code) {
   switch (code) {
@@ -68,7 +68,8 @@ Error error_from_errno(int code, std::string_view context) {
   // In lower case, as Go's programs print it and scripts look for it: "no such file or directory".
   std::string_view text = strerrordesc_np(code) ? strerrordesc_np(code) : "unknown error";
   bool acronym = text.size() > 1 && std::isupper(static_cast<unsigned char>(text[1]));
-  message += acronym ? text[0] : static_cast<char>(std::tolower(static_cast<unsigned char>(text[0])));
+  message +=
+      acronym ? text[0] : static_cast<char>(std::tolower(static_cast<unsigned char>(text[0])));
   message += text.substr(1);
   return Error(kind_of_errno(code), std::move(message), code);
 }

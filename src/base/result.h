@@ -1,8 +1,8 @@
 // The one error value of the project and the result type that carries it.
 //
-// A function that can fail returns Result<T>. Errors are wrapped on the way up as "context: cause" and
-// printed once, by the outermost frame (a client, a log line, an HTTP body). Exceptions of libraries are
-// caught at the boundary of that library and become an Error.
+// A function that can fail returns Result<T>. Errors are wrapped on the way up as "context: cause"
+// and printed once, by the outermost frame (a client, a log line, an HTTP body). Exceptions of
+// libraries are caught at the boundary of that library and become an Error.
 #pragma once
 
 #include <cstring>
@@ -182,19 +182,19 @@ class [[nodiscard]] Result<void> {
 
 using Status = Result<void>;
 
-// Evaluates to the value of a Result, or returns its Error from the enclosing function. Only as a whole
-// statement or as the whole right-hand side of one: inside a braced initialiser g++ leaks the members
-// that were built before it.
+// Evaluates to the value of a Result, or returns its Error from the enclosing function. Only as a
+// whole statement or as the whole right-hand side of one: inside a braced initialiser g++ leaks the
+// members that were built before it.
 #define TRY(...) GANTRY_TRY_AS(GANTRY_TRY_NAME(gantry_try_result_, __COUNTER__), __VA_ARGS__)
 #define GANTRY_TRY_NAME(a, b) GANTRY_TRY_NAME_(a, b)
 #define GANTRY_TRY_NAME_(a, b) a##b
 // A name of its own for each use, so that one inside another does not shadow it.
-#define GANTRY_TRY_AS(result, ...)        \
-  ({                                      \
-    auto result = (__VA_ARGS__);          \
-    if (!result) [[unlikely]]             \
-      return std::move(result).error();   \
-    result.release();                     \
+#define GANTRY_TRY_AS(result, ...)      \
+  ({                                    \
+    auto result = (__VA_ARGS__);        \
+    if (!result) [[unlikely]]           \
+      return std::move(result).error(); \
+    result.release();                   \
   })
 
 }  // namespace gantry

@@ -1,6 +1,6 @@
-// How a container's root file system is put together. Made by a graph driver, stored with the container,
-// carried out by libcontainer inside the container's own mount namespace: nothing is attached to the
-// host's tree. The paths are the engine's own, never a container's.
+// How a container's root file system is put together. Made by a graph driver, stored with the
+// container, carried out by libcontainer inside the container's own mount namespace: nothing is
+// attached to the host's tree. The paths are the engine's own, never a container's.
 #pragma once
 
 #include <string>
@@ -13,22 +13,22 @@ namespace gantry {
 struct RootfsSource {
   // "overlay": lower layers under an upper directory; "bind": `source` is the whole file system.
   std::string type;
-  std::vector<std::string> lower;    // overlay: topmost layer first
-  std::string upper;                 // overlay: "" for a read-only union of the lower layers
-  std::string work;                  // overlay: on the same file system as `upper`
-  std::string source;                // bind
-  std::vector<std::string> options;  // further overlay options as the kernel takes them ("volatile")
+  std::vector<std::string> lower;  // overlay: topmost layer first
+  std::string upper;               // overlay: "" for a read-only union of the lower layers
+  std::string work;                // overlay: on the same file system as `upper`
+  std::string source;              // bind
+  std::vector<std::string>
+      options;  // further overlay options as the kernel takes them ("volatile")
 };
 
 template <>
 struct json::Schema<RootfsSource> {
-  static constexpr Field fields[] = {
-      field<&RootfsSource::type>("type"),
-      field<&RootfsSource::lower>("lower", kOmitEmpty),
-      field<&RootfsSource::upper>("upper", kOmitEmpty),
-      field<&RootfsSource::work>("work", kOmitEmpty),
-      field<&RootfsSource::source>("source", kOmitEmpty),
-      field<&RootfsSource::options>("options", kOmitEmpty)};
+  static constexpr Field fields[] = {field<&RootfsSource::type>("type"),
+                                     field<&RootfsSource::lower>("lower", kOmitEmpty),
+                                     field<&RootfsSource::upper>("upper", kOmitEmpty),
+                                     field<&RootfsSource::work>("work", kOmitEmpty),
+                                     field<&RootfsSource::source>("source", kOmitEmpty),
+                                     field<&RootfsSource::options>("options", kOmitEmpty)};
 };
 
 }  // namespace gantry

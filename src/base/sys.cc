@@ -17,7 +17,8 @@
 #include <cstdio>
 #include <cstring>
 
-// linux/mount.h collides with sys/mount.h of glibc 2.36; these are the kernel's numbers (uapi/linux/mount.h).
+// linux/mount.h collides with sys/mount.h of glibc 2.36; these are the kernel's numbers
+// (uapi/linux/mount.h).
 #ifndef FSCONFIG_SET_FLAG
 #define FSCONFIG_SET_FLAG 0
 #define FSCONFIG_SET_STRING 1
@@ -51,7 +52,8 @@ Result<size_t> check_size(ssize_t result, std::string_view call) {
   return error_from_errno(errno, call);
 }
 
-// What a file system context says of its last failure (fsopen(2): messages are read from the context).
+// What a file system context says of its last failure (fsopen(2): messages are read from the
+// context).
 std::string context_log(int context) {
   std::array<char, 1024> line;
   ssize_t size = ::read(context, line.data(), line.size());
@@ -71,7 +73,8 @@ Status check_context(int result, int context, std::string_view call, std::string
 }  // namespace
 
 Result<UniqueFd> open(const std::string& path, int flags, mode_t mode) {
-  return check_fd(retry([&] { return ::open(path.c_str(), flags | O_CLOEXEC, mode); }), "open", path);
+  return check_fd(retry([&] { return ::open(path.c_str(), flags | O_CLOEXEC, mode); }), "open",
+                  path);
 }
 
 Result<UniqueFd> openat(int dirfd, const std::string& path, int flags, mode_t mode) {
@@ -205,7 +208,9 @@ Status ftruncate(int fd, off_t size) {
   return check(retry([&] { return ::ftruncate(fd, size); }), "ftruncate");
 }
 
-Status fsync(int fd) { return check(retry([&] { return ::fsync(fd); }), "fsync"); }
+Status fsync(int fd) {
+  return check(retry([&] { return ::fsync(fd); }), "fsync");
+}
 
 Status flock(int fd, int operation) {
   return check(retry([&] { return ::flock(fd, operation); }), "flock");
@@ -224,7 +229,8 @@ Status set_cloexec(int fd, bool on) {
 Status set_nonblocking(int fd, bool on) {
   int flags = ::fcntl(fd, F_GETFL);
   if (flags == -1) return error_from_errno(errno, "fcntl F_GETFL");
-  return check(::fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK), "fcntl F_SETFL");
+  return check(::fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK),
+               "fcntl F_SETFL");
 }
 
 Result<UniqueFd> memfd_create(const std::string& name, unsigned flags) {
@@ -252,7 +258,8 @@ Result<UniqueFd> epoll_create() { return check_fd(::epoll_create1(EPOLL_CLOEXEC)
 
 namespace {
 
-// sun_path holds 107 bytes and a terminator; a longer path is reached through its directory's descriptor
+// sun_path holds 107 bytes and a terminator; a longer path is reached through its directory's
+// descriptor
 // (/proc/self/fd/N/name), which this returns in `holder`.
 Result<sockaddr_un> unix_address(const std::string& path, UniqueFd& holder) {
   sockaddr_un address = {};
@@ -354,10 +361,10 @@ Result<PeerCredentials> peer_credentials(int socket) {
 
 Status mount(const std::string& source, const std::string& target, const std::string& type,
              unsigned long flags, const std::string& data) {
-  return check(::mount(source.empty() ? nullptr : source.c_str(), target.c_str(),
-                       type.empty() ? nullptr : type.c_str(), flags,
-                       data.empty() ? nullptr : data.c_str()),
-               "mount", target);
+  return check(
+      ::mount(source.empty() ? nullptr : source.c_str(), target.c_str(),
+              type.empty() ? nullptr : type.c_str(), flags, data.empty() ? nullptr : data.c_str()),
+      "mount", target);
 }
 
 Status umount(const std::string& target, int flags) {
@@ -382,15 +389,15 @@ Status fsconfig_flag(int context, const std::string& key) {
 }
 
 Status fsconfig_fd(int context, const std::string& key, int fd) {
-  return check_context(static_cast<int>(::syscall(SYS_fsconfig, context, FSCONFIG_SET_FD,
-                                                  key.c_str(), nullptr, fd)),
-                       context, "fsconfig", key);
+  return check_context(
+      static_cast<int>(::syscall(SYS_fsconfig, context, FSCONFIG_SET_FD, key.c_str(), nullptr, fd)),
+      context, "fsconfig", key);
 }
 
 Status fsconfig_create(int context) {
-  return check_context(static_cast<int>(::syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE,
-                                                  nullptr, nullptr, 0)),
-                       context, "fsconfig", "create");
+  return check_context(
+      static_cast<int>(::syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0)),
+      context, "fsconfig", "create");
 }
 
 Result<UniqueFd> fsmount(int context, unsigned attributes) {

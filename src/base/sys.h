@@ -1,6 +1,6 @@
-// Thin wrappers, one per system call: EINTR is retried, descriptors are O_CLOEXEC, and an error names the
-// call and what it was called on. Thread-safe as the calls themselves are. Nothing here interprets a path
-// that a container or an archive can influence; that is base/beneath.h.
+// Thin wrappers, one per system call: EINTR is retried, descriptors are O_CLOEXEC, and an error
+// names the call and what it was called on. Thread-safe as the calls themselves are. Nothing here
+// interprets a path that a container or an archive can influence; that is base/beneath.h.
 #pragma once
 
 #include <fcntl.h>
@@ -98,7 +98,8 @@ struct PeerCredentials {
 };
 Result<PeerCredentials> peer_credentials(int socket);
 
-// Mounts. The new mount API takes and gives descriptors; see fsopen(2), open_tree(2), mount_setattr(2).
+// Mounts. The new mount API takes and gives descriptors; see fsopen(2), open_tree(2),
+// mount_setattr(2).
 Status mount(const std::string& source, const std::string& target, const std::string& type,
              unsigned long flags, const std::string& data = {});
 Status umount(const std::string& target, int flags);

@@ -1,5 +1,5 @@
-// A container in memory, and the table of all of them. The graph is the truth; this is its cache and holds
-// what only a living daemon has (the instance, waiting clients).
+// A container in memory, and the table of all of them. The graph is the truth; this is its cache
+// and holds what only a living daemon has (the instance, waiting clients).
 #pragma once
 
 #include <condition_variable>
@@ -19,8 +19,8 @@
 
 namespace gantry::daemon {
 
-// Thread-safe. The record is an immutable snapshot that is replaced whole: readers never wait for a job.
-// Jobs that change it hold the engine's lock on the container, but for what says otherwise.
+// Thread-safe. The record is an immutable snapshot that is replaced whole: readers never wait for a
+// job. Jobs that change it hold the engine's lock on the container, but for what says otherwise.
 class Container {
  public:
   explicit Container(ContainerRecord record)
@@ -42,7 +42,8 @@ class Container {
     AttachQuery query;
     ClientStream client;
   };
-  // Gives it back when the container runs already, so that none is left to wait for a start that was.
+  // Gives it back when the container runs already, so that none is left to wait for a start that
+  // was.
   std::optional<PendingAttach> add_pending(PendingAttach attach);
   std::vector<PendingAttach> take_pending();
 
@@ -51,7 +52,8 @@ class Container {
   void wake_waiters(bool removed, WaitResult result);
   // Blocks until `run` is not the running one any more, or `deadline`; false then. Wakes on every
   // publish().
-  bool wait_stopped(const std::string& run, std::optional<std::chrono::steady_clock::time_point> deadline,
+  bool wait_stopped(const std::string& run,
+                    std::optional<std::chrono::steady_clock::time_point> deadline,
                     const std::function<bool()>& cancelled);
   // Wakes wait_stopped() to look at `cancelled` again.
   void nudge();

@@ -1,6 +1,7 @@
-// The jobs that change a container or an exec: their names, inputs and outputs. Handlers are registered by
-// Containers (daemon/containers.h); a front end does engine.submit<ContainerStart>({...}) and encodes the
-// result. `container` is always a name, an id or an unambiguous id prefix, as a client wrote it.
+// The jobs that change a container or an exec: their names, inputs and outputs. Handlers are
+// registered by Containers (daemon/containers.h); a front end does
+// engine.submit<ContainerStart>({...}) and encodes the result. `container` is always a name, an id
+// or an unambiguous id prefix, as a client wrote it.
 #pragma once
 
 #include <memory>
@@ -37,14 +38,15 @@ struct ContainerStart {
   static constexpr std::string_view kName = "container.start";
   struct Input {
     std::string container;
-    // Set by the restart policy: the run whose end asks for this start. When anything else happened to the
-    // container meanwhile, nothing is done.
+    // Set by the restart policy: the run whose end asks for this start. When anything else happened
+    // to the container meanwhile, nothing is done.
     std::string restart_of;
   };
   using Output = ChangeOutput;
 };
 
-// Records why a container could not be started: a child of container.start, whose own work is undone.
+// Records why a container could not be started: a child of container.start, whose own work is
+// undone.
 struct ContainerFailed {
   static constexpr std::string_view kName = "container.failed";
   struct Input {
@@ -54,8 +56,8 @@ struct ContainerFailed {
   using Output = Nothing;
 };
 
-// Remembers that the end of a run is somebody's wish: a child of container.stop, kill, restart and remove,
-// which hold no lock while they wait for the end. Nothing when that run is over.
+// Remembers that the end of a run is somebody's wish: a child of container.stop, kill, restart and
+// remove, which hold no lock while they wait for the end. Nothing when that run is over.
 struct ContainerMarkStopped {
   static constexpr std::string_view kName = "container.mark-stopped";
   struct Input {
@@ -144,7 +146,8 @@ struct ContainerUpdate {
   };
 };
 
-// A container's process ended (or its shim is gone): told by the exec driver, or found by the reconciler.
+// A container's process ended (or its shim is gone): told by the exec driver, or found by the
+// reconciler.
 struct ContainerExit {
   static constexpr std::string_view kName = "container.exit";
   struct Input {
@@ -233,7 +236,8 @@ GANTRY_JOB_FIELDS(ContainerMarkStopped::Input) {
 };
 GANTRY_JOB_FIELDS(ContainerFailed::Input) {
   using T = daemon::ContainerFailed::Input;
-  static constexpr Field fields[] = {field<&T::container>("container"), field<&T::record>("record")};
+  static constexpr Field fields[] = {field<&T::container>("container"),
+                                     field<&T::record>("record")};
 };
 GANTRY_JOB_FIELDS(ContainerStop::Input) {
   using T = daemon::ContainerStop::Input;
@@ -275,8 +279,8 @@ GANTRY_JOB_FIELDS(ContainerUpdate::Output) {
 GANTRY_JOB_FIELDS(ContainerExit::Input) {
   using T = daemon::ContainerExit::Input;
   static constexpr Field fields[] = {
-      field<&T::container>("container"),   field<&T::run>("run"),
-      field<&T::exit_code>("exit_code"),   field<&T::oom_killed>("oom_killed"),
+      field<&T::container>("container"),     field<&T::run>("run"),
+      field<&T::exit_code>("exit_code"),     field<&T::oom_killed>("oom_killed"),
       field<&T::finished_at>("finished_at"), field<&T::reason>("reason", kOmitEmpty)};
 };
 GANTRY_JOB_FIELDS(ExecConfig) {
@@ -291,7 +295,8 @@ GANTRY_JOB_FIELDS(ExecConfig) {
 };
 GANTRY_JOB_FIELDS(ExecCreate::Input) {
   using T = daemon::ExecCreate::Input;
-  static constexpr Field fields[] = {field<&T::container>("container"), field<&T::config>("config")};
+  static constexpr Field fields[] = {field<&T::container>("container"),
+                                     field<&T::config>("config")};
 };
 GANTRY_JOB_FIELDS(ExecCreate::Output) {
   static constexpr Field fields[] = {field<&daemon::ExecCreate::Output::Id>("Id")};

@@ -1,5 +1,6 @@
-// What the graph remembers of a container: everything that is needed to show it, start it again and clean
-// up after it. A value; the live object (daemon/container.h) holds it as an immutable snapshot.
+// What the graph remembers of a container: everything that is needed to show it, start it again and
+// clean up after it. A value; the live object (daemon/container.h) holds it as an immutable
+// snapshot.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +13,8 @@
 
 namespace gantry::daemon {
 
-// One mount of the container beyond those every container has; made from Binds, Mounts, Tmpfs, Volumes of
-// the image and VolumesFrom at create time.
+// One mount of the container beyond those every container has; made from Binds, Mounts, Tmpfs,
+// Volumes of the image and VolumesFrom at create time.
 struct MountPoint {
   std::string type;         // bind, volume, tmpfs
   std::string name;         // volume: its name
@@ -37,11 +38,12 @@ struct ContainerState {
   int exit_code = 0;
   bool oom_killed = false;
   std::string error;
-  int64_t started_at = 0;   // ns since the epoch; 0: never
+  int64_t started_at = 0;  // ns since the epoch; 0: never
   int64_t finished_at = 0;
-  std::string run;          // id of the current or last run
+  std::string run;                // id of the current or last run
   bool manually_stopped = false;  // by stop or kill: `unless-stopped` leaves it so
-  bool start_follows = false;     // stopped by `restart`: neither --rm nor the restart policy acts on its end
+  bool start_follows =
+      false;  // stopped by `restart`: neither --rm nor the restart policy acts on its end
   int restart_count = 0;
 };
 
@@ -92,41 +94,39 @@ struct Schema<daemon::MountPoint> {
 template <>
 struct Schema<daemon::ContainerState> {
   using T = daemon::ContainerState;
-  static constexpr Field fields[] = {
-      field<&T::status>("status"),
-      field<&T::pid>("pid", kOmitEmpty),
-      field<&T::exit_code>("exit_code"),
-      field<&T::oom_killed>("oom_killed", kOmitEmpty),
-      field<&T::error>("error", kOmitEmpty),
-      field<&T::started_at>("started_at", kOmitEmpty),
-      field<&T::finished_at>("finished_at", kOmitEmpty),
-      field<&T::run>("run", kOmitEmpty),
-      field<&T::manually_stopped>("manually_stopped", kOmitEmpty),
-      field<&T::start_follows>("start_follows", kOmitEmpty),
-      field<&T::restart_count>("restart_count", kOmitEmpty)};
+  static constexpr Field fields[] = {field<&T::status>("status"),
+                                     field<&T::pid>("pid", kOmitEmpty),
+                                     field<&T::exit_code>("exit_code"),
+                                     field<&T::oom_killed>("oom_killed", kOmitEmpty),
+                                     field<&T::error>("error", kOmitEmpty),
+                                     field<&T::started_at>("started_at", kOmitEmpty),
+                                     field<&T::finished_at>("finished_at", kOmitEmpty),
+                                     field<&T::run>("run", kOmitEmpty),
+                                     field<&T::manually_stopped>("manually_stopped", kOmitEmpty),
+                                     field<&T::start_follows>("start_follows", kOmitEmpty),
+                                     field<&T::restart_count>("restart_count", kOmitEmpty)};
 };
 template <>
 struct Schema<daemon::ContainerRecord> {
   using T = daemon::ContainerRecord;
-  static constexpr Field fields[] = {
-      field<&T::id>("id"),
-      field<&T::name>("name"),
-      field<&T::created>("created"),
-      field<&T::path>("path"),
-      field<&T::args>("args"),
-      field<&T::config>("config"),
-      field<&T::host_config>("host_config"),
-      field<&T::networks>("networks"),
-      field<&T::ports>("ports"),
-      field<&T::sandbox_id>("sandbox_id", kOmitEmpty),
-      field<&T::sandbox_key>("sandbox_key", kOmitEmpty),
-      field<&T::image_id>("image_id"),
-      field<&T::graph_driver>("graph_driver"),
-      field<&T::rootfs>("rootfs"),
-      field<&T::mounts>("mounts"),
-      field<&T::log_path>("log_path"),
-      field<&T::platform>("platform"),
-      field<&T::state>("state")};
+  static constexpr Field fields[] = {field<&T::id>("id"),
+                                     field<&T::name>("name"),
+                                     field<&T::created>("created"),
+                                     field<&T::path>("path"),
+                                     field<&T::args>("args"),
+                                     field<&T::config>("config"),
+                                     field<&T::host_config>("host_config"),
+                                     field<&T::networks>("networks"),
+                                     field<&T::ports>("ports"),
+                                     field<&T::sandbox_id>("sandbox_id", kOmitEmpty),
+                                     field<&T::sandbox_key>("sandbox_key", kOmitEmpty),
+                                     field<&T::image_id>("image_id"),
+                                     field<&T::graph_driver>("graph_driver"),
+                                     field<&T::rootfs>("rootfs"),
+                                     field<&T::mounts>("mounts"),
+                                     field<&T::log_path>("log_path"),
+                                     field<&T::platform>("platform"),
+                                     field<&T::state>("state")};
 };
 
 }  // namespace gantry::json

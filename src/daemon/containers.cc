@@ -19,22 +19,54 @@ void Containers::Impl::register_jobs() {
   using engine::JobClass;
   using engine::JobContext;
   engine::Engine& engine = daemon.engine();
-  engine.add<ContainerCreate>([this](JobContext& job, ContainerCreate::Input in) { return create(job, std::move(in)); }, JobClass::container);
-  engine.add<ContainerStart>([this](JobContext& job, ContainerStart::Input in) { return start(job, in); }, JobClass::container);
-  engine.add<ContainerFailed>([this](JobContext& job, ContainerFailed::Input in) { return failed(job, in); }, JobClass::control);
-  engine.add<ContainerExit>([this](JobContext& job, ContainerExit::Input in) { return exited(job, in); }, JobClass::control);
-  engine.add<ContainerStop>([this](JobContext& job, ContainerStop::Input in) { return stop(job, in); }, JobClass::control);
-  engine.add<ContainerRestart>([this](JobContext& job, ContainerStop::Input in) { return restart(job, in); }, JobClass::control);
-  engine.add<ContainerMarkStopped>([this](JobContext& job, ContainerMarkStopped::Input in) { return mark_stopped(job, in); }, JobClass::control);
-  engine.add<ContainerKill>([this](JobContext& job, ContainerKill::Input in) { return kill(job, in); }, JobClass::control);
-  engine.add<ContainerPause>([this](JobContext& job, ContainerStart::Input in) { return pause(job, in.container, true); }, JobClass::control);
-  engine.add<ContainerUnpause>([this](JobContext& job, ContainerStart::Input in) { return pause(job, in.container, false); }, JobClass::control);
-  engine.add<ContainerRename>([this](JobContext& job, ContainerRename::Input in) { return rename(job, in); }, JobClass::control);
-  engine.add<ContainerUpdate>([this](JobContext& job, ContainerUpdate::Input in) { return update(job, in); }, JobClass::control);
-  engine.add<ContainerRemove>([this](JobContext& job, ContainerRemove::Input in) { return remove(job, in); }, JobClass::control);
-  engine.add<ContainerPrune>([this](JobContext& job, ContainerPrune::Input in) { return prune(job, in); }, JobClass::maintenance);
-  engine.add<ExecCreate>([this](JobContext& job, ExecCreate::Input in) { return exec_create(job, in); }, JobClass::container);
-  engine.add<ExecStart>([this](JobContext& job, ExecStart::Input in) { return exec_start(job, std::move(in)); }, JobClass::container);
+  engine.add<ContainerCreate>(
+      [this](JobContext& job, ContainerCreate::Input in) { return create(job, std::move(in)); },
+      JobClass::container);
+  engine.add<ContainerStart>(
+      [this](JobContext& job, ContainerStart::Input in) { return start(job, in); },
+      JobClass::container);
+  engine.add<ContainerFailed>(
+      [this](JobContext& job, ContainerFailed::Input in) { return failed(job, in); },
+      JobClass::control);
+  engine.add<ContainerExit>(
+      [this](JobContext& job, ContainerExit::Input in) { return exited(job, in); },
+      JobClass::control);
+  engine.add<ContainerStop>(
+      [this](JobContext& job, ContainerStop::Input in) { return stop(job, in); },
+      JobClass::control);
+  engine.add<ContainerRestart>(
+      [this](JobContext& job, ContainerStop::Input in) { return restart(job, in); },
+      JobClass::control);
+  engine.add<ContainerMarkStopped>(
+      [this](JobContext& job, ContainerMarkStopped::Input in) { return mark_stopped(job, in); },
+      JobClass::control);
+  engine.add<ContainerKill>(
+      [this](JobContext& job, ContainerKill::Input in) { return kill(job, in); },
+      JobClass::control);
+  engine.add<ContainerPause>(
+      [this](JobContext& job, ContainerStart::Input in) { return pause(job, in.container, true); },
+      JobClass::control);
+  engine.add<ContainerUnpause>(
+      [this](JobContext& job, ContainerStart::Input in) { return pause(job, in.container, false); },
+      JobClass::control);
+  engine.add<ContainerRename>(
+      [this](JobContext& job, ContainerRename::Input in) { return rename(job, in); },
+      JobClass::control);
+  engine.add<ContainerUpdate>(
+      [this](JobContext& job, ContainerUpdate::Input in) { return update(job, in); },
+      JobClass::control);
+  engine.add<ContainerRemove>(
+      [this](JobContext& job, ContainerRemove::Input in) { return remove(job, in); },
+      JobClass::control);
+  engine.add<ContainerPrune>(
+      [this](JobContext& job, ContainerPrune::Input in) { return prune(job, in); },
+      JobClass::maintenance);
+  engine.add<ExecCreate>(
+      [this](JobContext& job, ExecCreate::Input in) { return exec_create(job, in); },
+      JobClass::container);
+  engine.add<ExecStart>(
+      [this](JobContext& job, ExecStart::Input in) { return exec_start(job, std::move(in)); },
+      JobClass::container);
 }
 
 Status Containers::Impl::store(graph::Transaction& tx, const ContainerRecord& record) const {
@@ -47,7 +79,8 @@ Status Containers::Impl::store(graph::Transaction& tx, const ContainerRecord& re
   return {};
 }
 
-void Containers::Impl::commit(engine::JobContext& job, Container& container, ContainerRecord record) {
+void Containers::Impl::commit(engine::JobContext& job, Container& container,
+                              ContainerRecord record) {
   job.on_commit([this, record](graph::Transaction& tx) { return store(tx, record); });
   job.after_commit([&container, record] { container.publish(record); });
 }
@@ -73,16 +106,19 @@ std::string Containers::Impl::runtime_directory_of(const ContainerRecord& record
 }
 std::string Containers::Impl::cgroup_of(const ContainerRecord& record) const {
   const std::string& parent = record.host_config.CgroupParent;
-  if (!parent.empty()) return (parent[0] == '/' ? parent : "/" + parent) + "/" + record.id + "-" + record.state.run;
+  if (!parent.empty())
+    return (parent[0] == '/' ? parent : "/" + parent) + "/" + record.id + "-" + record.state.run;
   return "/gantry/" + daemon.instance() + "/" + record.id + "-" + record.state.run;
 }
 
 Status Containers::load() {
-  std::vector<graph::Node> nodes = TRY(impl_->daemon.graph().read().list(graph::NodeKind::container));
+  std::vector<graph::Node> nodes =
+      TRY(impl_->daemon.graph().read().list(graph::NodeKind::container));
   for (const graph::Node& node : nodes) {
     Result<ContainerRecord> record = json::parse<ContainerRecord>(node.data);
     if (!record) {
-      log::error("container {}: its record cannot be read and is left alone: {}", node.key, record.error().message());
+      log::error("container {}: its record cannot be read and is left alone: {}", node.key,
+                 record.error().message());
       continue;
     }
     auto container = std::make_shared<Container>(*record);
@@ -93,7 +129,8 @@ Status Containers::load() {
     if (instance && (*instance)->state() != drivers::InstanceState::exited) {
       impl_->daemon.networks().connected(*record);
       log::info("container {} ({}): still running, adopted", record->name, short_id(record->id));
-      if (record->state.start_follows) {  // the restart that was stopping it has gone with its daemon
+      if (record->state
+              .start_follows) {  // the restart that was stopping it has gone with its daemon
         record->state.start_follows = record->state.manually_stopped = false;
         container->publish(*record);
       }
@@ -103,17 +140,21 @@ Status Containers::load() {
     }
     if (instance) {  // it ended while nobody listened, and its shim wrote down how
       const drivers::ExitStatus end = (*instance)->exit_status().value_or(drivers::ExitStatus{});
-      ContainerExit::Input ended{record->id, record->state.run, end.code, end.oom, end.finished_at, end.reason};
+      ContainerExit::Input ended{record->id, record->state.run, end.code,
+                                 end.oom,    end.finished_at,   end.reason};
       log::ignored("container " + node.key, [&]() -> Status {
-        TRY(impl_->daemon.engine().run<ContainerExit>(std::move(ended), {.caller = {.name = "gantryd"}}));
+        TRY(impl_->daemon.engine().run<ContainerExit>(std::move(ended),
+                                                      {.caller = {.name = "gantryd"}}));
         return {};
       }());
       continue;
     }
     log::warn("container {}: {}", record->name, instance.error().message());
-    ContainerExit::Input lost{record->id, record->state.run, 137, false, now_ns(),
-                              "its shim was gone when the daemon started"};
-    (void)impl_->daemon.engine().submit<ContainerExit>(std::move(lost), {.caller = {.name = "gantryd"}});
+    ContainerExit::Input lost{record->id, record->state.run,
+                              137,        false,
+                              now_ns(),   "its shim was gone when the daemon started"};
+    (void)impl_->daemon.engine().submit<ContainerExit>(std::move(lost),
+                                                       {.caller = {.name = "gantryd"}});
   }
   return {};
 }
@@ -122,12 +163,14 @@ void Containers::resume() {
   for (const std::shared_ptr<Container>& container : impl_->table.all()) {
     std::shared_ptr<const ContainerRecord> record = container->record();
     const std::string& policy = record->host_config.restart_policy.Name;
-    bool wanted = record->state.status == "restarting" ||
-                  (record->state.status == "exited" && record->state.start_follows) ||
-                  (record->state.status == "exited" && record->state.started_at != 0 &&
-                   (policy == "always" || (policy == "unless-stopped" && !record->state.manually_stopped)));
+    bool wanted =
+        record->state.status == "restarting" ||
+        (record->state.status == "exited" && record->state.start_follows) ||
+        (record->state.status == "exited" && record->state.started_at != 0 &&
+         (policy == "always" || (policy == "unless-stopped" && !record->state.manually_stopped)));
     if (wanted)
-      (void)impl_->daemon.engine().submit<ContainerStart>({record->id, {}}, {.caller = {.name = "gantryd"}});
+      (void)impl_->daemon.engine().submit<ContainerStart>({record->id, {}},
+                                                          {.caller = {.name = "gantryd"}});
   }
 }
 

@@ -1,6 +1,6 @@
-// Containers as the daemon knows them: the queries and subscriptions that front ends use, and the handlers
-// of the jobs in container_jobs.h. Thread-safe. Queries never wait for a job: they read an immutable
-// snapshot of each container.
+// Containers as the daemon knows them: the queries and subscriptions that front ends use, and the
+// handlers of the jobs in container_jobs.h. Thread-safe. Queries never wait for a job: they read an
+// immutable snapshot of each container.
 #pragma once
 
 #include <memory>
@@ -39,8 +39,8 @@ struct LogsQuery {
   int64_t since_ns = 0, until_ns = 0;  // 0: no bound
   int64_t tail = -1;                   // -1: all
 };
-// What is left of a log: bytes ready to be sent (framed unless the container has a terminal). Read on an
-// I/O pool thread: next() blocks while following, until cancel() or the container's end.
+// What is left of a log: bytes ready to be sent (framed unless the container has a terminal). Read
+// on an I/O pool thread: next() blocks while following, until cancel() or the container's end.
 class LogStream {
  public:
   virtual ~LogStream() = default;
@@ -74,8 +74,8 @@ class Containers {
   // ---- subscriptions and streams
   Result<std::shared_ptr<WaitChannel>> wait(const std::string& container, WaitCondition condition);
   Result<std::unique_ptr<LogStream>> logs(const std::string& container, const LogsQuery& query);
-  // Whether the container may be attached to now, and how its stream is framed; to be asked before the
-  // connection is hijacked, since afterwards no status can be sent.
+  // Whether the container may be attached to now, and how its stream is framed; to be asked before
+  // the connection is hijacked, since afterwards no status can be sent.
   struct AttachInfo {
     bool terminal = false;
   };
@@ -92,8 +92,9 @@ class Containers {
   };
   Counts counts() const;
 
-  // ---- start-up: loads what the graph remembers, adopts running shims, records exits that happened
-  // meanwhile, restarts what the restart policies say. Called once, before jobs are accepted.
+  // ---- start-up: loads what the graph remembers, adopts running shims, records exits that
+  // happened meanwhile, restarts what the restart policies say. Called once, before jobs are
+  // accepted.
   Status load();
   // After the listener is up: what needs longer (restart policies).
   void resume();

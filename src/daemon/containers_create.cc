@@ -33,11 +33,13 @@ class NameClaim {
   bool kept_ = false;
 };
 
-Result<std::string> claim_name(ContainerTable& table, const std::string& wanted, const std::string& id) {
+Result<std::string> claim_name(ContainerTable& table, const std::string& wanted,
+                               const std::string& id) {
   if (!wanted.empty()) {
     std::string name = wanted.starts_with('/') ? wanted.substr(1) : wanted;
     if (!is_valid_name(name))
-      return invalid("Invalid container name ({}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", wanted);
+      return invalid("Invalid container name ({}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
+                     wanted);
     TRY(table.claim_name(name, id));
     return name;
   }
@@ -50,7 +52,8 @@ Result<std::string> claim_name(ContainerTable& table, const std::string& wanted,
 }
 
 // The mounts of the containers in VolumesFrom ("name[:ro|rw]").
-Result<std::vector<MountPoint>> inherited_mounts(const ContainerTable& table, const api::Strings& from) {
+Result<std::vector<MountPoint>> inherited_mounts(const ContainerTable& table,
+                                                 const api::Strings& from) {
   std::vector<MountPoint> out;
   for (const std::string& spec : from) {
     size_t colon = spec.find(':');
@@ -96,7 +99,8 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
   if (host.UTSMode == "host" || host.NetworkMode == "host") {
     std::array<char, 65> name = {};
     (void)::gethostname(name.data(), name.size() - 1);
-    if (config.Hostname.empty() || config.Hostname == short_id(record.id)) config.Hostname = name.data();
+    if (config.Hostname.empty() || config.Hostname == short_id(record.id))
+      config.Hostname = name.data();
   }
   record.config = config;
   record.host_config = host;
@@ -111,13 +115,15 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
   std::vector<MountPoint> inherited = TRY(inherited_mounts(table, host.VolumesFrom));
   record.mounts = TRY(collect_mounts(config, host, inherited));
   TRY(daemon.networks().validate(record));
-  TRY(build_spec(record, {.container_directory = directory_of(record.id)}));  // refused now, not at start
+  TRY(build_spec(record,
+                 {.container_directory = directory_of(record.id)}));  // refused now, not at start
 
   record.name = TRY(claim_name(table, input.name, record.id));
   NameClaim claim(table, record.name, record.id);
 
-  std::vector<engine::LockName> locks = {{engine::LockKind::container, record.id},
-                                         {engine::LockKind::image, record.image_id, engine::LockMode::shared}};
+  std::vector<engine::LockName> locks = {
+      {engine::LockKind::container, record.id},
+      {engine::LockKind::image, record.image_id, engine::LockMode::shared}};
   for (MountPoint& mount : record.mounts) {
     if (mount.type != "volume") continue;
     if (mount.anonymous) mount.name = random_hex(32);
@@ -137,13 +143,15 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
   for (const std::string& name : new_volumes) TRY(daemon.volumes().make(name));
   record.rootfs = TRY(daemon.graph_driver().create_container(
       {record.id, image.top_layer,
-       host.AutoRemove ? drivers::ContainerLifetime::ephemeral : drivers::ContainerLifetime::kept}));
+       host.AutoRemove ? drivers::ContainerLifetime::ephemeral
+                       : drivers::ContainerLifetime::kept}));
   TRY(daemon.volumes().copy_up(record.mounts, record.rootfs));
 
   auto container = std::make_shared<Container>(record);
   job.on_commit([this, record, new_volumes](graph::Transaction& tx) -> Status {
     for (const MountPoint& mount : record.mounts)
-      if (mount.type == "volume" && std::find(new_volumes.begin(), new_volumes.end(), mount.name) != new_volumes.end())
+      if (mount.type == "volume" &&
+          std::find(new_volumes.begin(), new_volumes.end(), mount.name) != new_volumes.end())
         TRY(daemon.volumes().add_node(tx, mount.name, mount.anonymous));
     TRY(store(tx, record));
     graph::View view = daemon.graph().read(tx);

@@ -38,7 +38,8 @@ Result<ExecCreate::Output> Containers::Impl::exec_create(engine::JobContext& job
       std::lock_guard lock(exec_mutex);
       execs[exec.id] = exec;
     }
-    publish_event(*record, "exec_create: " + command_line(*exec.config.Cmd.items), {{"execID", exec.id}});
+    publish_event(*record, "exec_create: " + command_line(*exec.config.Cmd.items),
+                  {{"execID", exec.id}});
   });
   return ExecCreate::Output{exec.id};
 }
@@ -57,7 +58,8 @@ Result<Nothing> Containers::Impl::exec_start(engine::JobContext& job, ExecStart:
     std::lock_guard lock(exec_mutex);
     auto found = execs.find(input.exec);
     if (found == execs.end()) return not_found("No such exec instance: {}", input.exec);
-    if (found->second.started) return conflict("Error: Exec command {} is already running", input.exec);
+    if (found->second.started)
+      return conflict("Error: Exec command {} is already running", input.exec);
     found->second.started = true;
     found->second.running = true;
     exec = found->second;
@@ -130,8 +132,9 @@ void Containers::Impl::exec_exited(const std::string& id, int exit_code) {
 Result<json::object> Containers::inspect_exec(const std::string& exec_id) const {
   ExecRecord exec = TRY(impl_->find_exec(exec_id));
   if (exec.running) {
-    // Whoever saw the stream of an exec end wants its exit code, and the shim told us of the end before it
-    // closed the stream; an answer to anything from the shim comes after what it told before.
+    // Whoever saw the stream of an exec end wants its exit code, and the shim told us of the end
+    // before it closed the stream; an answer to anything from the shim comes after what it told
+    // before.
     std::shared_ptr<Container> container = impl_->table.by_id(exec.container);
     std::shared_ptr<drivers::Instance> instance = container ? container->instance() : nullptr;
     if (instance) (void)instance->exec_signal(exec.id, 0);
@@ -141,7 +144,8 @@ Result<json::object> Containers::inspect_exec(const std::string& exec_id) const 
   api::Strings words = exec.config.Cmd.items.value_or(api::Strings{});
   process["tty"] = exec.config.Tty;
   process["entrypoint"] = words.empty() ? "" : words.front();
-  process["arguments"] = json::encode(api::Strings(words.empty() ? words.end() : words.begin() + 1, words.end()));
+  process["arguments"] =
+      json::encode(api::Strings(words.empty() ? words.end() : words.begin() + 1, words.end()));
   process["privileged"] = exec.config.Privileged;
   if (!exec.config.User.empty()) process["user"] = exec.config.User;
   json::object out;
@@ -181,7 +185,8 @@ Status Containers::resize_exec(const std::string& exec_id, unsigned rows, unsign
   std::shared_ptr<Container> container = TRY(impl_->table.find(exec.container));
   std::shared_ptr<drivers::Instance> instance = container->instance();
   if (!exec.running || !instance) return conflict("exec {} is not running", exec_id);
-  return instance->exec_resize(exec.id, {static_cast<uint16_t>(rows), static_cast<uint16_t>(columns)});
+  return instance->exec_resize(exec.id,
+                               {static_cast<uint16_t>(rows), static_cast<uint16_t>(columns)});
 }
 
 }  // namespace gantry::daemon

@@ -9,7 +9,8 @@ namespace {
 
 constexpr int64_t kSecond = 1'000'000'000;
 
-// Docker's back-off: 100 ms, doubled at every restart up to a minute; a run of ten seconds starts it over.
+// Docker's back-off: 100 ms, doubled at every restart up to a minute; a run of ten seconds starts
+// it over.
 int64_t restart_delay(const ContainerState& state) {
   int64_t delay = kSecond / 10;
   for (int i = 1; i < state.restart_count && delay < 60 * kSecond; ++i) delay *= 2;
@@ -34,9 +35,14 @@ void Containers::Impl::watch(const std::shared_ptr<Container>& container, const 
     if (!alive) return;
     switch (notice.type) {
       case drivers::Notice::Type::exited: {
-        ContainerExit::Input input{alive->id(),      run, notice.status.code, notice.status.oom,
-                                   notice.status.finished_at, notice.status.reason};
-        (void)daemon.engine().submit<ContainerExit>(std::move(input), {.caller = {.name = "gantryd"}});
+        ContainerExit::Input input{alive->id(),
+                                   run,
+                                   notice.status.code,
+                                   notice.status.oom,
+                                   notice.status.finished_at,
+                                   notice.status.reason};
+        (void)daemon.engine().submit<ContainerExit>(std::move(input),
+                                                    {.caller = {.name = "gantryd"}});
         break;
       }
       case drivers::Notice::Type::exec_exited:
@@ -55,7 +61,8 @@ void Containers::Impl::watch(const std::shared_ptr<Container>& container, const 
   });
 }
 
-Result<Nothing> Containers::Impl::exited(engine::JobContext& job, const ContainerExit::Input& input) {
+Result<Nothing> Containers::Impl::exited(engine::JobContext& job,
+                                         const ContainerExit::Input& input) {
   std::shared_ptr<Container> container = table.by_id(input.container);
   if (!container) return Nothing{};
   TRY(job.lock({{engine::LockKind::container, container->id()}}));
@@ -91,10 +98,11 @@ Result<Nothing> Containers::Impl::exited(engine::JobContext& job, const Containe
     container->publish(record);
     container->set_instance(nullptr);
     daemon.networks().disconnected(before);
-    publish_event(record, "die",
-                  {{"exitCode", std::to_string(record.state.exit_code)},
-                   {"execDuration",
-                    std::to_string((record.state.finished_at - record.state.started_at) / kSecond)}});
+    publish_event(
+        record, "die",
+        {{"exitCode", std::to_string(record.state.exit_code)},
+         {"execDuration",
+          std::to_string((record.state.finished_at - record.state.started_at) / kSecond)}});
     if (remove) {
       publish_event(record, "destroy");
       table.remove(record.id);
@@ -127,7 +135,8 @@ void Containers::Impl::timer_loop() {
     Restart due = restarts.begin()->second;
     restarts.erase(restarts.begin());
     lock.unlock();
-    (void)daemon.engine().submit<ContainerStart>({due.id, due.run}, {.caller = {.name = "gantryd"}});
+    (void)daemon.engine().submit<ContainerStart>({due.id, due.run},
+                                                 {.caller = {.name = "gantryd"}});
     lock.lock();
   }
 }

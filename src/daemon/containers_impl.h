@@ -18,7 +18,8 @@
 
 namespace gantry::daemon {
 
-// The resources of one run of a container, in any order; what it keeps between runs is not among them.
+// The resources of one run of a container, in any order; what it keeps between runs is not among
+// them.
 inline const std::vector<std::string_view> kRunKinds = {"net.port", "net.veth", "net.address",
                                                         "shim",     "cgroup",   "rundir"};
 
@@ -33,8 +34,8 @@ struct ExecRecord {
   int pid = 0;
 };
 
-// Of a program that could not be started, as a shell has it: 127 when there is no such program, 126 when it
-// cannot be run, 128 for every other failure.
+// Of a program that could not be started, as a shell has it: 127 when there is no such program, 126
+// when it cannot be run, 128 for every other failure.
 int exit_code_of_failure(const Error& error);
 
 class Containers::Impl {
@@ -53,7 +54,8 @@ class Containers::Impl {
   // Makes the files of the container directory that are mounted over /etc/hosts and so on.
   Status write_network_files(const ContainerRecord& record, const SandboxPlan& plan);
 
-  static Status attach_to(drivers::Instance& instance, Container::PendingAttach attach, bool terminal);
+  static Status attach_to(drivers::Instance& instance, Container::PendingAttach attach,
+                          bool terminal);
 
   // ---- containers_exit.cc
   Result<Nothing> exited(engine::JobContext& job, const ContainerExit::Input& input);
@@ -69,12 +71,14 @@ class Containers::Impl {
   Result<Nothing> restart(engine::JobContext& job, const ContainerStop::Input& input);
   Result<Nothing> pause(engine::JobContext& job, const std::string& reference, bool paused);
   Result<Nothing> rename(engine::JobContext& job, const ContainerRename::Input& input);
-  Result<ContainerUpdate::Output> update(engine::JobContext& job, const ContainerUpdate::Input& input);
+  Result<ContainerUpdate::Output> update(engine::JobContext& job,
+                                         const ContainerUpdate::Input& input);
   // Stops a running container and returns when its end has been recorded.
   Status stop_and_wait(engine::JobContext& job, Container& container, int signal,
                        std::optional<int> timeout_seconds);
   Result<Nothing> mark_stopped(engine::JobContext& job, const ContainerMarkStopped::Input& input);
-  Status note_manual_stop(engine::JobContext& job, const Container& container, bool restart = false);
+  Status note_manual_stop(engine::JobContext& job, const Container& container,
+                          bool restart = false);
 
   // ---- containers_remove.cc
   Result<Nothing> remove(engine::JobContext& job, const ContainerRemove::Input& input);
@@ -98,9 +102,10 @@ class Containers::Impl {
   void commit(engine::JobContext& job, Container& container, ContainerRecord record);
   void publish_event(const ContainerRecord& record, const std::string& action,
                      std::map<std::string, std::string> more = {});
-  std::string directory_of(const std::string& id) const;          // <data root>/containers/<id>
-  // Of the run record.state.run: a name of its own, so that a start never meets what an earlier run still
-  // gives back in the background. <exec root>/shims/<id>-<run>, and <cgroup parent>/<id>-<run>.
+  std::string directory_of(const std::string& id) const;  // <data root>/containers/<id>
+  // Of the run record.state.run: a name of its own, so that a start never meets what an earlier run
+  // still gives back in the background. <exec root>/shims/<id>-<run>, and <cgroup
+  // parent>/<id>-<run>.
   std::string runtime_directory_of(const ContainerRecord& record) const;
   std::string cgroup_of(const ContainerRecord& record) const;
   static std::string owner_of(const std::string& id) { return "container:" + id; }

@@ -43,7 +43,8 @@ json::object network_settings(const ContainerRecord& record) {
   out["SecondaryIPv6Addresses"] = nullptr;
   // The default network's endpoint is repeated here for clients of before there were others.
   api::EndpointSettings first;
-  if (auto found = record.networks.find("bridge"); found != record.networks.end() && record.running())
+  if (auto found = record.networks.find("bridge");
+      found != record.networks.end() && record.running())
     first = found->second;
   out["EndpointID"] = first.EndpointID;
   out["Gateway"] = first.Gateway;
@@ -57,7 +58,8 @@ json::object network_settings(const ContainerRecord& record) {
   for (const auto& [name, value] : record.networks) {
     api::EndpointSettings shown = value;
     if (!record.running()) {
-      shown.EndpointID = shown.Gateway = shown.IPAddress = shown.IPv6Gateway = shown.GlobalIPv6Address = "";
+      shown.EndpointID = shown.Gateway = shown.IPAddress = shown.IPv6Gateway =
+          shown.GlobalIPv6Address = "";
       shown.IPPrefixLen = shown.GlobalIPv6PrefixLen = 0;
     }
     networks[name] = json::encode(shown);

@@ -18,11 +18,14 @@ namespace {
 std::string status_text(const ContainerState& state) {
   int64_t now = now_ns();
   if (state.status == "running") return "Up " + human_duration(now - state.started_at);
-  if (state.status == "paused") return fmt::format("Up {} (Paused)", human_duration(now - state.started_at));
+  if (state.status == "paused")
+    return fmt::format("Up {} (Paused)", human_duration(now - state.started_at));
   if (state.status == "restarting")
-    return fmt::format("Restarting ({}) {} ago", state.exit_code, human_duration(now - state.finished_at));
+    return fmt::format("Restarting ({}) {} ago", state.exit_code,
+                       human_duration(now - state.finished_at));
   if (state.status == "exited")
-    return fmt::format("Exited ({}) {} ago", state.exit_code, human_duration(now - state.finished_at));
+    return fmt::format("Exited ({}) {} ago", state.exit_code,
+                       human_duration(now - state.finished_at));
   if (state.status == "removing") return "Removal In Progress";
   if (state.status == "dead") return "Dead";
   return "Created";
@@ -41,8 +44,10 @@ json::array port_list(const ContainerRecord& record) {
   };
   if (!record.running()) return out;
   for (const auto& [port, bindings] : record.ports) {
-    if (!bindings || bindings->empty()) add(port, nullptr);
-    else for (const api::PortBinding& binding : *bindings) add(port, &binding);
+    if (!bindings || bindings->empty())
+      add(port, nullptr);
+    else
+      for (const api::PortBinding& binding : *bindings) add(port, &binding);
   }
   for (const auto& [port, unused] : record.config.ExposedPorts)
     if (!record.ports.contains(port)) add(port, nullptr);
@@ -75,25 +80,44 @@ int64_t Containers::Impl::changed_bytes(const std::string& id) const {
 
 namespace {
 
-bool any_of(const std::vector<std::string>& values, const std::function<bool(const std::string&)>& test) {
+bool any_of(const std::vector<std::string>& values,
+            const std::function<bool(const std::string&)>& test) {
   return std::any_of(values.begin(), values.end(), test);
 }
 
-Result<bool> matches(const Containers::Impl& impl, const Filters& filters, const ContainerRecord& record) {
+Result<bool> matches(const Containers::Impl& impl, const Filters& filters,
+                     const ContainerRecord& record) {
   for (const auto& [key, values] : filters) {
     if (key == "label" || values.empty()) continue;
     bool matched = any_of(values, [&](const std::string& value) {
       if (key == "id") return record.id.starts_with(value);
-      if (key == "name") return ("/" + record.name).find(value.starts_with('/') || value.starts_with('^') ? value.substr(value.starts_with('^')) : value) != std::string::npos;
+      if (key == "name")
+        return ("/" + record.name)
+                   .find(value.starts_with('/') || value.starts_with('^')
+                             ? value.substr(value.starts_with('^'))
+                             : value) != std::string::npos;
       if (key == "status") return record.state.status == value;
-      if (key == "exited") return record.state.status == "exited" && std::to_string(record.state.exit_code) == value;
-      if (key == "ancestor") return record.config.Image == value || record.config.Image == value + ":latest" || record.image_id == value || record.image_id.substr(7).starts_with(value);
-      if (key == "network") return any_of({record.host_config.NetworkMode}, [&](const std::string& mode) { return mode == value; }) || record.networks.contains(value) || std::any_of(record.networks.begin(), record.networks.end(), [&](const auto& n) { return !n.second.NetworkID.empty() && n.second.NetworkID.starts_with(value); });
-      if (key == "volume") return std::any_of(record.mounts.begin(), record.mounts.end(), [&](const MountPoint& m) { return m.name == value || m.destination == value; });
+      if (key == "exited")
+        return record.state.status == "exited" && std::to_string(record.state.exit_code) == value;
+      if (key == "ancestor")
+        return record.config.Image == value || record.config.Image == value + ":latest" ||
+               record.image_id == value || record.image_id.substr(7).starts_with(value);
+      if (key == "network")
+        return any_of({record.host_config.NetworkMode},
+                      [&](const std::string& mode) { return mode == value; }) ||
+               record.networks.contains(value) ||
+               std::any_of(record.networks.begin(), record.networks.end(), [&](const auto& n) {
+                 return !n.second.NetworkID.empty() && n.second.NetworkID.starts_with(value);
+               });
+      if (key == "volume")
+        return std::any_of(record.mounts.begin(), record.mounts.end(), [&](const MountPoint& m) {
+          return m.name == value || m.destination == value;
+        });
       if (key == "publish" || key == "expose") {
         std::string wanted = value.find('/') == std::string::npos ? value + "/tcp" : value;
         if (key == "publish") return record.host_config.PortBindings.contains(wanted);
-        return record.config.ExposedPorts.contains(wanted) || record.host_config.PortBindings.contains(wanted);
+        return record.config.ExposedPorts.contains(wanted) ||
+               record.host_config.PortBindings.contains(wanted);
       }
       if (key == "health") return value == "none";
       if (key == "is-task") return value == "false" || value == "0";
@@ -127,9 +151,13 @@ json::object summary(const ContainerRecord& record) {
   json::array mounts;
   for (const MountPoint& mount : record.mounts)
     if (mount.type != "tmpfs")
-      mounts.push_back(json::object{{"Type", mount.type}, {"Name", mount.name}, {"Source", mount.source},
-                                    {"Destination", mount.destination}, {"Driver", mount.driver},
-                                    {"Mode", mount.mode}, {"RW", mount.writable},
+      mounts.push_back(json::object{{"Type", mount.type},
+                                    {"Name", mount.name},
+                                    {"Source", mount.source},
+                                    {"Destination", mount.destination},
+                                    {"Driver", mount.driver},
+                                    {"Mode", mount.mode},
+                                    {"RW", mount.writable},
                                     {"Propagation", mount.propagation}});
   out["Mounts"] = std::move(mounts);
   return out;
@@ -138,16 +166,21 @@ json::object summary(const ContainerRecord& record) {
 }  // namespace
 
 Result<json::array> Containers::list(const ListQuery& query) const {
-  TRY(check_filter_keys(query.filters, {"ancestor", "before", "expose", "exited", "health", "id", "isolation", "is-task", "label", "name", "network", "publish", "since", "status", "volume"}));
+  TRY(check_filter_keys(query.filters, {"ancestor", "before", "expose", "exited", "health", "id",
+                                        "isolation", "is-task", "label", "name", "network",
+                                        "publish", "since", "status", "volume"}));
   if (auto found = query.filters.find("status"); found != query.filters.end())
     for (const std::string& status : found->second) {
-      static const std::set<std::string> kKnown = {"created", "running", "paused", "restarting", "removing", "exited", "dead"};
+      static const std::set<std::string> kKnown = {"created",  "running", "paused", "restarting",
+                                                   "removing", "exited",  "dead"};
       if (!kKnown.contains(status)) return invalid("invalid filter 'status={}'", status);
     }
   for (const char* key : {"before", "since"})
     if (auto found = query.filters.find(key); found != query.filters.end())
       for (const std::string& reference : found->second) TRY(impl_->table.find(reference));
-  bool all = query.all || query.limit > 0 || query.filters.contains("status") || query.filters.contains("exited") || query.filters.contains("before") || query.filters.contains("since");
+  bool all = query.all || query.limit > 0 || query.filters.contains("status") ||
+             query.filters.contains("exited") || query.filters.contains("before") ||
+             query.filters.contains("since");
   json::array out;
   for (const std::shared_ptr<Container>& container : impl_->table.all()) {
     std::shared_ptr<const ContainerRecord> record = container->record();
@@ -173,7 +206,8 @@ Containers::Counts Containers::counts() const {
   return counts;
 }
 
-Result<json::object> Containers::top(const std::string& reference, const std::string& ps_args) const {
+Result<json::object> Containers::top(const std::string& reference,
+                                     const std::string& ps_args) const {
   std::shared_ptr<Container> container = TRY(impl_->table.find(reference));
   std::shared_ptr<drivers::Instance> instance = container->instance();
   if (!container->record()->running() || !instance)
@@ -182,16 +216,21 @@ Result<json::object> Containers::top(const std::string& reference, const std::st
   std::vector<std::string> arguments = {"ps"};
   std::string word;
   for (char c : (ps_args.empty() ? std::string("-ef") : ps_args) + " ") {
-    if (c != ' ') { word += c; continue; }
+    if (c != ' ') {
+      word += c;
+      continue;
+    }
     if (!word.empty()) arguments.push_back(std::exchange(word, {}));
   }
-  ProcessOutput output = TRY(run_process({.arguments = arguments, .program = "ps"}, {}, 10'000, 8 << 20));
+  ProcessOutput output =
+      TRY(run_process({.arguments = arguments, .program = "ps"}, {}, 10'000, 8 << 20));
   if (output.status != 0) return invalid("ps: {}", output.err.substr(0, output.err.find('\n')));
   auto fields_of = [](const std::string& line, size_t limit) {
     std::vector<std::string> fields;
     size_t at = 0;
     while ((at = line.find_first_not_of(' ', at)) != std::string::npos) {
-      size_t end = fields.size() + 1 == limit ? line.size() : std::min(line.find(' ', at), line.size());
+      size_t end =
+          fields.size() + 1 == limit ? line.size() : std::min(line.find(' ', at), line.size());
       fields.push_back(line.substr(at, end - at));
       at = end;
     }
@@ -207,12 +246,14 @@ Result<json::object> Containers::top(const std::string& reference, const std::st
     start = end + 1;
     if (titles.empty()) {
       titles = fields_of(line, 0);
-      pid_column = static_cast<size_t>(std::find(titles.begin(), titles.end(), "PID") - titles.begin());
+      pid_column =
+          static_cast<size_t>(std::find(titles.begin(), titles.end(), "PID") - titles.begin());
       if (pid_column == titles.size()) return invalid("Couldn't find PID field in ps output");
       continue;
     }
     std::vector<std::string> fields = fields_of(line, titles.size());
-    if (fields.size() > pid_column && std::find(pids.begin(), pids.end(), std::atoi(fields[pid_column].c_str())) != pids.end())
+    if (fields.size() > pid_column &&
+        std::find(pids.begin(), pids.end(), std::atoi(fields[pid_column].c_str())) != pids.end())
       processes.push_back(json::encode(fields));
   }
   return json::object{{"Titles", json::encode(titles)}, {"Processes", std::move(processes)}};

@@ -61,8 +61,14 @@ class FileLogStream : public LogStream {
     line += entry.line;
     if (framed_) {
       uint32_t size = static_cast<uint32_t>(line.size());
-      char header[8] = {static_cast<char>(error ? 2 : 1), 0, 0, 0, static_cast<char>(size >> 24),
-                        static_cast<char>(size >> 16), static_cast<char>(size >> 8), static_cast<char>(size)};
+      char header[8] = {static_cast<char>(error ? 2 : 1),
+                        0,
+                        0,
+                        0,
+                        static_cast<char>(size >> 24),
+                        static_cast<char>(size >> 16),
+                        static_cast<char>(size >> 8),
+                        static_cast<char>(size)};
       out.append(header, sizeof header);
     }
     out += line;
@@ -77,21 +83,24 @@ class FileLogStream : public LogStream {
 
 }  // namespace
 
-Result<std::unique_ptr<LogStream>> Containers::logs(const std::string& reference, const LogsQuery& query) {
+Result<std::unique_ptr<LogStream>> Containers::logs(const std::string& reference,
+                                                    const LogsQuery& query) {
   std::shared_ptr<Container> container = TRY(impl_->table.find(reference));
   std::shared_ptr<const ContainerRecord> record = container->record();
   if (!query.standard_out && !query.standard_error)
     return invalid("Bad parameters: you must choose at least one stream");
   if (record->host_config.log_config.Type == "none")
     return unsupported("configured logging driver does not support reading");
-  shim::LogConfig config = shim_log_config(record->host_config.log_config, record->log_path, record->config);
+  shim::LogConfig config =
+      shim_log_config(record->host_config.log_config, record->log_path, record->config);
   bool follow = query.follow && record->running();
   drivers::LogQuery wanted{query.tail, query.since_ns, query.until_ns, follow};
   std::unique_ptr<drivers::LogReader> reader = TRY(drivers::LogReader::open(config, wanted));
   UniqueFd cancel = TRY(sys::eventfd(0));
   LogsQuery effective = query;
   effective.follow = follow;
-  auto stream = std::make_unique<FileLogStream>(std::move(reader), std::move(cancel), effective, !record->config.Tty);
+  auto stream = std::make_unique<FileLogStream>(std::move(reader), std::move(cancel), effective,
+                                                !record->config.Tty);
   if (follow) stream->end_with(container->add_waiter(WaitCondition::not_running));
   return std::unique_ptr<LogStream>(std::move(stream));
 }

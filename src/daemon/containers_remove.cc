@@ -11,7 +11,8 @@
 
 namespace gantry::daemon {
 
-Result<Nothing> Containers::Impl::remove(engine::JobContext& job, const ContainerRemove::Input& input) {
+Result<Nothing> Containers::Impl::remove(engine::JobContext& job,
+                                         const ContainerRemove::Input& input) {
   std::shared_ptr<Container> container = TRY(table.find(input.container));
   std::shared_ptr<const ContainerRecord> record = container->record();
   if (record->running()) {
@@ -19,7 +20,8 @@ Result<Nothing> Containers::Impl::remove(engine::JobContext& job, const Containe
       return conflict(
           "cannot remove container \"{}\": container is {}: {} before removing or force remove",
           record->name, record->state.status,
-          record->state.status == "paused" ? "unpause and then stop the container" : "stop the container");
+          record->state.status == "paused" ? "unpause and then stop the container"
+                                           : "stop the container");
     TRY(note_manual_stop(job, *container));
     TRY(stop_and_wait(job, *container, SIGKILL, std::nullopt)
             .context("cannot remove container \"{}\": could not kill", record->name));
@@ -27,7 +29,9 @@ Result<Nothing> Containers::Impl::remove(engine::JobContext& job, const Containe
   TRY(job.lock({{engine::LockKind::container, record->id}}));
   if (!table.by_id(record->id)) return Nothing{};  // --rm was quicker
   if (container->record()->running())
-    return conflict("cannot remove container \"{}\": container is running: it was started meanwhile", record->name);
+    return conflict(
+        "cannot remove container \"{}\": container is running: it was started meanwhile",
+        record->name);
   TRY(remove_locked(job, container, input.volumes));
   job.after_commit([this, container, record = *container->record()] {
     publish_event(record, "destroy");
@@ -86,13 +90,16 @@ Result<ContainerPrune::Output> Containers::Impl::prune(engine::JobContext& job,
     if (!matches_labels(filters, record->config.Labels)) continue;
     ContainerRemove::Input removal{record->id, false, false};
     Result<Nothing> removed = job.run<ContainerRemove>(std::move(removal));
-    if (removed) output.ContainersDeleted.push_back(record->id);
-    else log::warn("prune of container {}: {}", record->id, removed.error().message());
+    if (removed)
+      output.ContainersDeleted.push_back(record->id);
+    else
+      log::warn("prune of container {}: {}", record->id, removed.error().message());
   }
   return output;
 }
 
-Result<Nothing> Containers::Impl::failed(engine::JobContext& job, const ContainerFailed::Input& input) {
+Result<Nothing> Containers::Impl::failed(engine::JobContext& job,
+                                         const ContainerFailed::Input& input) {
   std::shared_ptr<Container> container = TRY(table.find(input.container));
   TRY(job.lock({{engine::LockKind::container, container->id()}}));
   ContainerRecord record = TRY(json::parse<ContainerRecord>(input.record));

@@ -19,7 +19,8 @@ constexpr std::string_view kNotStarted =  // Docker's words
     "failed to create task for container: failed to create shim task: OCI runtime create failed: "
     "unable to start container process";
 
-// What a bind mount's source must be before the shim mounts it: -v makes a directory, --mount does not.
+// What a bind mount's source must be before the shim mounts it: -v makes a directory, --mount does
+// not.
 Status prepare_bind_sources(const ContainerRecord& record) {
   for (const MountPoint& mount : record.mounts) {
     if (mount.type != "bind" || fs::exists(mount.source)) continue;
@@ -53,7 +54,8 @@ Status Containers::Impl::attach_to(drivers::Instance& instance, Container::Pendi
   return instance.attach(std::move(attach.client.fd), options, attach.client.leftover);
 }
 
-Status Containers::Impl::write_network_files(const ContainerRecord& record, const SandboxPlan& plan) {
+Status Containers::Impl::write_network_files(const ContainerRecord& record,
+                                             const SandboxPlan& plan) {
   std::string directory = directory_of(record.id);
   TRY(fs::write_file(directory + "/hosts", plan.hosts, 0644));
   TRY(fs::write_file(directory + "/hostname", plan.hostname, 0644));
@@ -111,12 +113,13 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
   inputs.container_directory = directory_of(record.id);
   inputs.cgroups_path = cgroup_of(record);
   if (plan.mode == SandboxMode::host) inputs.network_namespace = "host";
-  auto namespace_of = [&](const std::string& reference, std::string_view type) -> Result<std::string> {
+  auto namespace_of = [&](const std::string& reference,
+                          std::string_view type) -> Result<std::string> {
     std::shared_ptr<Container> other = TRY(table.find(reference));
     std::shared_ptr<const ContainerRecord> there = other->record();
     if (!there->running())
-      return conflict("cannot join {} namespace of a non running container: container {} is {}", type,
-                      short_id(there->id), there->state.status);
+      return conflict("cannot join {} namespace of a non running container: container {} is {}",
+                      type, short_id(there->id), there->state.status);
     if (type == "network") {
       inputs.container_directory = directory_of(there->id);
     }
@@ -126,7 +129,8 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
     inputs.network_namespace = TRY(namespace_of(plan.shared_with, "network"));
   const std::string& pid_mode = record.host_config.PidMode;
   if (pid_mode == "host") inputs.pid_namespace = "host";
-  if (pid_mode.starts_with("container:")) inputs.pid_namespace = TRY(namespace_of(pid_mode.substr(10), "pid"));
+  if (pid_mode.starts_with("container:"))
+    inputs.pid_namespace = TRY(namespace_of(pid_mode.substr(10), "pid"));
   if (record.host_config.IpcMode == "host") inputs.ipc_namespace = "host";
   launch.spec = TRY(build_spec(record, inputs));
   launch.user = user_of(record);
@@ -147,7 +151,8 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
   plan.keep();
   if (plan.mode != SandboxMode::container) TRY(write_network_files(record, plan));
 
-  std::shared_ptr<drivers::Instance> instance = TRY(daemon.exec_driver().create(launch).context("{}", kNotStarted));
+  std::shared_ptr<drivers::Instance> instance =
+      TRY(daemon.exec_driver().create(launch).context("{}", kNotStarted));
   if (plan.mode == SandboxMode::own) TRY(daemon.networks().join(plan, instance->netns_fd()));
   auto attach_pending = [instance, terminal = record.config.Tty](Container& waiting) {
     for (Container::PendingAttach& pending : waiting.take_pending())

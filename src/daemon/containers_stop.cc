@@ -35,7 +35,8 @@ Result<Nothing> Containers::Impl::mark_stopped(engine::JobContext& job,
   return Nothing{};
 }
 
-Status Containers::Impl::note_manual_stop(engine::JobContext& job, const Container& container, bool restart) {
+Status Containers::Impl::note_manual_stop(engine::JobContext& job, const Container& container,
+                                          bool restart) {
   std::shared_ptr<const ContainerRecord> record = container.record();
   if (record->state.manually_stopped && record->state.start_follows == restart) return {};
   TRY(job.run<ContainerMarkStopped>({container.id(), record->state.run, restart}));
@@ -55,24 +56,29 @@ Status Containers::Impl::stop_and_wait(engine::JobContext& job, Container& conta
   int timeout = timeout_seconds.value_or(record->config.StopTimeout.value_or(kDefaultStopTimeout));
   if (timeout != 0 || signal == SIGKILL) {
     Status sent = instance->signal(signal);
-    if (!sent && sent.error().kind() != ErrorKind::not_found && sent.error().kind() != ErrorKind::conflict)
+    if (!sent && sent.error().kind() != ErrorKind::not_found &&
+        sent.error().kind() != ErrorKind::conflict)
       return sent;
     publish_event(*record, "kill", {{"signal", signal_number(signal)}});
     std::optional<Clock::time_point> deadline;
-    if (timeout >= 0) deadline = Clock::now() + std::chrono::seconds(signal == SIGKILL ? 10 : timeout);
+    if (timeout >= 0)
+      deadline = Clock::now() + std::chrono::seconds(signal == SIGKILL ? 10 : timeout);
     if (container.wait_stopped(run, deadline, cancelled)) return {};
     TRY(job.check());
   }
   Status killed = instance->signal(SIGKILL);
-  if (!killed && killed.error().kind() != ErrorKind::not_found && killed.error().kind() != ErrorKind::conflict)
+  if (!killed && killed.error().kind() != ErrorKind::not_found &&
+      killed.error().kind() != ErrorKind::conflict)
     return killed;
   publish_event(*record, "kill", {{"signal", signal_number(SIGKILL)}});
   if (container.wait_stopped(run, Clock::now() + std::chrono::seconds(10), cancelled)) return {};
   TRY(job.check());
-  return internal("container {} did not end 10 seconds after it was killed", short_id(container.id()));
+  return internal("container {} did not end 10 seconds after it was killed",
+                  short_id(container.id()));
 }
 
-Result<ChangeOutput> Containers::Impl::stop(engine::JobContext& job, const ContainerStop::Input& input) {
+Result<ChangeOutput> Containers::Impl::stop(engine::JobContext& job,
+                                            const ContainerStop::Input& input) {
   std::shared_ptr<Container> container = TRY(table.find(input.container));
   std::shared_ptr<const ContainerRecord> record = container->record();
   int signal = input.signal.empty() ? stop_signal_of(*record) : TRY(parse_signal(input.signal));
@@ -94,19 +100,24 @@ Result<ChangeOutput> Containers::Impl::stop(engine::JobContext& job, const Conta
   if (!container->record()->running()) return ChangeOutput{false};
   TRY(note_manual_stop(job, *container));
   // No lock is held while waiting: the container's end is a job of its own, which needs it.
-  TRY(stop_and_wait(job, *container, signal, input.timeout).context("cannot stop container: {}", input.container));
+  TRY(stop_and_wait(job, *container, signal, input.timeout)
+          .context("cannot stop container: {}", input.container));
   publish_event(*container->record(), "stop");
   return ChangeOutput{true};
 }
 
-Result<Nothing> Containers::Impl::restart(engine::JobContext& job, const ContainerStop::Input& input) {
+Result<Nothing> Containers::Impl::restart(engine::JobContext& job,
+                                          const ContainerStop::Input& input) {
   std::shared_ptr<Container> container = TRY(table.find(input.container));
-  int signal = input.signal.empty() ? stop_signal_of(*container->record()) : TRY(parse_signal(input.signal));
+  int signal =
+      input.signal.empty() ? stop_signal_of(*container->record()) : TRY(parse_signal(input.signal));
   if (container->record()->running()) {
     TRY(note_manual_stop(job, *container, true));
-    TRY(stop_and_wait(job, *container, signal, input.timeout).context("Cannot restart container {}", input.container));
+    TRY(stop_and_wait(job, *container, signal, input.timeout)
+            .context("Cannot restart container {}", input.container));
   }
-  TRY(job.run<ContainerStart>({container->id(), {}}).context("Cannot restart container {}", input.container));
+  TRY(job.run<ContainerStart>({container->id(), {}})
+          .context("Cannot restart container {}", input.container));
   publish_event(*container->record(), "restart");
   return Nothing{};
 }
@@ -118,8 +129,10 @@ Result<Nothing> Containers::Impl::kill(engine::JobContext& job, const ContainerK
   std::shared_ptr<const ContainerRecord> record = container->record();
   std::shared_ptr<drivers::Instance> instance = container->instance();
   if (!record->running() || !instance)
-    return conflict("cannot kill container: {}: container {} is not running", input.container, record->id);
-  if (signal == SIGKILL || signal == stop_signal_of(*record)) TRY(note_manual_stop(job, *container));
+    return conflict("cannot kill container: {}: container {} is not running", input.container,
+                    record->id);
+  if (signal == SIGKILL || signal == stop_signal_of(*record))
+    TRY(note_manual_stop(job, *container));
   if (signal == SIGKILL && record->state.status == "paused") TRY(instance->resume());
   TRY(instance->signal(signal).context("cannot kill container: {}", input.container));
   publish_event(*record, "kill", {{"signal", signal_number(signal)}});
@@ -131,14 +144,17 @@ Result<Nothing> Containers::Impl::kill(engine::JobContext& job, const ContainerK
   return Nothing{};
 }
 
-Result<Nothing> Containers::Impl::pause(engine::JobContext& job, const std::string& reference, bool paused) {
+Result<Nothing> Containers::Impl::pause(engine::JobContext& job, const std::string& reference,
+                                        bool paused) {
   std::shared_ptr<Container> container = TRY(table.find(reference));
   TRY(job.lock({{engine::LockKind::container, container->id()}}));
   ContainerRecord record = *container->record();
   std::shared_ptr<drivers::Instance> instance = container->instance();
   if (!record.running() || !instance) return conflict("Container {} is not running", record.id);
-  if (paused && record.state.status == "paused") return conflict("Container {} is already paused", record.id);
-  if (!paused && record.state.status != "paused") return conflict("Container {} is not paused", record.id);
+  if (paused && record.state.status == "paused")
+    return conflict("Container {} is already paused", record.id);
+  if (!paused && record.state.status != "paused")
+    return conflict("Container {} is not paused", record.id);
   Status done = paused ? instance->pause() : instance->resume();
   TRY(std::move(done).context("Cannot {} container {}", paused ? "pause" : "unpause", record.id));
   record.state.status = paused ? "paused" : "running";
@@ -147,13 +163,15 @@ Result<Nothing> Containers::Impl::pause(engine::JobContext& job, const std::stri
   return Nothing{};
 }
 
-Result<Nothing> Containers::Impl::rename(engine::JobContext& job, const ContainerRename::Input& input) {
+Result<Nothing> Containers::Impl::rename(engine::JobContext& job,
+                                         const ContainerRename::Input& input) {
   std::shared_ptr<Container> container = TRY(table.find(input.container));
   TRY(job.lock({{engine::LockKind::container, container->id()}}));
   std::string name = input.name.starts_with('/') ? input.name.substr(1) : input.name;
   if (name.empty()) return invalid("Neither old nor new names may be empty");
   if (!is_valid_name(name))
-    return invalid("Invalid container name ({}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", input.name);
+    return invalid("Invalid container name ({}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
+                   input.name);
   ContainerRecord record = *container->record();
   std::string old = record.name;
   if (old == name) return invalid("Renaming a container with the same name as its current name");

@@ -25,14 +25,16 @@ Result<Containers::AttachInfo> Containers::can_attach(const std::string& referen
   return AttachInfo{record->config.Tty};
 }
 
-Status Containers::attach(const std::string& reference, const AttachQuery& query, ClientStream client) {
+Status Containers::attach(const std::string& reference, const AttachQuery& query,
+                          ClientStream client) {
   std::shared_ptr<Container> container = TRY(impl_->table.find(reference));
   std::shared_ptr<const ContainerRecord> record = container->record();
   impl_->publish_event(*record, "attach");
   if (!query.stream) return {};
   AttachQuery effective = query;
   if (!record->config.OpenStdin) effective.standard_in = false;
-  std::optional<Container::PendingAttach> now = container->add_pending({effective, std::move(client)});
+  std::optional<Container::PendingAttach> now =
+      container->add_pending({effective, std::move(client)});
   if (!now) return {};  // it gets its output from the start on
   std::shared_ptr<drivers::Instance> instance = container->instance();
   if (!instance) return conflict("container {} is not running", record->id);
@@ -43,7 +45,8 @@ Status Containers::resize(const std::string& reference, unsigned rows, unsigned 
   std::shared_ptr<Container> container = TRY(impl_->table.find(reference));
   std::shared_ptr<drivers::Instance> instance = container->instance();
   if (!container->record()->running() || !instance)
-    return conflict("cannot resize a stopped container: unknown: container {} is not running", container->id());
+    return conflict("cannot resize a stopped container: unknown: container {} is not running",
+                    container->id());
   TRY(instance->resize({static_cast<uint16_t>(rows), static_cast<uint16_t>(columns)}));
   impl_->publish_event(*container->record(), "resize",
                        {{"height", std::to_string(rows)}, {"width", std::to_string(columns)}});

@@ -42,9 +42,13 @@ Status copy_file(int source_dir, int target_dir, const std::string& name, const 
   UniqueFd to = TRY(sys::openat(target_dir, name, O_WRONLY | O_CREAT | O_EXCL, 0600));
   off_t left = st.st_size;
   while (left > 0) {
-    ssize_t moved = sys::retry([&] { return ::copy_file_range(from.get(), nullptr, to.get(), nullptr, static_cast<size_t>(left), 0); });
+    ssize_t moved = sys::retry([&] {
+      return ::copy_file_range(from.get(), nullptr, to.get(), nullptr, static_cast<size_t>(left),
+                               0);
+    });
     if (moved == -1 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP))
-      moved = sys::retry([&] { return ::sendfile(to.get(), from.get(), nullptr, static_cast<size_t>(left)); });
+      moved = sys::retry(
+          [&] { return ::sendfile(to.get(), from.get(), nullptr, static_cast<size_t>(left)); });
     if (moved == -1) return errno_error(errno, "copy {}", name);
     if (moved == 0) break;
     left -= moved;
@@ -53,7 +57,8 @@ Status copy_file(int source_dir, int target_dir, const std::string& name, const 
   return copy_attributes(to.get(), st);
 }
 
-Status copy_special(int source_dir, int target_dir, const std::string& name, const struct stat& st) {
+Status copy_special(int source_dir, int target_dir, const std::string& name,
+                    const struct stat& st) {
   if (S_ISLNK(st.st_mode)) {
     std::string link = TRY(sys::readlinkat(source_dir, name));
     TRY(sys::symlinkat(link, target_dir, name));

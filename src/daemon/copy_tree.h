@@ -1,13 +1,13 @@
-// Copies what is below one directory into another, by descriptor: owners, modes, times, extended attributes,
-// links, devices. Symbolic links are copied, never followed.
+// Copies what is below one directory into another, by descriptor: owners, modes, times, extended
+// attributes, links, devices. Symbolic links are copied, never followed.
 #pragma once
 
 #include "base/result.h"
 
 namespace gantry::daemon {
 
-// The directories are borrowed; `target` takes the attributes of `source`. Hard links among files become
-// separate files.
+// The directories are borrowed; `target` takes the attributes of `source`. Hard links among files
+// become separate files.
 Status copy_tree(int source, int target);
 
 }  // namespace gantry::daemon

@@ -47,32 +47,39 @@ Result<UniqueFd> lock_root(const std::string& path) {
   Status locked = sys::flock(fd.get(), LOCK_EX | LOCK_NB);
   if (locked) return fd;
   if (locked.error().code() != EWOULDBLOCK) return std::move(locked).error();
-  return conflict("another gantryd uses {}: stop it, or give this one its own --data-root and --exec-root", path);
+  return conflict(
+      "another gantryd uses {}: stop it, or give this one its own --data-root and --exec-root",
+      path);
 }
 
 Result<std::string> instance_of(graph::Graph& graph) {
   std::string instance = TRY(graph.read().setting(kInstanceKey));
   if (!instance.empty()) return instance;
   instance = random_hex(6);
-  TRY(graph.database().write(graph::Durability::full, graph::Space::ordinary, [&](graph::Transaction& tx) {
-    return graph.set_setting(tx, kInstanceKey, instance);
-  }));
+  TRY(graph.database().write(
+      graph::Durability::full, graph::Space::ordinary,
+      [&](graph::Transaction& tx) { return graph.set_setting(tx, kInstanceKey, instance); }));
   return instance;
 }
 
-// Layers are made by one driver and can be read by no other, so the one that a root was begun with stays.
-Result<std::shared_ptr<drivers::GraphDriver>> storage_of(graph::Graph& graph, const std::string& wanted,
+// Layers are made by one driver and can be read by no other, so the one that a root was begun with
+// stays.
+Result<std::shared_ptr<drivers::GraphDriver>> storage_of(graph::Graph& graph,
+                                                         const std::string& wanted,
                                                          const std::string& root) {
   std::string known = TRY(graph.read().setting(kStorageDriverKey));
   if (!known.empty() && !wanted.empty() && known != wanted)
-    return conflict("{} was begun with the storage driver {}: start with it, or give {} a --data-root of its own",
-                    root, known, wanted);
+    return conflict(
+        "{} was begun with the storage driver {}: start with it, or give {} a --data-root of its "
+        "own",
+        root, known, wanted);
   std::shared_ptr<drivers::GraphDriver> driver =
       TRY(drivers::open_graph_driver(known.empty() ? wanted : known, root));
   if (known.empty())
-    TRY(graph.database().write(graph::Durability::full, graph::Space::ordinary, [&](graph::Transaction& tx) {
-      return graph.set_setting(tx, kStorageDriverKey, driver->name());
-    }));
+    TRY(graph.database().write(graph::Durability::full, graph::Space::ordinary,
+                               [&](graph::Transaction& tx) {
+                                 return graph.set_setting(tx, kStorageDriverKey, driver->name());
+                               }));
   return driver;
 }
 
@@ -87,9 +94,12 @@ engine::ResourceKind container_files(const std::string& data_root) {
   engine::ResourceKind kind;
   kind.name = "container-files";
   kind.probe = [root](const engine::Resource& files) -> Result<engine::Presence> {
-    return fs::exists(root + "/" + files.name) ? engine::Presence::present : engine::Presence::absent;
+    return fs::exists(root + "/" + files.name) ? engine::Presence::present
+                                               : engine::Presence::absent;
   };
-  kind.release = [root](const engine::Resource& files) { return fs::remove_tree(root + "/" + files.name); };
+  kind.release = [root](const engine::Resource& files) {
+    return fs::remove_tree(root + "/" + files.name);
+  };
   kind.enumerate = [root]() -> Result<std::vector<engine::Resource>> {
     std::vector<std::string> names = TRY(fs::list_directory(root));
     std::vector<engine::Resource> out;
@@ -125,7 +135,8 @@ Result<std::unique_ptr<Daemon>> Daemon::open(Options options) {
   TRY(fs::make_directories(options.exec_root, 0711));
   state.root_lock = TRY(lock_root(root));
   state.exec_lock = TRY(lock_root(options.exec_root));
-  for (const char* name : {"/containers", "/volumes", "/tmp"}) TRY(fs::make_directories(root + name, 0701));
+  for (const char* name : {"/containers", "/volumes", "/tmp"})
+    TRY(fs::make_directories(root + name, 0701));
   TRY(fs::make_directories(options.exec_root + "/shims", 0700));
   if (options.runtime_program.empty()) options.runtime_program = TRY(runtime_beside_us());
   daemon->options_ = std::move(options);
@@ -145,22 +156,26 @@ Result<std::unique_ptr<Daemon>> Daemon::open(Options options) {
   TRY(resources.add(container_files(root)));
   TRY(drivers::register_resource_kinds(resources, state.graph_driver));
   TRY(drivers::register_exec_resources(resources));
-  daemon->images_ = TRY(Images::create(*state.engine, *state.content, state.graph_driver, *daemon->events_, root + "/tmp"));
+  daemon->images_ = TRY(Images::create(*state.engine, *state.content, state.graph_driver,
+                                       *daemon->events_, root + "/tmp"));
   daemon->networks_ = TRY(Networks::open(*state.engine, *daemon->events_, o, daemon->instance_));
   daemon->volumes_ = std::make_unique<Volumes>(*daemon);
   daemon->containers_ = std::make_unique<Containers>(*daemon);
 
   TRY(state.engine->run<NetworkRestore>({}, {.caller = {.name = "gantryd"}}));
   TRY(daemon->containers_->load());
-  // Before the first request is answered: `gantryd` and then `run busybox` is what a new user types.
+  // Before the first request is answered: `gantryd` and then `run busybox` is what a new user
+  // types.
   daemon->images_->load_archives(o.images_dirs);
   return daemon;
 }
 
 void Daemon::resume() {
   state_->background = std::thread([this] {
-    Result<engine::ReconcileReport> report = state_->engine->reconcile(engine::ReconcileMode::repair);
-    if (!report) log::error("reconcile: {}", report.error().message());
+    Result<engine::ReconcileReport> report =
+        state_->engine->reconcile(engine::ReconcileMode::repair);
+    if (!report)
+      log::error("reconcile: {}", report.error().message());
     else
       for (const engine::Finding& finding : report->findings)
         log::warn("reconcile: {} {} {}: {}", to_string(finding.what), finding.kind, finding.name,

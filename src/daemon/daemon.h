@@ -1,6 +1,6 @@
-// The composition root of gantryd: opens the state, builds the drivers, registers the job handlers and
-// brings back what was running. Front ends (the server) use the accessors; everything that changes state
-// goes through engine().
+// The composition root of gantryd: opens the state, builds the drivers, registers the job handlers
+// and brings back what was running. Front ends (the server) use the accessors; everything that
+// changes state goes through engine().
 #pragma once
 
 #include <memory>
@@ -34,14 +34,14 @@ class Volumes;
 
 class Daemon {
  public:
-  // Opens or makes the state below options.data_root and options.exec_root. A second daemon on the same
-  // root is a `conflict`. Containers that still run are adopted before this returns.
+  // Opens or makes the state below options.data_root and options.exec_root. A second daemon on the
+  // same root is a `conflict`. Containers that still run are adopted before this returns.
   static Result<std::unique_ptr<Daemon>> open(Options options);
   ~Daemon();
 
   const Options& options() const { return options_; }
-  // Names this instance: 12 hexadecimal digits made with the data root. Part of every name that it gives
-  // to something in the kernel, so that several daemons keep out of each other's way.
+  // Names this instance: 12 hexadecimal digits made with the data root. Part of every name that it
+  // gives to something in the kernel, so that several daemons keep out of each other's way.
   const std::string& instance() const { return instance_; }
 
   engine::Engine& engine();
@@ -54,8 +54,8 @@ class Daemon {
   Volumes& volumes() { return *volumes_; }
   Events& events() { return *events_; }
 
-  // After the listeners are up: reconciles with the kernel, loads the archives of images_dirs, starts what
-  // restart policies say. Runs in the background.
+  // After the listeners are up: reconciles with the kernel, loads the archives of images_dirs,
+  // starts what restart policies say. Runs in the background.
   void resume();
   // Stops accepting jobs, waits for those that run, leaves containers running under their shims.
   void shut_down();

@@ -12,8 +12,8 @@ constexpr size_t kHistory = 1024;
 constexpr size_t kBacklog = 4096;
 
 constexpr std::array<std::string_view, 15> kFilterKeys = {
-    "config", "container", "daemon", "event", "image",  "label",   "network", "node",
-    "plugin", "scope",     "secret", "service", "type", "volume", "builder"};
+    "config", "container", "daemon", "event",   "image", "label",  "network", "node",
+    "plugin", "scope",     "secret", "service", "type",  "volume", "builder"};
 
 std::string attribute(const Event& event, const std::string& key) {
   auto found = event.attributes.find(key);

@@ -1,4 +1,5 @@
-// What happened, for `docker events`: published by job handlers, kept for replay, fanned out to listeners.
+// What happened, for `docker events`: published by job handlers, kept for replay, fanned out to
+// listeners.
 #pragma once
 
 #include <cstdint>
@@ -21,12 +22,13 @@ struct Event {
   std::map<std::string, std::string> attributes;
   int64_t time_ns = 0;  // set by publish() when 0
 
-  // As GET /events sends it, with the deprecated `status`, `id` and `from` of containers and images.
+  // As GET /events sends it, with the deprecated `status`, `id` and `from` of containers and
+  // images.
   json::object to_json() const;
 };
 
-// All given filters must match; several values of one are alternatives. Keys as Docker's: container,
-// image, network, volume, daemon, event, label, type, scope, node, service, …
+// All given filters must match; several values of one are alternatives. Keys as Docker's:
+// container, image, network, volume, daemon, event, label, type, scope, node, service, …
 class EventFilter {
  public:
   static Result<EventFilter> parse(const std::map<std::string, std::vector<std::string>>& filters);
@@ -36,7 +38,8 @@ class EventFilter {
   std::map<std::string, std::vector<std::string>> filters_;
 };
 
-// Thread-safe. publish() never blocks: a listener that reads too slowly (4,096 events behind) is cut off.
+// Thread-safe. publish() never blocks: a listener that reads too slowly (4,096 events behind) is
+// cut off.
 class Events {
  public:
   using Listener = Channel<Event>;

@@ -96,11 +96,11 @@ struct ImagePrune {
 
 namespace gantry::json {
 
-#define GANTRY_IMAGE_INPUT(Type, ...)                        \
-  template <>                                                \
-  struct Schema<daemon::Type::Input> {                       \
-    using T = daemon::Type::Input;                           \
-    static constexpr Field fields[] = {__VA_ARGS__};         \
+#define GANTRY_IMAGE_INPUT(Type, ...)                \
+  template <>                                        \
+  struct Schema<daemon::Type::Input> {               \
+    using T = daemon::Type::Input;                   \
+    static constexpr Field fields[] = {__VA_ARGS__}; \
   }
 GANTRY_IMAGE_INPUT(ImageLoad, field<&T::quiet>("quiet"));
 GANTRY_IMAGE_INPUT(ImageImport, field<&T::source>("source"), field<&T::repository>("repository"),

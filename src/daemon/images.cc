@@ -33,8 +33,8 @@ Event image_event(std::string action, const std::string& id, const std::string& 
   return event;
 }
 
-// Why an image of `domain` cannot be had: this build has no registry client, but what stands in the way
-// before one would be asked is told as it is.
+// Why an image of `domain` cannot be had: this build has no registry client, but what stands in the
+// way before one would be asked is told as it is.
 Error unreachable(const std::string& domain) {
   std::string host = domain == "docker.io" ? "registry-1.docker.io" : domain;
   std::string name = host;
@@ -51,9 +51,10 @@ Error unreachable(const std::string& domain) {
   int result = ::getaddrinfo(name.c_str(), port.c_str(), &hints, &found);
   if (result == 0) {
     ::freeaddrinfo(found);
-    return unsupported("Get \"https://{}/v2/\": pulling is not built into this version of Gantry: "
-                       "load the image from an archive (gantry load)",
-                       host);
+    return unsupported(
+        "Get \"https://{}/v2/\": pulling is not built into this version of Gantry: "
+        "load the image from an archive (gantry load)",
+        host);
   }
   std::string why = result == EAI_NONAME || result == EAI_NODATA ? "no such host"
                     : result == EAI_AGAIN ? "Temporary failure in name resolution"
@@ -72,8 +73,8 @@ Result<std::unique_ptr<Images>> Images::create(engine::Engine& engine, graph::Co
   TRY(fs::make_directories(temporary_directory, 0700));
   std::unique_ptr<Images> images(new Images(engine, events));
   TRY(image::register_resource_kinds(engine.resources(), content));
-  images->store_ = TRY(image::ImageStore::open(engine.database(), content, std::move(driver),
-                                               temporary_directory));
+  images->store_ = TRY(
+      image::ImageStore::open(engine.database(), content, std::move(driver), temporary_directory));
   images->add_handlers();
   return images;
 }
@@ -137,9 +138,8 @@ Result<ImagePull::Output> Images::pull(engine::JobContext& job, ImagePull::Input
 Result<ImageTag::Output> Images::tag(engine::JobContext& job, ImageTag::Input input) {
   image::Image image = TRY(store_->find(input.image));
   std::string name = TRY(store_->tag(job, input.image, input.repository, input.tag));
-  job.after_commit([this, id = image.id.text(), name] {
-    events_.publish(image_event("tag", id, name));
-  });
+  job.after_commit(
+      [this, id = image.id.text(), name] { events_.publish(image_event("tag", id, name)); });
   return ImageTag::Output{name};
 }
 
@@ -203,8 +203,8 @@ void Images::load_archives(const std::vector<std::string>& directories) {
   }
 }
 
-// Nothing is unpacked for an image that is here; a name that the user gave to another image meanwhile, or
-// took away from this one, stays as the user wants it.
+// Nothing is unpacked for an image that is here; a name that the user gave to another image
+// meanwhile, or took away from this one, stays as the user wants it.
 void Images::load_archive(const std::string& path) {
   Status loaded = [&]() -> Status {
     UniqueFd file = TRY(sys::open(path, O_RDONLY));

@@ -1,5 +1,5 @@
-// The image part of the daemon: job handlers (daemon/image_jobs.h), events, and the archives that are loaded
-// at start. Queries (list, inspect, history, save) are the store's own.
+// The image part of the daemon: job handlers (daemon/image_jobs.h), events, and the archives that
+// are loaded at start. Queries (list, inspect, history, save) are the store's own.
 #pragma once
 
 #include <memory>
@@ -22,11 +22,14 @@ class Events;
 // Thread-safe. Everything given to create() must outlive it.
 class Images {
  public:
-  // Opens the store (its blobs below <data root>/content are the caller's ContentStore) and registers the
-  // handlers and the resource kind of blobs. drivers::register_resource_kinds() is the caller's.
-  static Result<std::unique_ptr<Images>> create(engine::Engine& engine, graph::ContentStore& content,
+  // Opens the store (its blobs below <data root>/content are the caller's ContentStore) and
+  // registers the handlers and the resource kind of blobs. drivers::register_resource_kinds() is
+  // the caller's.
+  static Result<std::unique_ptr<Images>> create(engine::Engine& engine,
+                                                graph::ContentStore& content,
                                                 std::shared_ptr<drivers::GraphDriver> driver,
-                                                Events& events, const std::string& temporary_directory);
+                                                Events& events,
+                                                const std::string& temporary_directory);
   ~Images();
 
   image::ImageStore& store() { return *store_; }
@@ -36,8 +39,9 @@ class Images {
     running_ = std::move(running);
   }
 
-  // Loads every archive (*.tar, *.tar.gz, *.tgz, *.tar.zst, *.tar.xz) of the directories that has an image
-  // which is not here; one that fails is logged and passed over. Runs image.load jobs and waits for them.
+  // Loads every archive (*.tar, *.tar.gz, *.tgz, *.tar.zst, *.tar.xz) of the directories that has
+  // an image which is not here; one that fails is logged and passed over. Runs image.load jobs and
+  // waits for them.
   void load_archives(const std::vector<std::string>& directories);
 
  private:

@@ -55,8 +55,7 @@ class ImagesTest : public testing::Test {
     };
     add("c.json", json::dump(config));
     add("l.tar", layer.bytes());
-    add("manifest.json",
-        json::dump(std::vector<image::SavedImage>{{"c.json", {tag}, {"l.tar"}}}));
+    add("manifest.json", json::dump(std::vector<image::SavedImage>{{"c.json", {tag}, {"l.tar"}}}));
     EXPECT_TRUE(writer.finish());
     return out.bytes();
   }
@@ -114,8 +113,9 @@ TEST_F(ImagesTest, ArchivesAreLoadedOnce) {
 TEST_F(ImagesTest, PullTellsWhatStoodInTheWay) {
   Result<ImagePull::Output> pulled = engine_->run<ImagePull>({"nowhere.invalid/x"});
   ASSERT_FALSE(pulled);
-  EXPECT_TRUE(pulled.error().message().starts_with("Get \"https://nowhere.invalid/v2/\": dial tcp: "
-                                                   "lookup nowhere.invalid: "))
+  EXPECT_TRUE(
+      pulled.error().message().starts_with("Get \"https://nowhere.invalid/v2/\": dial tcp: "
+                                           "lookup nowhere.invalid: "))
       << pulled.error().message();
   EXPECT_EQ(engine_->run<ImagePull>({"localhost:5000/x"}).error().kind(), ErrorKind::unsupported);
   EXPECT_EQ(engine_->run<ImagePull>({"Bad"}).error().kind(), ErrorKind::invalid);

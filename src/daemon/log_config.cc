@@ -10,8 +10,8 @@ namespace gantry::daemon {
 namespace {
 
 constexpr std::array<std::string_view, 3> kDrivers = {"json-file", "local", "none"};
-constexpr std::array<std::string_view, 7> kOptions = {"max-size", "max-file", "compress", "labels",
-                                                      "labels-regex", "env", "tag"};
+constexpr std::array<std::string_view, 7> kOptions = {
+    "max-size", "max-file", "compress", "labels", "labels-regex", "env", "tag"};
 
 std::string option(const api::LogConfig& config, const std::string& key) {
   auto found = config.Config.find(key);
@@ -47,11 +47,11 @@ Status check_log_config(const api::LogConfig& config) {
   }
   std::string size = option(config, "max-size"), files = option(config, "max-file");
   if (!size.empty() && size != "-1") TRY(parse_ram_size(size).context("max-size"));
-  if (!files.empty() && (files.find_first_not_of("0123456789") != std::string::npos || files.size() > 4 ||
-                         std::atoi(files.c_str()) < 1))
+  if (!files.empty() && (files.find_first_not_of("0123456789") != std::string::npos ||
+                         files.size() > 4 || std::atoi(files.c_str()) < 1))
     return invalid("max-file cannot be less than 1 and must be a number, not '{}'", files);
-  if (config.Type == "json-file" && size.empty() && !files.empty() && std::atoi(files.c_str()) > 1 &&
-      config.Config.contains("max-size"))
+  if (config.Type == "json-file" && size.empty() && !files.empty() &&
+      std::atoi(files.c_str()) > 1 && config.Config.contains("max-size"))
     return invalid("max-size must be given with max-file");
   return {};
 }
@@ -62,7 +62,9 @@ shim::LogConfig shim_log_config(const api::LogConfig& config, const std::string&
   out.driver = config.Type;
   out.path = path;
   std::string size = option(config, "max-size"), files = option(config, "max-file");
-  out.max_size = size.empty() ? 10 << 20 : size == "-1" ? -1 : parse_ram_size(size).value_or(10 << 20);
+  out.max_size = size.empty()   ? 10 << 20
+                 : size == "-1" ? -1
+                                : parse_ram_size(size).value_or(10 << 20);
   out.max_files = files.empty() ? 3 : std::atoi(files.c_str());
   for (const std::string& label : words(option(config, "labels")))
     if (auto found = container.Labels.find(label); found != container.Labels.end())

@@ -11,9 +11,9 @@ namespace {
 
 constexpr std::array<std::string_view, 6> kPropagations = {"private", "rprivate", "shared",
                                                            "rshared", "slave",    "rslave"};
-// Accepted and without effect on Linux without SELinux, as in Docker: consistency hints of Docker Desktop
-// and relabelling.
-constexpr std::array<std::string_view, 6> kHints = {"z",      "Z",        "consistent",
+// Accepted and without effect on Linux without SELinux, as in Docker: consistency hints of Docker
+// Desktop and relabelling.
+constexpr std::array<std::string_view, 6> kHints = {"z",      "Z",         "consistent",
                                                     "cached", "delegated", "default"};
 
 template <size_t N>
@@ -37,8 +37,7 @@ Error bad_bind(const std::string& spec, std::string_view why = {}) {
 Status check_destination(const std::string& destination, const std::string& spec) {
   if (destination.empty() || destination[0] != '/')
     return bad_bind(spec, "invalid mount config for type \"bind\": mount path must be absolute");
-  if (clean_path(destination) == "/")
-    return bad_bind(spec, "destination can't be '/'");
+  if (clean_path(destination) == "/") return bad_bind(spec, "destination can't be '/'");
   return {};
 }
 
@@ -83,7 +82,8 @@ Status validate_source(const api::Mount& mount) {
     if (!mount.Source.empty() && !is_valid_name(mount.Source))
       return invalid(
           "create {}: \"{}\" includes invalid characters for a local volume name, only "
-          "\"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use "
+          "\"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, "
+          "use "
           "absolute path",
           mount.Source, mount.Source);
     // Whoever can write to the volume can put a link there, and the source of a mount is a path.
@@ -108,8 +108,10 @@ api::Strings tmpfs_options(const api::Mount& mount) {
   if (mount.tmpfs->SizeBytes > 0) options.push_back(fmt::format("size={}", mount.tmpfs->SizeBytes));
   if (mount.tmpfs->Mode != 0) options.push_back(fmt::format("mode={:o}", mount.tmpfs->Mode));
   for (const api::Strings& option : mount.tmpfs->Options)
-    if (option.size() == 1) options.push_back(option[0]);
-    else if (option.size() == 2) options.push_back(option[0] + "=" + option[1]);
+    if (option.size() == 1)
+      options.push_back(option[0]);
+    else if (option.size() == 2)
+      options.push_back(option[0] + "=" + option[1]);
   return options;
 }
 
@@ -156,7 +158,8 @@ Result<MountPoint> parse_bind(const std::string& spec, const std::string& volume
     if (!mount.anonymous && !is_valid_name(mount.name))
       return invalid(
           "create {}: \"{}\" includes invalid characters for a local volume name, only "
-          "\"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use "
+          "\"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, "
+          "use "
           "absolute path",
           mount.name, mount.name);
   }
@@ -167,13 +170,17 @@ Result<MountPoint> parse_bind(const std::string& spec, const std::string& volume
 
 Result<MountPoint> parse_mount(const api::Mount& mount, const std::string& volume_driver) {
   if (mount.Target.empty())
-    return invalid("invalid mount config for type \"{}\": field Target must not be empty", mount.Type);
-  if (mount.Target[0] != '/')
-    return invalid("invalid mount config for type \"{}\": invalid mount path: '{}' mount path must be absolute",
-                   mount.Type, mount.Target);
-  if (clean_path(mount.Target) == "/")
-    return invalid("invalid mount config for type \"{}\": invalid specification: destination can't be '/'",
+    return invalid("invalid mount config for type \"{}\": field Target must not be empty",
                    mount.Type);
+  if (mount.Target[0] != '/')
+    return invalid(
+        "invalid mount config for type \"{}\": invalid mount path: '{}' mount path must be "
+        "absolute",
+        mount.Type, mount.Target);
+  if (clean_path(mount.Target) == "/")
+    return invalid(
+        "invalid mount config for type \"{}\": invalid specification: destination can't be '/'",
+        mount.Type);
   TRY(validate_source(mount));
   MountPoint out;
   out.type = mount.Type;
@@ -219,9 +226,8 @@ Result<std::vector<MountPoint>> collect_mounts(const api::ContainerConfig& confi
                                                const std::vector<MountPoint>& inherited) {
   std::vector<MountPoint> out;
   auto at = [&](const std::string& destination) {
-    return std::find_if(out.begin(), out.end(), [&](const MountPoint& mount) {
-      return mount.destination == destination;
-    });
+    return std::find_if(out.begin(), out.end(),
+                        [&](const MountPoint& mount) { return mount.destination == destination; });
   };
   auto add = [&](MountPoint mount) -> Status {
     if (at(mount.destination) != out.end())

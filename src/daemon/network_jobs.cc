@@ -25,14 +25,17 @@ bool predefined(const std::string& name) {
 }
 
 Result<drivers::IpamPool> read_pool(const IpamEntry& entry) {
-  if (entry.Subnet.empty()) return invalid("invalid network config: a subnet is needed for each IPAM entry");
+  if (entry.Subnet.empty())
+    return invalid("invalid network config: a subnet is needed for each IPAM entry");
   drivers::IpamPool pool;
   pool.subnet = TRY(drivers::Cidr::parse(entry.Subnet).context("invalid network config"));
-  if (!entry.IPRange.empty()) pool.range = TRY(drivers::Cidr::parse(entry.IPRange).context("invalid network config"));
+  if (!entry.IPRange.empty())
+    pool.range = TRY(drivers::Cidr::parse(entry.IPRange).context("invalid network config"));
   if (!entry.Gateway.empty())
     pool.gateway = TRY(drivers::IpAddress::parse(entry.Gateway).context("invalid network config"));
   for (const auto& [name, text] : entry.AuxiliaryAddresses) {
-    const drivers::IpAddress address = TRY(drivers::IpAddress::parse(text).context("invalid network config"));
+    const drivers::IpAddress address =
+        TRY(drivers::IpAddress::parse(text).context("invalid network config"));
     pool.auxiliary.emplace(name, address);
   }
   return pool;
@@ -52,7 +55,8 @@ Result<NetworkRecord> read_record(NetworkCreate::Input input) {
   config.options = std::move(input.Options);
   config.labels = std::move(input.Labels);
   if (input.ipam.Driver != "default" && !input.ipam.Driver.empty())
-    return not_found("could not find plugin {} in v1 plugin registry: plugin not found", input.ipam.Driver);
+    return not_found("could not find plugin {} in v1 plugin registry: plugin not found",
+                     input.ipam.Driver);
   record.ipam_options = std::move(input.ipam.Options);
   for (const IpamEntry& entry : input.ipam.Config) {
     if (entry.Subnet.empty() && entry.Gateway.empty() && entry.IPRange.empty()) continue;
@@ -82,7 +86,8 @@ Status Networks::store(engine::JobContext& job, NetworkRecord record) {
   TRY(driver->create_network(record.config));
   graph::Graph& graph = engine_.graph();
   job.on_commit([&graph, record](graph::Transaction& tx) -> Status {
-    graph::Node node{.kind = NodeKind::network, .key = record.config.id, .data = json::dump(record)};
+    graph::Node node{
+        .kind = NodeKind::network, .key = record.config.id, .data = json::dump(record)};
     const graph::NodeId id = TRY(graph.put(tx, node));
     // A network that is made anew at start has its name already.
     auto named = graph.read(tx).get_by_name(NodeKind::network, record.config.name);
@@ -92,17 +97,20 @@ Status Networks::store(engine::JobContext& job, NetworkRecord record) {
   return {};
 }
 
-Result<NetworkCreate::Output> Networks::create(engine::JobContext& job, NetworkCreate::Input input) {
+Result<NetworkCreate::Output> Networks::create(engine::JobContext& job,
+                                               NetworkCreate::Input input) {
   if (input.Name.empty() || input.Name.find_first_of("/ \t\n") != std::string::npos)
     return invalid("invalid network name: \"{}\"", input.Name);
   if (predefined(input.Name) || input.Name == "default")
-    return make_error(ErrorKind::permission, "operation is not permitted on predefined {} network", input.Name);
+    return make_error(ErrorKind::permission, "operation is not permitted on predefined {} network",
+                      input.Name);
   if (input.Ingress || (!input.Scope.empty() && input.Scope != "local"))
     return unsupported("swarm networks are not supported by Gantry");
   if (input.ConfigOnly) return unsupported("config-only networks are not supported by Gantry");
   for (const char* single : {"host", "null", "none"})
     if (input.Driver == single)
-      return make_error(ErrorKind::permission, "only one instance of \"{}\" network is allowed", input.Driver);
+      return make_error(ErrorKind::permission, "only one instance of \"{}\" network is allowed",
+                        input.Driver);
   TRY(job.lock({{engine::LockKind::network, input.Name}}));
   if (engine_.graph().read().get_by_name(NodeKind::network, input.Name))
     return conflict("network with name {} already exists", input.Name);
@@ -116,11 +124,14 @@ Result<NetworkCreate::Output> Networks::create(engine::JobContext& job, NetworkC
   return NetworkCreate::Output{id, ""};
 }
 
-Result<NetworkRemove::Output> Networks::remove(engine::JobContext& job, const NetworkRemove::Input& input) {
+Result<NetworkRemove::Output> Networks::remove(engine::JobContext& job,
+                                               const NetworkRemove::Input& input) {
   NetworkRecord record = TRY(find(input.network));
-  const std::string id = record.config.id, name = record.config.name, driver_name = record.config.driver;
+  const std::string id = record.config.id, name = record.config.name,
+                    driver_name = record.config.driver;
   if (predefined(name))
-    return make_error(ErrorKind::permission, "{} is a pre-defined network and cannot be removed", name);
+    return make_error(ErrorKind::permission, "{} is a pre-defined network and cannot be removed",
+                      name);
   TRY(job.lock({{engine::LockKind::network, name}}));
   {
     std::lock_guard lock(mutex_);
@@ -128,10 +139,11 @@ Result<NetworkRemove::Output> Networks::remove(engine::JobContext& job, const Ne
     if (network != connected_.end() && !network->second.empty()) {
       std::string who;
       for (const auto& [container, endpoint] : network->second)
-        who += fmt::format("{}name:\"{}\" id:\"{}\"", who.empty() ? "" : ", ", endpoint.container_name,
-                           short_id(container));
+        who += fmt::format("{}name:\"{}\" id:\"{}\"", who.empty() ? "" : ", ",
+                           endpoint.container_name, short_id(container));
       return make_error(ErrorKind::permission,
-                        "error while removing network: network {} has active endpoints ({})", name, who);
+                        "error while removing network: network {} has active endpoints ({})", name,
+                        who);
     }
   }
   drivers::NetworkDriver* driver = TRY(system_->driver(driver_name));
@@ -148,7 +160,8 @@ Result<NetworkRemove::Output> Networks::remove(engine::JobContext& job, const Ne
   return NetworkRemove::Output{};
 }
 
-Result<NetworkPrune::Output> Networks::prune(engine::JobContext& job, const NetworkPrune::Input& input) {
+Result<NetworkPrune::Output> Networks::prune(engine::JobContext& job,
+                                             const NetworkPrune::Input& input) {
   std::map<std::string, api::Strings> filters;
   for (const auto& [key, values] : input.filters) {
     if (key != "label") return invalid("invalid filter '{}'", key);
@@ -195,7 +208,8 @@ Result<NetworkRestore::Output> Networks::restore(engine::JobContext& job) {
 
   if (options_.bridge != "none") {
     drivers::DefaultBridge bridge{.link = options_.bridge};
-    if (!options_.bip.empty()) bridge.bip = TRY(drivers::Cidr::parse(options_.bip).context("--bip"));
+    if (!options_.bip.empty())
+      bridge.bip = TRY(drivers::Cidr::parse(options_.bip).context("--bip"));
     NetworkRecord record;
     record.created = now_ns();
     record.config = system_->default_network(bridge);
@@ -223,7 +237,8 @@ Result<NetworkRestore::Output> Networks::restore(engine::JobContext& job) {
     const std::string name = record.config.name;
     TRY(store(job, std::move(record)).context("network {}", name));
   }
-  // Bridges are gone after a reboot. One network that cannot be had must not keep the daemon from starting.
+  // Bridges are gone after a reboot. One network that cannot be had must not keep the daemon from
+  // starting.
   for (const NetworkRecord& record : TRY(records())) {
     Status made = make_good(job, record);
     if (!made) log::error("network {}: {}", record.config.name, made.error().message());

@@ -56,8 +56,8 @@ struct NetworkPrune {
     api::Strings NetworksDeleted;
   };
 };
-// At start-up: the networks "bridge", "host" and "none" exist, and every network is real (after a reboot its
-// bridge is gone).
+// At start-up: the networks "bridge", "host" and "none" exist, and every network is real (after a
+// reboot its bridge is gone).
 struct NetworkRestore {
   static constexpr std::string_view kName = "network.restore";
   struct Input {
@@ -75,10 +75,10 @@ namespace gantry::json {
 template <>
 struct Schema<daemon::IpamEntry> {
   using T = daemon::IpamEntry;
-  static constexpr Field fields[] = {field<&T::Subnet>("Subnet", kOmitEmpty),
-                                     field<&T::IPRange>("IPRange", kOmitEmpty),
-                                     field<&T::Gateway>("Gateway", kOmitEmpty),
-                                     field<&T::AuxiliaryAddresses>("AuxiliaryAddresses", kOmitEmpty)};
+  static constexpr Field fields[] = {
+      field<&T::Subnet>("Subnet", kOmitEmpty), field<&T::IPRange>("IPRange", kOmitEmpty),
+      field<&T::Gateway>("Gateway", kOmitEmpty),
+      field<&T::AuxiliaryAddresses>("AuxiliaryAddresses", kOmitEmpty)};
 };
 template <>
 struct Schema<daemon::IpamBody> {
@@ -90,13 +90,18 @@ struct Schema<daemon::IpamBody> {
 template <>
 struct Schema<daemon::NetworkCreate::Input> {
   using T = daemon::NetworkCreate::Input;
-  static constexpr Field fields[] = {
-      field<&T::Name>("Name"),           field<&T::Driver>("Driver"),
-      field<&T::Scope>("Scope"),         field<&T::Internal>("Internal"),
-      field<&T::Attachable>("Attachable"), field<&T::Ingress>("Ingress"),
-      field<&T::ConfigOnly>("ConfigOnly"), field<&T::EnableIPv4>("EnableIPv4"),
-      field<&T::EnableIPv6>("EnableIPv6"), field<&T::ipam>("IPAM"),
-      field<&T::Options>("Options"),     field<&T::Labels>("Labels")};
+  static constexpr Field fields[] = {field<&T::Name>("Name"),
+                                     field<&T::Driver>("Driver"),
+                                     field<&T::Scope>("Scope"),
+                                     field<&T::Internal>("Internal"),
+                                     field<&T::Attachable>("Attachable"),
+                                     field<&T::Ingress>("Ingress"),
+                                     field<&T::ConfigOnly>("ConfigOnly"),
+                                     field<&T::EnableIPv4>("EnableIPv4"),
+                                     field<&T::EnableIPv6>("EnableIPv6"),
+                                     field<&T::ipam>("IPAM"),
+                                     field<&T::Options>("Options"),
+                                     field<&T::Labels>("Labels")};
 };
 template <>
 struct Schema<daemon::NetworkCreate::Output> {

@@ -30,7 +30,8 @@ Status read_host_port(std::string_view text, drivers::PortRequest& request) {
   const size_t dash = text.find('-');
   request.host_port = TRY(read_port(text.substr(0, dash), text));
   request.host_port_end = request.host_port;
-  if (dash != std::string_view::npos) request.host_port_end = TRY(read_port(text.substr(dash + 1), text));
+  if (dash != std::string_view::npos)
+    request.host_port_end = TRY(read_port(text.substr(dash + 1), text));
   if (request.host_port_end < request.host_port)
     return invalid("invalid port specification: \"{}\"", text);
   return {};
@@ -49,7 +50,8 @@ Result<std::vector<drivers::PortRequest>> read_port_requests(const api::Containe
     for (const api::PortBinding& binding : bindings && !bindings->empty() ? *bindings : any) {
       drivers::PortRequest request = base;
       if (!binding.HostIp.empty())
-        request.host_ip = TRY(drivers::IpAddress::parse(binding.HostIp).context("invalid port binding"));
+        request.host_ip =
+            TRY(drivers::IpAddress::parse(binding.HostIp).context("invalid port binding"));
       TRY(read_host_port(binding.HostPort, request));
       out.push_back(std::move(request));
     }

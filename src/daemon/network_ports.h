@@ -9,8 +9,8 @@
 
 namespace gantry::daemon {
 
-// Everything that is to be published: PortBindings, and with PublishAllPorts also the exposed ports that
-// have none. Docker's words for what is wrong ("invalid port specification: …").
+// Everything that is to be published: PortBindings, and with PublishAllPorts also the exposed ports
+// that have none. Docker's words for what is wrong ("invalid port specification: …").
 Result<std::vector<drivers::PortRequest>> read_port_requests(const api::ContainerConfig& config,
                                                              const api::HostConfig& host);
 

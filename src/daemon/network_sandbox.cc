@@ -28,7 +28,8 @@ Error set_up_failed(Error error) {
   return std::move(error).context("failed to set up container networking");
 }
 
-api::PortMap show_ports(const ContainerRecord& record, const std::vector<drivers::PortMapping>& mappings) {
+api::PortMap show_ports(const ContainerRecord& record,
+                        const std::vector<drivers::PortMapping>& mappings) {
   api::PortMap out;
   for (const auto& [port, nothing] : record.config.ExposedPorts) out[port] = std::nullopt;
   for (const drivers::PortMapping& mapping : mappings) {
@@ -59,18 +60,21 @@ Status Networks::validate(const ContainerRecord& record) const {
       return invalid("conflicting options: port exposing and the container type network mode");
   }
   if (shared && record.networks.size() > 1)
-    return invalid("conflicting options: cannot attach both user-defined and non-user-defined network-modes");
+    return invalid(
+        "conflicting options: cannot attach both user-defined and non-user-defined network-modes");
   if (!host.Links.empty()) return unsupported("links (--link) are not supported by Gantry");
   const auto ports = read_port_requests(record.config, host);
   if (!ports) return invalid("{}", ports.error().message());
   for (const auto& [name, settings] : record.networks) {
     const bool fixed = settings.IPAMConfig && (!settings.IPAMConfig->IPv4Address.empty() ||
                                                !settings.IPAMConfig->IPv6Address.empty());
-    const bool user_defined = name != "bridge" && name != "default" && name != "host" && name != "none";
+    const bool user_defined =
+        name != "bridge" && name != "default" && name != "host" && name != "none";
     if (fixed && !user_defined)
       return invalid("user specified IP address is supported on user defined networks only");
     if (!settings.Aliases.empty() && !user_defined)
-      return invalid("network-scoped alias is supported only for containers in user defined networks");
+      return invalid(
+          "network-scoped alias is supported only for containers in user defined networks");
   }
   return {};
 }
@@ -91,8 +95,10 @@ Status Networks::plan_endpoint(const ContainerRecord& record, const std::string&
     if (!ipam.IPv4Address.empty()) request.ipv4 = TRY(drivers::IpAddress::parse(ipam.IPv4Address));
     if (!ipam.IPv6Address.empty()) request.ipv6 = TRY(drivers::IpAddress::parse(ipam.IPv6Address));
   }
-  if (!wanted.MacAddress.empty()) request.mac = wanted.MacAddress;
-  else if (first && !record.config.MacAddress.empty()) request.mac = record.config.MacAddress;
+  if (!wanted.MacAddress.empty())
+    request.mac = wanted.MacAddress;
+  else if (first && !record.config.MacAddress.empty())
+    request.mac = record.config.MacAddress;
   if (first && network.config.driver == "bridge")
     request.ports = TRY(read_port_requests(record.config, record.host_config));
   const std::string endpoint_id = request.endpoint_id;
@@ -101,8 +107,8 @@ Status Networks::plan_endpoint(const ContainerRecord& record, const std::string&
     const std::string_view message = planned.error().message();
     if (message.starts_with("Bind for ") || message.starts_with("failed to bind host port"))
       return std::move(planned).error().context(
-          fmt::format("driver failed programming external connectivity on endpoint {} ({})", record.name,
-                      endpoint_id));
+          fmt::format("driver failed programming external connectivity on endpoint {} ({})",
+                      record.name, endpoint_id));
     return std::move(planned).error();
   }
 
@@ -146,9 +152,11 @@ void Networks::plan_files(const ContainerRecord& record, SandboxPlan& plan) cons
   }
   std::optional<drivers::IpAddress> gateway;
   if (auto bridge = find("bridge"))
-    if (const drivers::IpamPool* pool = bridge->config.pool(drivers::IpFamily::v4)) gateway = pool->gateway;
+    if (const drivers::IpamPool* pool = bridge->config.pool(drivers::IpFamily::v4))
+      gateway = pool->gateway;
   for (const std::string& text : options.ExtraHosts)
-    if (auto entry = drivers::parse_extra_host(text, gateway)) hosts.extra.push_back(std::move(*entry));
+    if (auto entry = drivers::parse_extra_host(text, gateway))
+      hosts.extra.push_back(std::move(*entry));
   if (hosts.hostname.empty() && plan.mode == SandboxMode::host) {
     char name[256] = {};
     if (::gethostname(name, sizeof name - 1) == 0) hosts.hostname = name;
@@ -162,16 +170,18 @@ void Networks::plan_files(const ContainerRecord& record, SandboxPlan& plan) cons
   const drivers::ResolvOverrides overrides{either(options.Dns, options_.dns),
                                            either(options.DnsSearch, options_.dns_search),
                                            either(options.DnsOptions, options_.dns_options)};
-  // A container in the host's namespace reaches the host's loopback servers, so it gets the file as it is.
+  // A container in the host's namespace reaches the host's loopback servers, so it gets the file as
+  // it is.
   const bool verbatim = plan.mode == SandboxMode::host && overrides.nameservers.empty() &&
                         overrides.search.empty() && overrides.options.empty();
   const std::string path =
       plan.mode == SandboxMode::host ? "/etc/resolv.conf" : drivers::host_resolv_conf_path();
   const std::string text = fs::read_file(path, 1 << 20).value_or("");
-  plan.resolv_conf = verbatim ? text
-                              : drivers::build_resolv_conf(drivers::parse_resolv_conf(text), overrides,
-                                                           has_ipv6 ? drivers::Ipv6Servers::keep
-                                                                    : drivers::Ipv6Servers::drop);
+  plan.resolv_conf = verbatim
+                         ? text
+                         : drivers::build_resolv_conf(
+                               drivers::parse_resolv_conf(text), overrides,
+                               has_ipv6 ? drivers::Ipv6Servers::keep : drivers::Ipv6Servers::drop);
 }
 
 Result<SandboxPlan> Networks::plan(const ContainerRecord& record) {
@@ -185,21 +195,26 @@ Result<SandboxPlan> Networks::plan(const ContainerRecord& record) {
   }
   if (mode == "host") plan.mode = SandboxMode::host;
 
-  // The network of the mode first, then the others by name; the highest gateway priority goes before all.
+  // The network of the mode first, then the others by name; the highest gateway priority goes
+  // before all.
   std::vector<std::pair<std::string, api::EndpointSettings>> wanted;
-  for (const auto& [name, settings] : record.networks) wanted.emplace_back(name == "default" ? "bridge" : name, settings);
+  for (const auto& [name, settings] : record.networks)
+    wanted.emplace_back(name == "default" ? "bridge" : name, settings);
   const auto is_mode = [&](const auto& entry) {
-    return entry.first == mode || (!entry.second.NetworkID.empty() && entry.second.NetworkID == mode);
+    return entry.first == mode ||
+           (!entry.second.NetworkID.empty() && entry.second.NetworkID == mode);
   };
   if (std::none_of(wanted.begin(), wanted.end(), is_mode)) {
     auto network = find(mode);
     if (!network) return set_up_failed(std::move(network).error());
     const std::string& name = network->config.name;
-    if (std::none_of(wanted.begin(), wanted.end(), [&](const auto& entry) { return entry.first == name; }))
+    if (std::none_of(wanted.begin(), wanted.end(),
+                     [&](const auto& entry) { return entry.first == name; }))
       wanted.insert(wanted.begin(), {name, {}});
   }
   std::stable_sort(wanted.begin(), wanted.end(), [&](const auto& a, const auto& b) {
-    if (a.second.GwPriority != b.second.GwPriority) return a.second.GwPriority > b.second.GwPriority;
+    if (a.second.GwPriority != b.second.GwPriority)
+      return a.second.GwPriority > b.second.GwPriority;
     return is_mode(a) > is_mode(b);
   });
   for (const auto& [name, settings] : wanted) {

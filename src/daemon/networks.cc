@@ -14,7 +14,9 @@ namespace {
 
 using graph::NodeKind;
 
-bool builtin(const std::string& name) { return name == "bridge" || name == "host" || name == "none"; }
+bool builtin(const std::string& name) {
+  return name == "bridge" || name == "host" || name == "none";
+}
 
 api::StringMap or_empty(const api::StringMap& map) { return map; }
 
@@ -30,7 +32,8 @@ json::object ipam_json(const NetworkRecord& record) {
   }
   json::object out;
   out["Driver"] = record.ipam_driver;
-  out["Options"] = record.ipam_options.empty() ? json::value(nullptr) : json::encode(record.ipam_options);
+  out["Options"] =
+      record.ipam_options.empty() ? json::value(nullptr) : json::encode(record.ipam_options);
   out["Config"] = std::move(config);
   return out;
 }
@@ -50,19 +53,20 @@ bool label_matches(const NetworkRecord& record, size_t, const std::string& wante
 }
 
 constexpr Filter kFilters[] = {
-    {"name", [](const NetworkRecord& r, size_t, const std::string& w) {
-       return r.config.name.find(w) != std::string::npos;
-     }},
-    {"id", [](const NetworkRecord& r, size_t, const std::string& w) {
-       return r.config.id.find(w) != std::string::npos;
-     }},
-    {"driver", [](const NetworkRecord& r, size_t, const std::string& w) { return r.config.driver == w; }},
+    {"name", [](const NetworkRecord& r, size_t,
+                const std::string& w) { return r.config.name.find(w) != std::string::npos; }},
+    {"id", [](const NetworkRecord& r, size_t,
+              const std::string& w) { return r.config.id.find(w) != std::string::npos; }},
+    {"driver",
+     [](const NetworkRecord& r, size_t, const std::string& w) { return r.config.driver == w; }},
     {"scope", [](const NetworkRecord& r, size_t, const std::string& w) { return r.scope == w; }},
-    {"type", [](const NetworkRecord& r, size_t, const std::string& w) {
+    {"type",
+     [](const NetworkRecord& r, size_t, const std::string& w) {
        return w == (builtin(r.config.name) ? "builtin" : "custom");
      }},
     {"label", label_matches},
-    {"dangling", [](const NetworkRecord& r, size_t endpoints, const std::string& w) {
+    {"dangling",
+     [](const NetworkRecord& r, size_t endpoints, const std::string& w) {
        const bool dangling = endpoints == 0 && !builtin(r.config.name);
        return dangling == (w == "true" || w == "1");
      }},
@@ -87,17 +91,20 @@ Result<std::unique_ptr<Networks>> Networks::open(engine::Engine& engine, Events&
   Networks* self = networks.get();
   const engine::JobOptions durable{.job_class = engine::JobClass::container,
                                    .durability = graph::Durability::full};
-  engine.add<NetworkCreate>([self](engine::JobContext& job, NetworkCreate::Input input) {
-    return self->create(job, std::move(input));
-  }, durable);
-  engine.add<NetworkRemove>([self](engine::JobContext& job, NetworkRemove::Input input) {
-    return self->remove(job, input);
-  }, durable);
-  engine.add<NetworkPrune>([self](engine::JobContext& job, NetworkPrune::Input input) {
-    return self->prune(job, input);
-  }, durable);
+  engine.add<NetworkCreate>(
+      [self](engine::JobContext& job, NetworkCreate::Input input) {
+        return self->create(job, std::move(input));
+      },
+      durable);
+  engine.add<NetworkRemove>([self](engine::JobContext& job,
+                                   NetworkRemove::Input input) { return self->remove(job, input); },
+                            durable);
+  engine.add<NetworkPrune>([self](engine::JobContext& job,
+                                  NetworkPrune::Input input) { return self->prune(job, input); },
+                           durable);
   engine.add<NetworkRestore>(
-      [self](engine::JobContext& job, NetworkRestore::Input) { return self->restore(job); }, durable);
+      [self](engine::JobContext& job, NetworkRestore::Input) { return self->restore(job); },
+      durable);
   return networks;
 }
 
@@ -105,7 +112,8 @@ Result<std::vector<NetworkRecord>> Networks::records() const {
   graph::View view = engine_.graph().read();
   std::vector<NetworkRecord> out;
   for (const graph::Node& node : TRY(view.list(NodeKind::network))) {
-    NetworkRecord record = TRY(json::parse<NetworkRecord>(node.data).context("network {}", node.key));
+    NetworkRecord record =
+        TRY(json::parse<NetworkRecord>(node.data).context("network {}", node.key));
     out.push_back(std::move(record));
   }
   return out;
@@ -119,7 +127,8 @@ Result<NetworkRecord> Networks::find(const std::string& network) const {
     auto prefixed = view.find_by_key_prefix(NodeKind::network, network);
     if (prefixed) return read(*prefixed);
     if (prefixed.error().kind() == ErrorKind::conflict)
-      return invalid("network {} is ambiguous ({} or more matches found based on ID prefix)", network, 2);
+      return invalid("network {} is ambiguous ({} or more matches found based on ID prefix)",
+                     network, 2);
   }
   return not_found("network {} not found", network);
 }
@@ -160,8 +169,9 @@ json::object Networks::to_json(const NetworkRecord& record, bool with_containers
 
 Result<json::array> Networks::list(const std::map<std::string, api::Strings>& filters) const {
   for (const auto& [key, values] : filters) {
-    const bool known = std::any_of(std::begin(kFilters), std::end(kFilters),
-                                   [&key = key](const Filter& filter) { return filter.key == key; });
+    const bool known =
+        std::any_of(std::begin(kFilters), std::end(kFilters),
+                    [&key = key](const Filter& filter) { return filter.key == key; });
     if (!known) return invalid("invalid filter '{}'", key);
   }
   json::array out;
@@ -177,7 +187,9 @@ Result<json::array> Networks::list(const std::map<std::string, api::Strings>& fi
       const auto values = filters.find(std::string(filter.key));
       if (values == filters.end() || values->second.empty()) continue;
       // Several labels must all match; several values of another key are alternatives.
-      const auto match = [&](const std::string& value) { return filter.matches(record, endpoints, value); };
+      const auto match = [&](const std::string& value) {
+        return filter.matches(record, endpoints, value);
+      };
       wanted = wanted && (filter.key == "label"
                               ? std::all_of(values->second.begin(), values->second.end(), match)
                               : std::any_of(values->second.begin(), values->second.end(), match));

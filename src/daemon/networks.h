@@ -1,5 +1,5 @@
-// Networks as the daemon knows them: their records in the graph, the queries of front ends, and what a
-// container's start and end need. Thread-safe.
+// Networks as the daemon knows them: their records in the graph, the queries of front ends, and
+// what a container's start and end need. Thread-safe.
 //
 // The start of a container, in its job:
 //
@@ -55,8 +55,8 @@ struct NetworkRecord {
 };
 
 enum class SandboxMode {
-  own,        // a network namespace of its own, with the planned endpoints ("bridge", a name, "none")
-  host,       // the host's
+  own,   // a network namespace of its own, with the planned endpoints ("bridge", a name, "none")
+  host,  // the host's
   container,  // another container's: SandboxPlan::shared_with
 };
 
@@ -67,7 +67,8 @@ struct SandboxPlan {
   // What inspect shows, by network name, with addresses.
   std::map<std::string, api::EndpointSettings> settings;
   api::PortMap ports;
-  // Contents of /etc/hosts, /etc/hostname, /etc/resolv.conf. Of mode container the other one's are used.
+  // Contents of /etc/hosts, /etc/hostname, /etc/resolv.conf. Of mode container the other one's are
+  // used.
   std::string hosts, hostname, resolv_conf;
 
   struct Attachment {
@@ -83,10 +84,12 @@ struct SandboxPlan {
 
 class Networks {
  public:
-  // Opens the network system of the instance, registers its resource kinds and the jobs of network_jobs.h,
-  // and restores what the rows say. To be called before Engine::reconcile(); then run NetworkRestore.
+  // Opens the network system of the instance, registers its resource kinds and the jobs of
+  // network_jobs.h, and restores what the rows say. To be called before Engine::reconcile(); then
+  // run NetworkRestore.
   static Result<std::unique_ptr<Networks>> open(engine::Engine& engine, Events& events,
-                                                const Options& options, const std::string& instance);
+                                                const Options& options,
+                                                const std::string& instance);
   ~Networks();
 
   // ---- queries
@@ -97,19 +100,21 @@ class Networks {
   Result<NetworkRecord> find(const std::string& network) const;
 
   // ---- for container jobs
-  // What is wrong with the networks of a container that is about to be created (unknown ones are refused at
-  // start, as Docker does): modes that exclude each other, static addresses on the default network.
+  // What is wrong with the networks of a container that is about to be created (unknown ones are
+  // refused at start, as Docker does): modes that exclude each other, static addresses on the
+  // default network.
   Status validate(const ContainerRecord& record) const;
   Result<SandboxPlan> plan(const ContainerRecord& record);
   // By a thread of the job. `netns` is borrowed; unused in modes host and container.
   Status join(const SandboxPlan& plan, int netns);
-  // Who is connected is kept in memory for inspect; at start the daemon calls connected() for each running
-  // container.
+  // Who is connected is kept in memory for inspect; at start the daemon calls connected() for each
+  // running container.
   void connected(const ContainerRecord& record);
   void disconnected(const ContainerRecord& record);
   size_t endpoints() const;
 
-  // For an orderly end with nothing running: bridges and firewall go. The next start makes them again.
+  // For an orderly end with nothing running: bridges and firewall go. The next start makes them
+  // again.
   Status take_down();
 
  private:
@@ -145,9 +150,11 @@ namespace gantry::json {
 template <>
 struct Schema<daemon::NetworkRecord> {
   using T = daemon::NetworkRecord;
-  static constexpr Field fields[] = {
-      field<&T::config>("config"),         field<&T::created>("created"),
-      field<&T::scope>("scope"),           field<&T::attachable>("attachable", kOmitEmpty),
-      field<&T::ipam_driver>("ipam_driver"), field<&T::ipam_options>("ipam_options", kOmitEmpty)};
+  static constexpr Field fields[] = {field<&T::config>("config"),
+                                     field<&T::created>("created"),
+                                     field<&T::scope>("scope"),
+                                     field<&T::attachable>("attachable", kOmitEmpty),
+                                     field<&T::ipam_driver>("ipam_driver"),
+                                     field<&T::ipam_options>("ipam_options", kOmitEmpty)};
 };
 }  // namespace gantry::json

@@ -17,11 +17,11 @@
 namespace gantry::daemon {
 namespace {
 
-using ::testing::HasSubstr;
-using ::testing::Not;
 using drivers::testing::in_new_netns;
 using drivers::testing::make_netns;
 using drivers::testing::output_of;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 #define ASSERT_OK(expression)                                            \
   do {                                                                   \
@@ -59,28 +59,33 @@ class World {
   }
   void open() {
     database = *graph::Database::open(directory_ + "/graph.db");
-    auto created = engine::Engine::create(*database, {.owner_exists = [](std::string_view) { return Result<bool>(true); }});
+    auto created = engine::Engine::create(
+        *database, {.owner_exists = [](std::string_view) { return Result<bool>(true); }});
     ASSERT_OK(created);
     engine = std::move(*created);
     auto opened = Networks::open(*engine, events, options, "0123456789ab");
     ASSERT_OK(opened);
     networks = std::move(*opened);
-    engine->add<Start>([](engine::JobContext& job, Start::Input in) -> Result<bool> {
-      SandboxPlan plan = TRY(in.networks->plan(*in.record));
-      TRY(job.take(plan.rows));
-      plan.keep();
-      TRY(in.networks->join(plan, in.netns));
-      if (in.fail_after_join) return internal("asked to fail");
-      in.record->networks = plan.settings;
-      in.record->ports = plan.ports;
-      in.networks->connected(*in.record);
-      return true;
-    }, engine::JobClass::container);
-    engine->add<End>([](engine::JobContext& job, End::Input in) -> Result<bool> {
-      TRY(job.release_owned("container:" + in.second->id, kNetworkKinds));
-      in.first->disconnected(*in.second);
-      return true;
-    }, engine::JobClass::control);
+    engine->add<Start>(
+        [](engine::JobContext& job, Start::Input in) -> Result<bool> {
+          SandboxPlan plan = TRY(in.networks->plan(*in.record));
+          TRY(job.take(plan.rows));
+          plan.keep();
+          TRY(in.networks->join(plan, in.netns));
+          if (in.fail_after_join) return internal("asked to fail");
+          in.record->networks = plan.settings;
+          in.record->ports = plan.ports;
+          in.networks->connected(*in.record);
+          return true;
+        },
+        engine::JobClass::container);
+    engine->add<End>(
+        [](engine::JobContext& job, End::Input in) -> Result<bool> {
+          TRY(job.release_owned("container:" + in.second->id, kNetworkKinds));
+          in.first->disconnected(*in.second);
+          return true;
+        },
+        engine::JobClass::control);
     ASSERT_OK(engine->reconcile(engine::ReconcileMode::repair));
     ASSERT_OK(engine->run<NetworkRestore>({}));
   }
@@ -116,7 +121,8 @@ void publish(ContainerRecord& record, const char* port, const char* host_port) {
 TEST(PortRequests, AreReadAsDockerWritesThem) {
   api::ContainerConfig config;
   api::HostConfig host;
-  host.PortBindings["80/tcp"] = std::vector<api::PortBinding>{{"127.0.0.1", "8080"}, {"", "9000-9010"}};
+  host.PortBindings["80/tcp"] =
+      std::vector<api::PortBinding>{{"127.0.0.1", "8080"}, {"", "9000-9010"}};
   host.PortBindings["53/udp"] = std::nullopt;
   auto requests = read_port_requests(config, host);
   ASSERT_OK(requests);
@@ -178,9 +184,10 @@ TEST(Networks, AContainerComesAndGoes) {
     publish(other, "81/tcp", "8080");
     auto refused = world.networks->plan(other);
     ASSERT_FALSE(refused);
-    EXPECT_THAT(refused.error().message(),
-                HasSubstr("failed to set up container networking: driver failed programming external "
-                          "connectivity on endpoint other ("));
+    EXPECT_THAT(
+        refused.error().message(),
+        HasSubstr("failed to set up container networking: driver failed programming external "
+                  "connectivity on endpoint other ("));
     EXPECT_THAT(refused.error().message(),
                 HasSubstr("): Bind for 0.0.0.0:8080 failed: port is already allocated"));
 
@@ -225,7 +232,8 @@ TEST(Networks, UserDefinedNetworksAreMadeUsedAndRemoved) {
     EXPECT_EQ(created->Id.size(), 64u);
     EXPECT_EQ(world.networks->inspect("app")->at("Id"), json::value(json::encode(created->Id)));
     EXPECT_EQ(world.networks->list({{"label", {"tier=web"}}})->size(), 1u);
-    EXPECT_EQ(world.engine->run<NetworkCreate>(input).error().message(), "network with name app already exists");
+    EXPECT_EQ(world.engine->run<NetworkCreate>(input).error().message(),
+              "network with name app already exists");
     NetworkCreate::Input overlapping;
     overlapping.Name = "other";
     overlapping.ipam.Config.push_back({.Subnet = "10.77.0.64/26"});
@@ -251,7 +259,8 @@ TEST(Networks, UserDefinedNetworksAreMadeUsedAndRemoved) {
 
     auto busy = world.engine->run<NetworkRemove>({"app"});
     ASSERT_FALSE(busy);
-    EXPECT_THAT(busy.error().message(), HasSubstr("network app has active endpoints (name:\"web\""));
+    EXPECT_THAT(busy.error().message(),
+                HasSubstr("network app has active endpoints (name:\"web\""));
     ASSERT_OK(world.engine->run<End>({world.networks.get(), &web}));
     ASSERT_OK(world.engine->run<NetworkRemove>({created->Id.substr(0, 8)}));
     EXPECT_FALSE(world.networks->inspect("app"));
@@ -278,7 +287,8 @@ TEST(Networks, RestartKeepsNetworksAndRunningContainersPorts) {
     world.open();
     EXPECT_EQ(world.networks->inspect("app")->at("Id"), json::value(json::encode(id)));
     EXPECT_THAT(output_of("ip -o link"), HasSubstr("br-" + id.substr(0, 12)));
-    EXPECT_EQ(world.engine->resources().get("net.bridge", "br-" + id.substr(0, 12))->owner, "network:" + id);
+    EXPECT_EQ(world.engine->resources().get("net.bridge", "br-" + id.substr(0, 12))->owner,
+              "network:" + id);
     EXPECT_THAT(output_of("nft list ruleset"), HasSubstr("172.17.0.2 . 80"));
     ContainerRecord other = world.container("other");
     publish(other, "81/tcp", "8080");
@@ -342,7 +352,8 @@ TEST(Networks, FilesNameTheContainer) {
 }
 
 #ifdef GANTRY_FAILPOINTS
-// A daemon that starts a container and is killed on the way; run as a process of its own by the test below.
+// A daemon that starts a container and is killed on the way; run as a process of its own by the
+// test below.
 TEST(NetworksCrash, DISABLED_Daemon) {
   World world(::getenv("GANTRY_TEST_DIRECTORY"));
   ContainerRecord web = world.container("web");

@@ -16,7 +16,8 @@
 namespace gantry::daemon {
 namespace {
 
-constexpr std::string_view kPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+constexpr std::string_view kPath =
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 std::string upper(std::string text) {
   for (char& c : text) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
@@ -70,14 +71,17 @@ Result<SecurityOptions> security_options(const api::HostConfig& host_config) {
         return invalid("invalid --security-opt 2: \"{}\"", option);
       out.no_new_privileges = value != "false";
     } else if (key == "seccomp") {
-      if (value == "unconfined") out.seccomp_unconfined = true;
-      else if (value != "builtin") out.seccomp_profile = value;
+      if (value == "unconfined")
+        out.seccomp_unconfined = true;
+      else if (value != "builtin")
+        out.seccomp_profile = value;
     } else if (key == "systempaths" && value == "unconfined") {
       out.system_paths_unconfined = true;
     } else if (key == "apparmor") {
       if (value != "unconfined" && !fs::exists("/sys/kernel/security/apparmor"))
         return unsupported("security-opt apparmor={}: this kernel has no AppArmor", value);
-      if (value != "unconfined") return unsupported("security-opt apparmor={} is not supported yet", value);
+      if (value != "unconfined")
+        return unsupported("security-opt apparmor={} is not supported yet", value);
     } else if (key == "label") {
       if (value != "disable" && fs::exists("/sys/fs/selinux/enforce"))
         return unsupported("security-opt label={} is not supported yet", value);
@@ -129,9 +133,12 @@ Result<std::vector<libcontainer::Device>> host_devices() {
 Result<struct stat> device_stat(const std::string& path) {
   struct stat st;
   if (::stat(path.c_str(), &st) == -1)
-    return errno_error(errno, "error gathering device information while adding custom device \"{}\"", path);
+    return errno_error(
+        errno, "error gathering device information while adding custom device \"{}\"", path);
   if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
-    return invalid("error gathering device information while adding custom device \"{}\": not a device node", path);
+    return invalid(
+        "error gathering device information while adding custom device \"{}\": not a device node",
+        path);
   return st;
 }
 
@@ -140,8 +147,8 @@ Status add_device(const api::DeviceMapping& mapping, libcontainer::Linux& sectio
   std::string access = mapping.CgroupPermissions.empty() ? "rwm" : mapping.CgroupPermissions;
   if (access.find_first_not_of("rwm") != std::string::npos)
     return invalid("invalid device mode: {}", access);
-  libcontainer::Device device =
-      device_like(st, mapping.PathInContainer.empty() ? mapping.PathOnHost : mapping.PathInContainer);
+  libcontainer::Device device = device_like(
+      st, mapping.PathInContainer.empty() ? mapping.PathOnHost : mapping.PathInContainer);
   section.resources->devices.push_back({true, device.type, device.major, device.minor, access});
   section.devices.push_back(std::move(device));
   return {};
@@ -150,7 +157,8 @@ Status add_device(const api::DeviceMapping& mapping, libcontainer::Linux& sectio
 // "c 1:3 rwm", "b *:* m"
 Status add_device_rule(const std::string& rule, libcontainer::Resources& resources) {
   char type = 0, major_text[16] = {}, minor_text[16] = {}, access[8] = {};
-  if (std::sscanf(rule.c_str(), "%c %15[0-9*]:%15[0-9*] %7[rwm]", &type, major_text, minor_text, access) != 4 ||
+  if (std::sscanf(rule.c_str(), "%c %15[0-9*]:%15[0-9*] %7[rwm]", &type, major_text, minor_text,
+                  access) != 4 ||
       (type != 'a' && type != 'b' && type != 'c'))
     return invalid("invalid device cgroup rule format: '{}'", rule);
   auto number = [](const char* text) -> std::optional<int64_t> {
@@ -162,7 +170,8 @@ Status add_device_rule(const std::string& rule, libcontainer::Resources& resourc
   return {};
 }
 
-Result<std::vector<libcontainer::ThrottleDevice>> throttles(const std::vector<api::ThrottleDevice>& list) {
+Result<std::vector<libcontainer::ThrottleDevice>> throttles(
+    const std::vector<api::ThrottleDevice>& list) {
   std::vector<libcontainer::ThrottleDevice> out;
   for (const api::ThrottleDevice& entry : list) {
     struct stat st = TRY(device_stat(entry.Path));
@@ -178,7 +187,8 @@ std::vector<std::string> bind_options(const MountPoint& mount) {
   std::vector<std::string> options = {mount.recursive ? "rbind" : "bind"};
   std::string propagation = mount.propagation.empty() ? "rprivate" : mount.propagation;
   options.push_back(propagation);
-  if (!mount.writable) options.push_back(mount.read_only_recursive == "disabled" || !mount.recursive ? "ro" : "rro");
+  if (!mount.writable)
+    options.push_back(mount.read_only_recursive == "disabled" || !mount.recursive ? "ro" : "rro");
   return options;
 }
 
@@ -234,7 +244,8 @@ void add_mounts(const ContainerRecord& record, const SpecInputs& inputs, libcont
 
 // ---- namespaces
 
-void set_namespace(libcontainer::Linux& section, const std::string& type, const std::string& where) {
+void set_namespace(libcontainer::Linux& section, const std::string& type,
+                   const std::string& where) {
   auto found = std::find_if(section.namespaces.begin(), section.namespaces.end(),
                             [&](const libcontainer::Namespace& n) { return n.type == type; });
   if (where == "host") {
@@ -246,7 +257,8 @@ void set_namespace(libcontainer::Linux& section, const std::string& type, const 
   }
 }
 
-void set_namespaces(const ContainerRecord& record, const SpecInputs& inputs, libcontainer::Spec& spec) {
+void set_namespaces(const ContainerRecord& record, const SpecInputs& inputs,
+                    libcontainer::Spec& spec) {
   libcontainer::Linux& section = *spec.linux_section;
   set_namespace(section, "network", inputs.network_namespace);
   set_namespace(section, "pid", inputs.pid_namespace);
@@ -265,7 +277,8 @@ void set_namespaces(const ContainerRecord& record, const SpecInputs& inputs, lib
   }
 }
 
-void set_sysctls(const ContainerRecord& record, const SpecInputs& inputs, libcontainer::Spec& spec) {
+void set_sysctls(const ContainerRecord& record, const SpecInputs& inputs,
+                 libcontainer::Spec& spec) {
   auto& sysctl = spec.linux_section->sysctl;
   if (inputs.network_namespace.empty()) {
     // As Docker: an unprivileged program may ping and use every port of a namespace of its own.
@@ -290,14 +303,14 @@ void make_privileged(libcontainer::Spec& spec) {
 
 Status set_rlimits(const api::HostConfig& host_config, libcontainer::Process& process) {
   static constexpr std::array<std::string_view, 16> kNames = {
-      "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc",
-      "rss", "rtprio", "rttime", "sigpending", "stack", "as"};
+      "core",   "cpu",   "data", "fsize",  "locks",  "memlock",    "msgqueue", "nice",
+      "nofile", "nproc", "rss",  "rtprio", "rttime", "sigpending", "stack",    "as"};
   for (const api::Ulimit& ulimit : host_config.Ulimits) {
     if (std::find(kNames.begin(), kNames.end(), ulimit.Name) == kNames.end())
       return invalid("invalid ulimit type: {}", ulimit.Name);
     if (ulimit.Hard != -1 && (ulimit.Soft > ulimit.Hard || ulimit.Soft == -1))
-      return invalid("ulimit soft limit must be less than or equal to hard limit: {} > {}", ulimit.Soft,
-                     ulimit.Hard);
+      return invalid("ulimit soft limit must be less than or equal to hard limit: {} > {}",
+                     ulimit.Soft, ulimit.Hard);
     process.rlimits.push_back({"RLIMIT_" + upper(ulimit.Name), static_cast<uint64_t>(ulimit.Soft),
                                static_cast<uint64_t>(ulimit.Hard)});
   }
@@ -351,7 +364,8 @@ Result<std::vector<std::string>> build_capabilities(const api::HostConfig& host_
 Result<libcontainer::Resources> build_resources(const api::HostConfig& host_config) {
   libcontainer::Resources out;
   const api::HostConfig& host = host_config;
-  if (host.Memory || host.MemoryReservation || host.MemorySwap || host.MemorySwappiness || host.OomKillDisable) {
+  if (host.Memory || host.MemoryReservation || host.MemorySwap || host.MemorySwappiness ||
+      host.OomKillDisable) {
     auto& memory = out.memory.emplace();
     if (host.Memory > 0) memory.limit = host.Memory;
     if (host.MemoryReservation > 0) memory.reservation = host.MemoryReservation;
@@ -360,8 +374,9 @@ Result<libcontainer::Resources> build_resources(const api::HostConfig& host_conf
       memory.swappiness = static_cast<uint64_t>(*host.MemorySwappiness);
     if (host.OomKillDisable) memory.disable_oom_killer = host.OomKillDisable;
   }
-  if (host.CpuShares || host.CpuPeriod || host.CpuQuota || host.NanoCpus || host.CpuRealtimePeriod ||
-      host.CpuRealtimeRuntime || !host.CpusetCpus.empty() || !host.CpusetMems.empty()) {
+  if (host.CpuShares || host.CpuPeriod || host.CpuQuota || host.NanoCpus ||
+      host.CpuRealtimePeriod || host.CpuRealtimeRuntime || !host.CpusetCpus.empty() ||
+      !host.CpusetMems.empty()) {
     auto& cpu = out.cpu.emplace();
     if (host.CpuShares > 0) cpu.shares = static_cast<uint64_t>(host.CpuShares);
     if (host.CpuPeriod > 0) cpu.period = static_cast<uint64_t>(host.CpuPeriod);
@@ -384,7 +399,8 @@ Result<libcontainer::Resources> build_resources(const api::HostConfig& host_conf
     for (const api::WeightDevice& entry : host.BlkioWeightDevice) {
       struct stat st = TRY(device_stat(entry.Path));
       block.weight_device.push_back({static_cast<int64_t>(major(st.st_rdev)),
-                                     static_cast<int64_t>(minor(st.st_rdev)), entry.Weight, std::nullopt});
+                                     static_cast<int64_t>(minor(st.st_rdev)), entry.Weight,
+                                     std::nullopt});
     }
     block.throttle_read_bps_device = TRY(throttles(host.BlkioDeviceReadBps));
     block.throttle_write_bps_device = TRY(throttles(host.BlkioDeviceWriteBps));
@@ -447,8 +463,10 @@ Result<libcontainer::Spec> build_spec(const ContainerRecord& record, const SpecI
     section.devices = TRY(host_devices());
   }
   for (const api::DeviceMapping& mapping : host.Devices)
-    if (!host.Privileged || mapping.PathInContainer != mapping.PathOnHost) TRY(add_device(mapping, section));
-  for (const std::string& rule : host.DeviceCgroupRules) TRY(add_device_rule(rule, *section.resources));
+    if (!host.Privileged || mapping.PathInContainer != mapping.PathOnHost)
+      TRY(add_device(mapping, section));
+  for (const std::string& rule : host.DeviceCgroupRules)
+    TRY(add_device_rule(rule, *section.resources));
   set_sysctls(record, inputs, spec);
   add_mounts(record, inputs, spec);
   return spec;
@@ -456,8 +474,8 @@ Result<libcontainer::Spec> build_spec(const ContainerRecord& record, const SpecI
 
 Result<libcontainer::Process> build_exec_process(const ContainerRecord& record,
                                                  const api::Strings& command,
-                                                 const api::Strings& added_environment, bool terminal,
-                                                 bool privileged,
+                                                 const api::Strings& added_environment,
+                                                 bool terminal, bool privileged,
                                                  const std::string& working_directory) {
   libcontainer::Process process;
   process.terminal = terminal;
@@ -467,7 +485,7 @@ Result<libcontainer::Process> build_exec_process(const ContainerRecord& record,
   if (terminal) process.env.push_back("TERM=xterm");
   merge_environment(process.env, record.config.Env);
   merge_environment(process.env, added_environment);
-  process.cwd = !working_directory.empty()          ? working_directory
+  process.cwd = !working_directory.empty()         ? working_directory
                 : record.config.WorkingDir.empty() ? "/"
                                                    : record.config.WorkingDir;
   api::HostConfig host = record.host_config;

@@ -15,8 +15,8 @@ namespace gantry::daemon {
 struct SpecInputs {
   std::string container_directory;  // holds hosts, hostname, resolv.conf
   std::string cgroups_path;
-  std::string network_namespace;    // "": a new one; "host"; or a path
-  std::string pid_namespace;        // the same
+  std::string network_namespace;  // "": a new one; "host"; or a path
+  std::string pid_namespace;      // the same
   std::string ipc_namespace;
   bool mount_network_files = true;
 };
@@ -29,7 +29,8 @@ libcontainer::UserSpec user_of(const ContainerRecord& record);
 Result<libcontainer::Process> build_exec_process(const ContainerRecord& record,
                                                  const api::Strings& command,
                                                  const api::Strings& environment, bool terminal,
-                                                 bool privileged, const std::string& working_directory);
+                                                 bool privileged,
+                                                 const std::string& working_directory);
 
 // HostConfig's limits in OCI terms.
 Result<libcontainer::Resources> build_resources(const api::HostConfig& host_config);

@@ -40,7 +40,8 @@ std::string os_release(const std::string& key) {
   if (at == std::string::npos) return "";
   at = text->find('=', at) + 1;
   std::string value = text->substr(at, text->find('\n', at) - at);
-  if (value.size() >= 2 && (value.front() == '"' || value.front() == '\'')) value = value.substr(1, value.size() - 2);
+  if (value.size() >= 2 && (value.front() == '"' || value.front() == '\''))
+    value = value.substr(1, value.size() - 2);
   return value;
 }
 
@@ -69,13 +70,20 @@ std::string backing_filesystem(const std::string& path) {
   struct statfs st;
   if (::statfs(path.c_str(), &st) == -1) return "<unknown>";
   switch (static_cast<unsigned long>(st.f_type)) {
-    case 0xEF53: return "extfs";
-    case 0x58465342: return "xfs";
-    case 0x9123683E: return "btrfs";
-    case 0x01021994: return "tmpfs";
-    case 0x794c7630: return "overlayfs";
-    case 0x2fc12fc1: return "zfs";
-    default: return fmt::format("{:#x}", st.f_type);
+    case 0xEF53:
+      return "extfs";
+    case 0x58465342:
+      return "xfs";
+    case 0x9123683E:
+      return "btrfs";
+    case 0x01021994:
+      return "tmpfs";
+    case 0x794c7630:
+      return "overlayfs";
+    case 0x2fc12fc1:
+      return "zfs";
+    default:
+      return fmt::format("{:#x}", st.f_type);
   }
 }
 
@@ -130,7 +138,8 @@ Result<json::object> info(Daemon& daemon) {
   out["ContainersStopped"] = counts.stopped;
   out["Images"] = images;
   out["Driver"] = daemon.graph_driver().name();
-  out["DriverStatus"] = json::array{json::array{"Backing Filesystem", backing_filesystem(daemon.options().data_root)}};
+  out["DriverStatus"] = json::array{
+      json::array{"Backing Filesystem", backing_filesystem(daemon.options().data_root)}};
   out["Plugins"] = json::object{{"Volume", json::array{"local"}},
                                 {"Network", json::array{"bridge", "host", "none"}},
                                 {"Authorization", nullptr},
@@ -158,7 +167,9 @@ Result<json::object> info(Daemon& daemon) {
   out["OSType"] = "linux";
   out["Architecture"] = name.machine;
   out["IndexServerAddress"] = "https://index.docker.io/v1/";
-  out["RegistryConfig"] = json::object{{"InsecureRegistryCIDRs", json::array{}}, {"IndexConfigs", json::object{}}, {"Mirrors", json::array{}}};
+  out["RegistryConfig"] = json::object{{"InsecureRegistryCIDRs", json::array{}},
+                                       {"IndexConfigs", json::object{}},
+                                       {"Mirrors", json::array{}}};
   out["NCPU"] = ::sysconf(_SC_NPROCESSORS_ONLN);
   out["MemTotal"] = static_cast<int64_t>(memory.totalram) * memory.mem_unit;
   out["GenericResources"] = nullptr;
@@ -170,14 +181,20 @@ Result<json::object> info(Daemon& daemon) {
   out["Labels"] = json::encode(daemon.options().labels);
   out["ExperimentalBuild"] = false;
   out["ServerVersion"] = GANTRY_VERSION;
-  out["Runtimes"] = json::object{{"native", json::object{{"path", daemon.options().runtime_program}}}};
+  out["Runtimes"] =
+      json::object{{"native", json::object{{"path", daemon.options().runtime_program}}}};
   out["DefaultRuntime"] = "native";
-  out["Swarm"] = json::object{{"NodeID", ""}, {"NodeAddr", ""}, {"LocalNodeState", "inactive"},
-                              {"ControlAvailable", false}, {"Error", ""}, {"RemoteManagers", nullptr}};
+  out["Swarm"] = json::object{{"NodeID", ""},
+                              {"NodeAddr", ""},
+                              {"LocalNodeState", "inactive"},
+                              {"ControlAvailable", false},
+                              {"Error", ""},
+                              {"RemoteManagers", nullptr}};
   out["LiveRestoreEnabled"] = true;
   out["Isolation"] = "";
   out["InitBinary"] = "gantry-runtime";
-  for (const char* part : {"ContainerdCommit", "RuncCommit", "InitCommit"}) out[part] = json::object{{"ID", ""}};
+  for (const char* part : {"ContainerdCommit", "RuncCommit", "InitCommit"})
+    out[part] = json::object{{"ID", ""}};
   json::array security = {"name=seccomp,profile=builtin", "name=cgroupns"};
   out["SecurityOptions"] = std::move(security);
   out["Warnings"] = warnings.empty() ? json::value(nullptr) : json::value(std::move(warnings));

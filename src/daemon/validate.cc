@@ -21,7 +21,9 @@ Status check_modes(const api::HostConfig& host) {
   };
   if (!one_of(host.IpcMode, {"", "private", "shareable", "host", "none"})) {
     if (host.IpcMode.starts_with("container:"))
-      return unsupported("ipc mode \"{}\": sharing another container's IPC namespace is not supported yet", host.IpcMode);
+      return unsupported(
+          "ipc mode \"{}\": sharing another container's IPC namespace is not supported yet",
+          host.IpcMode);
     return invalid("invalid IPC mode: {}", host.IpcMode);
   }
   if (!one_of(host.PidMode, {"", "private", "host"}) && !host.PidMode.starts_with("container:"))
@@ -29,9 +31,11 @@ Status check_modes(const api::HostConfig& host) {
   if (!one_of(host.UTSMode, {"", "host"})) return invalid("invalid UTS mode: {}", host.UTSMode);
   if (!one_of(host.CgroupnsMode, {"", "private", "host"}))
     return invalid("invalid cgroup namespace mode: {}", host.CgroupnsMode);
-  if (!one_of(host.UsernsMode, {"", "host"})) return invalid("invalid userns mode: {}", host.UsernsMode);
+  if (!one_of(host.UsernsMode, {"", "host"}))
+    return invalid("invalid userns mode: {}", host.UsernsMode);
   if (!one_of(host.Isolation, {"", "default"}))
-    return invalid("invalid isolation \"{}\": this engine runs Linux containers only", host.Isolation);
+    return invalid("invalid isolation \"{}\": this engine runs Linux containers only",
+                   host.Isolation);
   if (!one_of(host.Runtime, {"", "native"}))
     return invalid("unknown or invalid runtime name: {}", host.Runtime);
   return {};
@@ -47,22 +51,28 @@ Status check_memory(const api::HostConfig& host) {
     return invalid("Minimum memoryswap limit should be larger than memory limit, see usage");
   if (host.Memory > 0 && host.MemoryReservation > host.Memory)
     return invalid("Minimum memory limit can not be less than memory reservation limit, see usage");
-  if (host.MemoryReservation < 0) return invalid("invalid value for memory reservation: {}", host.MemoryReservation);
+  if (host.MemoryReservation < 0)
+    return invalid("invalid value for memory reservation: {}", host.MemoryReservation);
   if (host.MemorySwappiness && (*host.MemorySwappiness < -1 || *host.MemorySwappiness > 100))
-    return invalid("Invalid value: {}, valid memory swappiness range is 0-100", *host.MemorySwappiness);
+    return invalid("Invalid value: {}, valid memory swappiness range is 0-100",
+                   *host.MemorySwappiness);
   if (host.ShmSize < 0) return invalid("SHM size can not be less than 0");
   return {};
 }
 
 Status check_cpu(const api::HostConfig& host) {
   if (host.NanoCpus > 0 && (host.CpuPeriod > 0 || host.CpuQuota > 0))
-    return invalid("Conflicting options: Nano CPUs and CPU {} cannot both be set", host.CpuPeriod > 0 ? "Period" : "Quota");
+    return invalid("Conflicting options: Nano CPUs and CPU {} cannot both be set",
+                   host.CpuPeriod > 0 ? "Period" : "Quota");
   int64_t cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
   if (host.NanoCpus < 0 || host.NanoCpus > cpus * 1'000'000'000)
-    return invalid("range of CPUs is from 0.01 to {}.00, as there are only {} CPUs available", cpus, cpus);
-  if (host.CpuShares < 0) return invalid("invalid CPU shares ({}): value must be a positive integer", host.CpuShares);
+    return invalid("range of CPUs is from 0.01 to {}.00, as there are only {} CPUs available", cpus,
+                   cpus);
+  if (host.CpuShares < 0)
+    return invalid("invalid CPU shares ({}): value must be a positive integer", host.CpuShares);
   if (host.CpuPeriod != 0 && (host.CpuPeriod < 1000 || host.CpuPeriod > 1'000'000))
-    return invalid("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
+    return invalid(
+        "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
   if (host.CpuQuota > 0 && host.CpuQuota < 1000)
     return invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)");
   return {};
@@ -70,37 +80,47 @@ Status check_cpu(const api::HostConfig& host) {
 
 Status check_unsupported(const api::HostConfig& host) {
   if (!host.DeviceRequests.empty())
-    return unsupported("device requests (--gpus) are not supported yet: no device driver is registered");
+    return unsupported(
+        "device requests (--gpus) are not supported yet: no device driver is registered");
   if (!host.StorageOpt.empty())
     return unsupported("--storage-opt is not supported yet by this engine's storage drivers");
-  if (!host.Links.empty()) return unsupported("links are not supported yet: use a user-defined network");
+  if (!host.Links.empty())
+    return unsupported("links are not supported yet: use a user-defined network");
   if (host.CpuCount || host.CpuPercent || host.IOMaximumIOps || host.IOMaximumBandwidth)
-    return invalid("CpuCount, CpuPercent, IOMaximumIOps and IOMaximumBandwidth are for Windows only");
+    return invalid(
+        "CpuCount, CpuPercent, IOMaximumIOps and IOMaximumBandwidth are for Windows only");
   if (!host.VolumeDriver.empty() && host.VolumeDriver != "local")
-    return not_found("error looking up volume plugin {}: plugin \"{}\" not found", host.VolumeDriver,
-                     host.VolumeDriver);
+    return not_found("error looking up volume plugin {}: plugin \"{}\" not found",
+                     host.VolumeDriver, host.VolumeDriver);
   return {};
 }
 
 Status check_config(const api::ContainerConfig& config) {
   if (!config.WorkingDir.empty() && config.WorkingDir[0] != '/')
-    return invalid("the working directory '{}' is invalid, it needs to be an absolute path", config.WorkingDir);
+    return invalid("the working directory '{}' is invalid, it needs to be an absolute path",
+                   config.WorkingDir);
   if (config.Hostname.size() > 63) return invalid("invalid hostname format: {}", config.Hostname);
   for (const std::string& entry : config.Env)
     if (entry.empty() || entry[0] == '=') return invalid("invalid environment variable: {}", entry);
   if (!config.StopSignal.empty()) TRY(parse_signal(config.StopSignal));
-  if (!config.Cmd.has_items() && !config.Entrypoint.has_items()) return invalid("no command specified");
+  if (!config.Cmd.has_items() && !config.Entrypoint.has_items())
+    return invalid("no command specified");
   return {};
 }
 
 Status check_restart(const api::HostConfig& host) {
   const std::string& name = host.restart_policy.Name;
   int retries = host.restart_policy.MaximumRetryCount;
-  static constexpr std::array<std::string_view, 5> kNames = {"", "no", "always", "on-failure", "unless-stopped"};
+  static constexpr std::array<std::string_view, 5> kNames = {"", "no", "always", "on-failure",
+                                                             "unless-stopped"};
   if (std::find(kNames.begin(), kNames.end(), name) == kNames.end())
-    return invalid("invalid restart policy: unknown policy '{}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'", name);
+    return invalid(
+        "invalid restart policy: unknown policy '{}'; use one of 'no', 'always', 'on-failure', or "
+        "'unless-stopped'",
+        name);
   if (name != "on-failure" && retries != 0)
-    return invalid("invalid restart policy: maximum retry count can only be used with 'on-failure'");
+    return invalid(
+        "invalid restart policy: maximum retry count can only be used with 'on-failure'");
   if (retries < 0) return invalid("invalid restart policy: maximum retry count cannot be negative");
   if (host.AutoRemove && !name.empty() && name != "no")
     return invalid("can't create 'AutoRemove' container with restart policy");
@@ -134,7 +154,8 @@ Result<int> parse_signal(const std::string& text) {
 void merge_image_config(api::ContainerConfig& config, const image::ImageConfig& image) {
   const image::ContainerConfig& from = image.config;
   if (config.User.empty()) config.User = from.user;
-  for (const auto& [port, unused] : from.exposed_ports) config.ExposedPorts.emplace(port, json::object());
+  for (const auto& [port, unused] : from.exposed_ports)
+    config.ExposedPorts.emplace(port, json::object());
   std::vector<std::string> missing;
   for (const std::string& entry : from.env) {
     std::string name = entry.substr(0, entry.find('='));
@@ -150,7 +171,8 @@ void merge_image_config(api::ContainerConfig& config, const image::ImageConfig& 
     // [""] clears the image's entrypoint; absent takes it.
     if (!config.Entrypoint.items) config.Entrypoint.items = from.entrypoint;
   }
-  if (config.Entrypoint.items && config.Entrypoint.items->size() == 1 && config.Entrypoint.items->at(0).empty())
+  if (config.Entrypoint.items && config.Entrypoint.items->size() == 1 &&
+      config.Entrypoint.items->at(0).empty())
     config.Entrypoint.items.reset();
   if (config.WorkingDir.empty()) config.WorkingDir = from.working_dir;
   for (const auto& [path, unused] : from.volumes) config.Volumes.emplace(path, json::object());
@@ -200,10 +222,14 @@ Result<api::Strings> validate(const api::ContainerConfig& config, const api::Hos
   for (const auto& [key, value] : host.Sysctls)
     if (host.NetworkMode == "host" && key.starts_with("net."))
       return invalid("sysctl '{}' not allowed in host network", key);
-  if (config.Healthcheck && !config.Healthcheck->Test.empty() && config.Healthcheck->Test[0] != "NONE")
-    warnings.push_back("Healthchecks are not run by this version of Gantry: the container has no health status.");
+  if (config.Healthcheck && !config.Healthcheck->Test.empty() &&
+      config.Healthcheck->Test[0] != "NONE")
+    warnings.push_back(
+        "Healthchecks are not run by this version of Gantry: the container has no health status.");
   if (host.OomKillDisable.value_or(false) && host.Memory == 0)
-    warnings.push_back("OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.");
+    warnings.push_back(
+        "OOM killer is disabled for the container, but no memory limit is set, this can result in "
+        "the system running out of resources.");
   return warnings;
 }
 

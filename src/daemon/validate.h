@@ -9,15 +9,16 @@
 
 namespace gantry::daemon {
 
-// Takes from the image what the client left out: Docker's rules for env, labels, ports, volumes, command
-// and entrypoint, working directory, user, stop signal, shell, healthcheck.
+// Takes from the image what the client left out: Docker's rules for env, labels, ports, volumes,
+// command and entrypoint, working directory, user, stop signal, shell, healthcheck.
 void merge_image_config(api::ContainerConfig& config, const image::ImageConfig& image);
 // Fills in what Docker fills in (shared memory, swap, modes, log driver) before it is stored.
 void set_defaults(api::HostConfig& host_config, const std::string& log_driver,
                   const std::map<std::string, std::string>& log_options);
 // `invalid` for input that can never work, `unsupported` for what this engine cannot do: nothing is
 // accepted and then ignored. Warnings say what has no effect here.
-Result<api::Strings> validate(const api::ContainerConfig& config, const api::HostConfig& host_config);
+Result<api::Strings> validate(const api::ContainerConfig& config,
+                              const api::HostConfig& host_config);
 
 // "TERM", "SIGTERM", "15" -> 15; `invalid` otherwise.
 Result<int> parse_signal(const std::string& text);

@@ -66,14 +66,22 @@ Volumes::Volumes(Daemon& daemon) : daemon_(daemon) {
   engine::ResourceKind kind;
   kind.name = kKind;
   kind.probe = [root](const engine::Resource& volume) -> Result<engine::Presence> {
-    return fs::exists(root + "/" + volume.name) ? engine::Presence::present : engine::Presence::absent;
+    return fs::exists(root + "/" + volume.name) ? engine::Presence::present
+                                                : engine::Presence::absent;
   };
-  kind.release = [root](const engine::Resource& volume) { return fs::remove_tree(root + "/" + volume.name); };
+  kind.release = [root](const engine::Resource& volume) {
+    return fs::remove_tree(root + "/" + volume.name);
+  };
   log::ignored("volumes", engine.resources().add(std::move(kind)));
-  engine::JobOptions durable{.job_class = engine::JobClass::container, .durability = graph::Durability::full};
-  engine.add<VolumeCreate>([this](engine::JobContext& job, VolumeCreate::Input in) { return create(job, in); }, durable);
-  engine.add<VolumeRemove>([this](engine::JobContext& job, VolumeRemove::Input in) { return remove(job, in); }, durable);
-  engine.add<VolumePrune>([this](engine::JobContext& job, VolumePrune::Input in) { return prune(job, in); }, engine::JobClass::maintenance);
+  engine::JobOptions durable{.job_class = engine::JobClass::container,
+                             .durability = graph::Durability::full};
+  engine.add<VolumeCreate>(
+      [this](engine::JobContext& job, VolumeCreate::Input in) { return create(job, in); }, durable);
+  engine.add<VolumeRemove>(
+      [this](engine::JobContext& job, VolumeRemove::Input in) { return remove(job, in); }, durable);
+  engine.add<VolumePrune>(
+      [this](engine::JobContext& job, VolumePrune::Input in) { return prune(job, in); },
+      engine::JobClass::maintenance);
 }
 
 std::string Volumes::directory(const std::string& name) const {
@@ -84,7 +92,8 @@ Result<api::Strings> Volumes::missing(const std::vector<MountPoint>& mounts) con
   graph::View view = daemon_.graph().read();
   api::Strings out;
   for (const MountPoint& mount : mounts) {
-    if (mount.type != "volume" || std::find(out.begin(), out.end(), mount.name) != out.end()) continue;
+    if (mount.type != "volume" || std::find(out.begin(), out.end(), mount.name) != out.end())
+      continue;
     if (!TRY(view.contains(graph::NodeKind::volume, mount.name))) out.push_back(mount.name);
   }
   return out;
@@ -126,7 +135,8 @@ Status Volumes::copy_up(const std::vector<MountPoint>& mounts, const RootfsSourc
     Result<UniqueFd> source = beneath.open(mount.destination, O_RDONLY | O_DIRECTORY);
     if (!source) continue;  // the image has no such directory
     UniqueFd target = TRY(sys::open(mount.source, O_RDONLY | O_DIRECTORY));
-    TRY(copy_tree(source->get(), target.get()).context("copying {} of the image to volume {}", mount.destination, mount.name));
+    TRY(copy_tree(source->get(), target.get())
+            .context("copying {} of the image to volume {}", mount.destination, mount.name));
   }
   return {};
 }
@@ -168,7 +178,8 @@ Result<json::object> Volumes::list(const std::map<std::string, api::Strings>& fi
     std::vector<graph::Edge> holders = TRY(view.in(node.id));
     if (!any("name", [&](const std::string& v) { return node.key.find(v) != std::string::npos; }) ||
         !any("driver", [&](const std::string& v) { return v == "local"; }) ||
-        !any("dangling", [&](const std::string& v) { return (v == "true" || v == "1") == holders.empty(); }) ||
+        !any("dangling",
+             [&](const std::string& v) { return (v == "true" || v == "1") == holders.empty(); }) ||
         !matches_labels(filters, record.labels))
       continue;
     json::object shown = TRY(to_json(*this, node));
@@ -177,14 +188,22 @@ Result<json::object> Volumes::list(const std::map<std::string, api::Strings>& fi
   return json::object{{"Volumes", std::move(out)}, {"Warnings", nullptr}};
 }
 
-Result<VolumeCreate::Output> Volumes::create(engine::JobContext& job, const VolumeCreate::Input& input) {
+Result<VolumeCreate::Output> Volumes::create(engine::JobContext& job,
+                                             const VolumeCreate::Input& input) {
   std::string name = input.Name.empty() ? random_hex(32) : input.Name;
   if (!input.Driver.empty() && input.Driver != "local")
-    return not_found("error looking up volume plugin {}: plugin \"{}\" not found", input.Driver, input.Driver);
+    return not_found("error looking up volume plugin {}: plugin \"{}\" not found", input.Driver,
+                     input.Driver);
   if (!is_valid_name(name))
-    return invalid("create {}: \"{}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path", name, name);
+    return invalid(
+        "create {}: \"{}\" includes invalid characters for a local volume name, only "
+        "\"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use "
+        "absolute path",
+        name, name);
   if (!input.DriverOpts.empty())
-    return unsupported("create {}: options of the local volume driver (\"{}\") are not supported yet", name, input.DriverOpts.begin()->first);
+    return unsupported(
+        "create {}: options of the local volume driver (\"{}\") are not supported yet", name,
+        input.DriverOpts.begin()->first);
   TRY(job.lock({{engine::LockKind::volume, name}}));
   bool exists = TRY(daemon_.graph().read().contains(graph::NodeKind::volume, name));
   if (exists) {
@@ -209,7 +228,8 @@ Result<VolumeCreate::Output> Volumes::create(engine::JobContext& job, const Volu
   return VolumeCreate::Output{std::move(shown)};
 }
 
-Result<VolumeRemove::Output> Volumes::remove(engine::JobContext& job, const VolumeRemove::Input& input) {
+Result<VolumeRemove::Output> Volumes::remove(engine::JobContext& job,
+                                             const VolumeRemove::Input& input) {
   TRY(job.lock({{engine::LockKind::volume, input.name}}));
   graph::View view = daemon_.graph().read();
   Result<graph::Node> node = view.get(graph::NodeKind::volume, input.name);
@@ -224,18 +244,21 @@ Result<VolumeRemove::Output> Volumes::remove(engine::JobContext& job, const Volu
     return conflict("remove {}: volume is in use - [{}]", input.name, ids);
   }
   TRY(job.release_owned("volume:" + input.name));
-  job.on_commit([this, id = node->id](graph::Transaction& tx) { return daemon_.graph().remove(tx, id); });
+  job.on_commit(
+      [this, id = node->id](graph::Transaction& tx) { return daemon_.graph().remove(tx, id); });
   job.after_commit([this, name = input.name] {
     daemon_.events().publish({"volume", "destroy", name, {{"driver", "local"}}, 0});
   });
   return VolumeRemove::Output{};
 }
 
-Result<VolumePrune::Output> Volumes::prune(engine::JobContext& job, const VolumePrune::Input& input) {
+Result<VolumePrune::Output> Volumes::prune(engine::JobContext& job,
+                                           const VolumePrune::Input& input) {
   TRY(check_filter_keys(input.filters, {"label", "label!", "all"}));
   bool all = false;
   if (auto found = input.filters.find("all"); found != input.filters.end())
-    all = std::any_of(found->second.begin(), found->second.end(), [](const std::string& v) { return v == "true" || v == "1"; });
+    all = std::any_of(found->second.begin(), found->second.end(),
+                      [](const std::string& v) { return v == "true" || v == "1"; });
   VolumePrune::Output output;
   std::vector<graph::Node> nodes = TRY(daemon_.graph().read().list(graph::NodeKind::volume));
   for (const graph::Node& node : nodes) {

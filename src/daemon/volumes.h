@@ -47,8 +47,8 @@ struct VolumePrune {
   };
 };
 
-// Directories <data root>/volumes/NAME/_data; node kind volume, key the name; resource kind "volume-dir".
-// Thread-safe.
+// Directories <data root>/volumes/NAME/_data; node kind volume, key the name; resource kind
+// "volume-dir". Thread-safe.
 class Volumes {
  public:
   // Registers the jobs above and the resource kind.

@@ -21,8 +21,8 @@ CancelSource::Registration& CancelSource::Registration::operator=(Registration&&
 
 CancelSource::Registration::~Registration() {
   if (!source_) return;
-  // Callbacks run under this mutex, so a running one is waited for; recursive, because one may drop a
-  // registration.
+  // Callbacks run under this mutex, so a running one is waited for; recursive, because one may drop
+  // a registration.
   std::lock_guard lock(source_->mutex_);
   source_->callbacks_.erase(id_);
 }

@@ -1,4 +1,5 @@
-// Asking a job to stop, in the three forms blocking code can notice: a flag, a descriptor, a callback.
+// Asking a job to stop, in the three forms blocking code can notice: a flag, a descriptor, a
+// callback.
 #pragma once
 
 #include <atomic>
@@ -17,8 +18,8 @@ enum class CancelReason { none, requested, deadline, shutdown };
 // Thread-safe; shared by the job, its children, its handle and the engine. Cancelling is final.
 class CancelSource : public std::enable_shared_from_this<CancelSource> {
  public:
-  // Calls `fn` once on cancellation, from the cancelling thread (at once when already cancelled); never
-  // after the registration is destroyed, whose destructor waits for a running call.
+  // Calls `fn` once on cancellation, from the cancelling thread (at once when already cancelled);
+  // never after the registration is destroyed, whose destructor waits for a running call.
   class Registration {
    public:
     Registration() = default;

@@ -1,6 +1,7 @@
 // A process that is killed at every failpoint in turn, and what the next one finds.
 //
-// The test program starts itself again as the victim: the failpoints are read from the environment once.
+// The test program starts itself again as the victim: the failpoints are read from the environment
+// once.
 #include <gmock/gmock.h>
 #include <stdlib.h>
 
@@ -103,25 +104,32 @@ class CrashTest : public testing::Test {
     SCOPED_TRACE(what);
     std::set<std::string> acknowledged, removed;
     std::vector<std::string> log = lines("acknowledged");
-    for (const std::string& line : log) (line[0] == '+' ? acknowledged : removed).insert(line.substr(1));
+    for (const std::string& line : log)
+      (line[0] == '+' ? acknowledged : removed).insert(line.substr(1));
     Opened opened(directory_);
     ASSERT_TRUE(opened.engine->reconcile(ReconcileMode::repair));
     ASSERT_TRUE(opened.engine->drain_releases(10s));
     ReconcileReport again = *opened.engine->reconcile(ReconcileMode::check);
     for (const Finding& found : again.findings)
-      ADD_FAILURE() << "not repaired: " << to_string(found.what) << " " << found.name << " " << found.detail;
+      ADD_FAILURE() << "not repaired: " << to_string(found.what) << " " << found.name << " "
+                    << found.detail;
 
     std::set<std::string> things, slow;
-    std::vector<graph::Node> nodes = *opened.engine->graph().read().list(graph::NodeKind::container);
+    std::vector<graph::Node> nodes =
+        *opened.engine->graph().read().list(graph::NodeKind::container);
     for (const graph::Node& node : nodes) {
       EXPECT_FALSE(removed.contains(node.key)) << node.key;
       EXPECT_NE(node.key[0], 'f') << "a failed job left its container";
       acknowledged.erase(node.key);
       // Removal that was begun and not acknowledged may have released inline things already.
-      if (opened.world.has("thing", node.key + "-dir")) things.insert(node.key + "-dir");
-      else EXPECT_EQ(node.key, "c1");
-      if (opened.world.has("slow", node.key + "-veth")) slow.insert(node.key + "-veth");
-      else EXPECT_EQ(node.key, "c1");
+      if (opened.world.has("thing", node.key + "-dir"))
+        things.insert(node.key + "-dir");
+      else
+        EXPECT_EQ(node.key, "c1");
+      if (opened.world.has("slow", node.key + "-veth"))
+        slow.insert(node.key + "-veth");
+      else
+        EXPECT_EQ(node.key, "c1");
     }
     for (const std::string& id : removed) acknowledged.erase(id);
     EXPECT_THAT(acknowledged, testing::IsEmpty()) << "acknowledged and gone";
@@ -162,7 +170,8 @@ TEST_F(CrashTest, AnErrorAtAnyPointIsReportedAndLeavesNothing) {
   ASSERT_EQ(victim(""), 0);
   std::vector<std::string> points = lines("seen");
   for (const std::string& point : points) {
-    // The second pass: the first of some is the opening of the database, without which there is no run.
+    // The second pass: the first of some is the opening of the database, without which there is no
+    // run.
     for (const char* error : {"error(28)@2", "error(5)@3"}) {
       int status = victim(point + "=" + error);
       EXPECT_FALSE(WIFSIGNALED(status)) << point << " " << error;

@@ -58,8 +58,9 @@ std::vector<std::string> Engine::job_names() const {
 }
 
 std::shared_ptr<JobState> Engine::Impl::make_state(std::shared_ptr<const JobType> type,
-                                                   std::shared_ptr<void> input, DigestFunction digest,
-                                                   Caller caller, std::shared_ptr<CancelSource> cancel,
+                                                   std::shared_ptr<void> input,
+                                                   DigestFunction digest, Caller caller,
+                                                   std::shared_ptr<CancelSource> cancel,
                                                    JobId parent) {
   auto state = std::make_shared<JobState>();
   state->engine = self;
@@ -136,8 +137,9 @@ Status Engine::Impl::admit(const std::shared_ptr<JobState>& state) {
     ClassState& own = classes[job_class];
     if (!has_room(job_class)) {
       if (own.queue.size() >= options.queue_limit)
-        return Error(ErrorKind::unavailable,
-                     fmt::format("too many {} jobs are waiting; try again later", to_string(job_class)));
+        return Error(
+            ErrorKind::unavailable,
+            fmt::format("too many {} jobs are waiting; try again later", to_string(job_class)));
       own.queue.push_back(state);
     } else {
       ++own.running;
@@ -159,7 +161,8 @@ void Engine::Impl::leave_queue(JobState* wanted) {
   {
     std::lock_guard lock(mutex);
     auto& queue = classes[wanted->type->options.job_class].queue;
-    auto at = std::find_if(queue.begin(), queue.end(), [&](const auto& item) { return item.get() == wanted; });
+    auto at = std::find_if(queue.begin(), queue.end(),
+                           [&](const auto& item) { return item.get() == wanted; });
     if (at == queue.end()) return;
     state = *at;
     queue.erase(at);
@@ -210,7 +213,8 @@ std::shared_ptr<JobState> Engine::Impl::ended(const std::shared_ptr<JobState>& s
 }
 
 Result<std::shared_ptr<void>> Engine::run_child(JobContext& parent, std::string_view name,
-                                                std::shared_ptr<void> input, DigestFunction digest) {
+                                                std::shared_ptr<void> input,
+                                                DigestFunction digest) {
   std::shared_ptr<const JobType> type;
   {
     std::lock_guard lock(impl_->mutex);
@@ -218,8 +222,8 @@ Result<std::shared_ptr<void>> Engine::run_child(JobContext& parent, std::string_
     if (found == impl_->types.end()) return internal("no handler for job {}", name);
     type = found->second;
   }
-  std::shared_ptr<JobState> state = impl_->make_state(type, std::move(input), digest, parent.caller(),
-                                                      parent.state_->cancel, parent.id());
+  std::shared_ptr<JobState> state = impl_->make_state(
+      type, std::move(input), digest, parent.caller(), parent.state_->cancel, parent.id());
   state->deadline = parent.state_->deadline;
   state->channel = parent.state_->channel;
   Result<std::shared_ptr<void>> result = internal("not run");

@@ -1,5 +1,5 @@
-// The engine: admits jobs, gives each running one a thread, keeps the journal, and makes sure that what a
-// job took is either owned by something or given back, whenever the process dies.
+// The engine: admits jobs, gives each running one a thread, keeps the journal, and makes sure that
+// what a job took is either owned by something or given back, whenever the process dies.
 #pragma once
 
 #include <functional>
@@ -35,8 +35,8 @@ struct EngineOptions {
   std::chrono::milliseconds idle_thread_time{5000};
   // Releases that failed are tried again after this, doubled each time up to 64 times.
   std::chrono::milliseconds retry_interval{250};
-  // Does the owner of a resource still exist? By default "kind:key" is looked up in the graph; an owner
-  // whose word before ':' is no node kind is taken to exist.
+  // Does the owner of a resource still exist? By default "kind:key" is looked up in the graph; an
+  // owner whose word before ':' is no node kind is taken to exist.
   std::function<Result<bool>(std::string_view owner)> owner_exists;
 };
 
@@ -51,12 +51,14 @@ struct EngineStats {
   int64_t releasing = 0;  // rows the background releaser has still to do
 };
 
-// Thread-safe. Outlives every JobHandle's use of it; shutdown() before the kinds' and handlers' state goes.
+// Thread-safe. Outlives every JobHandle's use of it; shutdown() before the kinds' and handlers'
+// state goes.
 class Engine {
  public:
-  // `database` must outlive the engine. Nothing runs before the first submit(); call reconcile() once the
-  // resource kinds are registered.
-  static Result<std::unique_ptr<Engine>> create(graph::Database& database, EngineOptions options = {});
+  // `database` must outlive the engine. Nothing runs before the first submit(); call reconcile()
+  // once the resource kinds are registered.
+  static Result<std::unique_ptr<Engine>> create(graph::Database& database,
+                                                EngineOptions options = {});
   ~Engine();
   Engine(const Engine&) = delete;
 
@@ -64,7 +66,8 @@ class Engine {
   graph::Graph& graph();
   Resources& resources();
 
-  // Registers the handler of a job type; before the first submit of it. A second one replaces the first.
+  // Registers the handler of a job type; before the first submit of it. A second one replaces the
+  // first.
   template <typename Job>
   void add(std::function<Result<typename Job::Output>(JobContext&, typename Job::Input)> handler,
            JobOptions options = {});
@@ -94,16 +97,17 @@ class Engine {
   EngineStats stats() const;
 
   // Compares rows with the kernel and the disk in both directions, and repairs. At start-up it also
-  // settles the jobs that were running when the last process died; safe to run at any time beside jobs:
-  // it leaves alone what running jobs took.
+  // settles the jobs that were running when the last process died; safe to run at any time beside
+  // jobs: it leaves alone what running jobs took.
   Result<ReconcileReport> reconcile(ReconcileMode mode);
 
-  // Waits until the background releaser has nothing to do, or everything left has failed at least once
-  // since the call. False on timeout.
+  // Waits until the background releaser has nothing to do, or everything left has failed at least
+  // once since the call. False on timeout.
   bool drain_releases(std::chrono::milliseconds timeout);
 
-  // No job is admitted from now on; running ones get `grace` to end, then are cancelled and waited for. What
-  // is given back in the background then gets `drain`; what is left after it is for the next start.
+  // No job is admitted from now on; running ones get `grace` to end, then are cancelled and waited
+  // for. What is given back in the background then gets `drain`; what is left after it is for the
+  // next start.
   void shutdown(std::chrono::milliseconds grace, std::chrono::milliseconds drain = {});
 
  private:
@@ -112,7 +116,8 @@ class Engine {
   friend class Runner;
   friend class JobState;
 
-  using ErasedHandler = std::function<Result<std::shared_ptr<void>>(JobContext&, std::shared_ptr<void>)>;
+  using ErasedHandler =
+      std::function<Result<std::shared_ptr<void>>(JobContext&, std::shared_ptr<void>)>;
   struct JobType {
     std::string name;
     JobOptions options;
@@ -143,11 +148,12 @@ std::string input_digest(const void* input) {
 }
 
 template <typename Job>
-void Engine::add(std::function<Result<typename Job::Output>(JobContext&, typename Job::Input)> handler,
-                 JobOptions options) {
+void Engine::add(
+    std::function<Result<typename Job::Output>(JobContext&, typename Job::Input)> handler,
+    JobOptions options) {
   add_type({std::string(Job::kName), options,
-            [handler = std::move(handler)](JobContext& job, std::shared_ptr<void> input)
-                -> Result<std::shared_ptr<void>> {
+            [handler = std::move(handler)](
+                JobContext& job, std::shared_ptr<void> input) -> Result<std::shared_ptr<void>> {
               auto& typed = *static_cast<typename Job::Input*>(input.get());
               auto output = TRY(handler(job, std::move(typed)));
               return std::shared_ptr<void>(
@@ -172,8 +178,8 @@ Result<Output> JobHandle<Output>::wait() {
 template <typename Job>
 Result<typename Job::Output> JobContext::run(typename Job::Input input) {
   auto erased = std::make_shared<typename Job::Input>(std::move(input));
-  std::shared_ptr<void> output = TRY(engine_->run_child(*this, Job::kName, std::move(erased),
-                                                        &input_digest<typename Job::Input>));
+  std::shared_ptr<void> output = TRY(
+      engine_->run_child(*this, Job::kName, std::move(erased), &input_digest<typename Job::Input>));
   return std::move(*static_cast<typename Job::Output*>(output.get()));
 }
 
@@ -185,5 +191,6 @@ struct Nothing {};
 template <>
 struct gantry::json::Schema<gantry::engine::Caller> {
   using C = gantry::engine::Caller;
-  static constexpr Field fields[] = {field<&C::name>("Name"), field<&C::uid>("Uid"), field<&C::pid>("Pid")};
+  static constexpr Field fields[] = {field<&C::name>("Name"), field<&C::uid>("Uid"),
+                                     field<&C::pid>("Pid")};
 };

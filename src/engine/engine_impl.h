@@ -29,7 +29,7 @@ class JobState {
 
   // Of the thread that runs it.
   std::shared_ptr<void> input;
-  bool counted = false;  // in the running jobs of its class (under the engine's mutex)
+  bool counted = false;    // in the running jobs of its class (under the engine's mutex)
   bool unsettled = false;  // its closing transaction failed: rows are left
 
   JobInfo info() const;
@@ -73,16 +73,18 @@ struct Engine::Impl {
   };
 
   Active active_jobs();
-  std::shared_ptr<JobState> make_state(std::shared_ptr<const JobType> type, std::shared_ptr<void> input,
-                                       DigestFunction digest, Caller caller,
-                                       std::shared_ptr<CancelSource> cancel, JobId parent);
+  std::shared_ptr<JobState> make_state(std::shared_ptr<const JobType> type,
+                                       std::shared_ptr<void> input, DigestFunction digest,
+                                       Caller caller, std::shared_ptr<CancelSource> cancel,
+                                       JobId parent);
   Status admit(const std::shared_ptr<JobState>& state);
   bool has_room(JobClass job_class) const;
   void leave_queue(JobState* state);
   void run(std::shared_ptr<JobState> state);  // on a thread of `threads`
   std::shared_ptr<JobState> ended(const std::shared_ptr<JobState>& state);
   void emit(const JobInfo& info);
-  // Marks what jobs left that are not active: their rows as interrupted, their intents as releasing.
+  // Marks what jobs left that are not active: their rows as interrupted, their intents as
+  // releasing.
   Status settle(const Active& active);
   bool may_use_reserve(JobClass job_class) const {
     return job_class == JobClass::control || job_class == JobClass::maintenance;
@@ -143,7 +145,8 @@ struct JobContext::Impl {
 std::string lease_key(JobId id);
 JobId job_of_lease(std::string_view key);
 // Removes the leases of jobs that are not active.
-Status expire_leases(const graph::Graph& graph, graph::Transaction& tx, const std::function<bool(JobId)>& active);
+Status expire_leases(const graph::Graph& graph, graph::Transaction& tx,
+                     const std::function<bool(JobId)>& active);
 
 // Carries jobs from their first to their last transaction.
 class Runner {

@@ -119,7 +119,8 @@ TEST_F(EngineTest, AFailingGraphWriteRollsTheResourcesBackToo) {
 }
 
 TEST_F(EngineTest, AnExceptionIsAnErrorOfTheJob) {
-  Result<std::string> result = run([](JobContext&) -> Result<std::string> { throw std::runtime_error("oops"); });
+  Result<std::string> result =
+      run([](JobContext&) -> Result<std::string> { throw std::runtime_error("oops"); });
   ASSERT_FALSE(result);
   EXPECT_THAT(result.error().message(), HasSubstr("oops"));
 }
@@ -210,7 +211,8 @@ TEST_F(EngineTest, ADeadlineEndsAJobThatWaitsForALock) {
   });
   held.wait();
   SubmitOptions options;
-  options.deadline = std::chrono::steady_clock::now() + 500ms;  // long enough to get as far as the lock
+  options.deadline =
+      std::chrono::steady_clock::now() + 500ms;  // long enough to get as far as the lock
   Result<std::string> late = run(
       [&](JobContext& job) -> Result<std::string> {
         TRY(job.lock({{LockKind::container, "a"}}));
@@ -251,8 +253,9 @@ TEST_F(EngineTest, ExclusiveLocksQueueAndSharedOnesDoNot) {
 
 TEST_F(EngineTest, TheOrderOfLocksIsChecked) {
   Result<std::string> result = run([](JobContext& job) -> Result<std::string> {
-    TRY(job.lock({{LockKind::image, "b"}, {LockKind::container, "z"}}));  // sorted, whatever is given
-    TRY(job.lock({{LockKind::image, "b"}}));                              // held already
+    TRY(job.lock(
+        {{LockKind::image, "b"}, {LockKind::container, "z"}}));  // sorted, whatever is given
+    TRY(job.lock({{LockKind::image, "b"}}));                     // held already
     TRY(job.lock({{LockKind::image, "a"}}));
     return "";
   });
@@ -383,7 +386,8 @@ TEST_F(EngineTest, TheJournalIsBounded) {
   options.journal_limit = 20;
   engine_ = Engine::create(*database_, options).release();
   add_jobs(*engine_, *world_);
-  for (int i = 0; i < 200; ++i) ASSERT_OK(run([](JobContext&) -> Result<std::string> { return ""; }));
+  for (int i = 0; i < 200; ++i)
+    ASSERT_OK(run([](JobContext&) -> Result<std::string> { return ""; }));
   EXPECT_LE(engine_->list(1000)->size(), 84u);
   EXPECT_EQ(engine_->list(5)->size(), 5u);
 }
@@ -395,7 +399,8 @@ TEST_F(EngineTest, ReconcileFindsDifferencesInBothDirections) {
   ASSERT_OK(fs::remove_tree(directory_ + "/thing/c1-dir"));  // vanished
   ASSERT_OK(world_->make("thing", "stranger"));              // orphan
   graph::Node c2 = *engine_->graph().read().get(graph::NodeKind::container, "c2");
-  ASSERT_OK(database_->write([&](graph::Transaction& tx) { return engine_->graph().remove(tx, c2.id); }));
+  ASSERT_OK(
+      database_->write([&](graph::Transaction& tx) { return engine_->graph().remove(tx, c2.id); }));
 
   auto names = [](const ReconcileReport& report) {
     std::vector<std::string> out;
@@ -404,11 +409,13 @@ TEST_F(EngineTest, ReconcileFindsDifferencesInBothDirections) {
     return out;
   };
   ReconcileReport report = *engine_->reconcile(ReconcileMode::check);
-  EXPECT_THAT(names(report), testing::UnorderedElementsAre("vanished c1-dir", "orphan stranger",
-                                                           "ownerless c2-dir", "ownerless c2-veth"));
+  EXPECT_THAT(names(report),
+              testing::UnorderedElementsAre("vanished c1-dir", "orphan stranger",
+                                            "ownerless c2-dir", "ownerless c2-veth"));
   EXPECT_TRUE(world_->has("thing", "stranger")) << "checking changes nothing";
   report = *engine_->reconcile(ReconcileMode::repair);
-  for (const Finding& found : report.findings) EXPECT_TRUE(found.repaired) << found.name << found.detail;
+  for (const Finding& found : report.findings)
+    EXPECT_TRUE(found.repaired) << found.name << found.detail;
   ASSERT_TRUE(engine_->drain_releases(10s));
   EXPECT_TRUE(engine_->reconcile(ReconcileMode::check)->sound());
   EXPECT_THAT(world_->all("thing"), IsEmpty());

@@ -102,12 +102,14 @@ Status JobContext::take(std::vector<Resource> resources,
                         other->owner.empty() ? "" : " by ", other->owner);
       leaving.push_back(std::move(*other));
     }
-    if (!leaving.empty()) return conflict("{} {} is being released", leaving[0].kind, leaving[0].name);
+    if (!leaving.empty())
+      return conflict("{} {} is being released", leaving[0].kind, leaving[0].name);
     return also ? also(tx) : Status();
   };
   TRY(failpoint("engine.intend"));
-  graph::Space space = engine.may_use_reserve(state_->type->options.job_class) ? graph::Space::reserve
-                                                                               : graph::Space::ordinary;
+  graph::Space space = engine.may_use_reserve(state_->type->options.job_class)
+                           ? graph::Space::reserve
+                           : graph::Space::ordinary;
   Status written = Runner::write(*this, graph::Durability::normal, space, intend);
   for (int round = 0; !written && !leaving.empty() && round < 4; ++round) {
     std::vector<ResourceRow> rows = std::move(leaving);
@@ -144,7 +146,8 @@ Status JobContext::release(std::string_view kind, std::string_view name) {
     return {};
   }
   Result<ResourceRow> row = engine_->resources().get(kind, name);
-  if (!row) return row.error().kind() == ErrorKind::not_found ? Status() : Status(std::move(row).error());
+  if (!row)
+    return row.error().kind() == ErrorKind::not_found ? Status() : Status(std::move(row).error());
   if (row->state == ResourceState::releasing) return {};
   for (const Impl::Pending& change : impl_->pending)
     if (change.row == row->id && change.what != Impl::Pending::What::set_data) return {};
@@ -152,7 +155,8 @@ Status JobContext::release(std::string_view kind, std::string_view name) {
   return {};
 }
 
-Status JobContext::release_owned(std::string_view owner, const std::vector<std::string_view>& kinds) {
+Status JobContext::release_owned(std::string_view owner,
+                                 const std::vector<std::string_view>& kinds) {
   std::vector<ResourceRow> rows;
   {
     graph::Snapshot snapshot = TRY(engine_->database().read());
@@ -165,11 +169,13 @@ Status JobContext::release_owned(std::string_view owner, const std::vector<std::
     auto own = std::find_if(impl_->taken.begin(), impl_->taken.end(), same);
     // Another running job's intent is its own affair (it holds no lock on this owner then).
     if (row.state == ResourceState::intended && own == impl_->taken.end()) continue;
-    bool already = std::any_of(impl_->pending.begin(), impl_->pending.end(), [&](const auto& change) {
-      return change.row == row.id && change.what != Impl::Pending::What::set_data;
-    });
+    bool already =
+        std::any_of(impl_->pending.begin(), impl_->pending.end(), [&](const auto& change) {
+          return change.row == row.id && change.what != Impl::Pending::What::set_data;
+        });
     if (already) continue;
-    Resource resource = own != impl_->taken.end() ? own->resource : static_cast<const Resource&>(row);
+    Resource resource =
+        own != impl_->taken.end() ? own->resource : static_cast<const Resource&>(row);
     if (own != impl_->taken.end()) impl_->taken.erase(own);
     Runner::give_back(*this, resource, row.id);
   }
@@ -200,7 +206,8 @@ Status JobContext::commit_now(const std::function<Status(graph::Transaction&)>& 
   TRY(Runner::write(*this, options.durability, space, settle));
   impl_->journaled = true;
   impl_->commit_functions.clear();
-  std::erase_if(impl_->taken, [](const Impl::Taken& taken) { return !taken.resource.owner.empty(); });
+  std::erase_if(impl_->taken,
+                [](const Impl::Taken& taken) { return !taken.resource.owner.empty(); });
   return {};
 }
 

@@ -54,7 +54,8 @@ JobHandleBase::JobHandleBase(std::shared_ptr<JobState> state) : state_(std::move
   if (!state_->channel) return;
   // The last copy of the listener's end closes the channel, which frees a job that waits to push.
   std::shared_ptr<Channel<json::value>> channel = state_->channel;
-  listener_ = ProgressChannel(channel.get(), [channel](Channel<json::value>*) { channel->close(); });
+  listener_ =
+      ProgressChannel(channel.get(), [channel](Channel<json::value>*) { channel->close(); });
 }
 
 JobId JobHandleBase::id() const { return state_->id; }

@@ -5,7 +5,7 @@
 namespace gantry::engine::journal {
 namespace {
 
-#define GANTRY_JOB_COLUMNS                                                                       \
+#define GANTRY_JOB_COLUMNS                                                                      \
   "id, name, status, class, parent, caller, queued_at, started_at, finished_at, input_digest, " \
   "error, resources"
 #define GANTRY_RESOURCE_COLUMNS "id, kind, name, owner, job, state, data, boot_id, created_at"
@@ -95,8 +95,9 @@ Status trim(graph::Connection& db, JobId oldest_kept) {
 }
 
 Result<JobId> highest_id(graph::Connection& db) {
-  graph::Statement row = TRY(db.query(
-      "SELECT max(coalesce((SELECT max(id) FROM job), 0), coalesce((SELECT max(job) FROM resource), 0))"));
+  graph::Statement row =
+      TRY(db.query("SELECT max(coalesce((SELECT max(id) FROM job), 0), coalesce((SELECT max(job) "
+                   "FROM resource), 0))"));
   TRY(row.step());
   return row.integer(0);
 }
@@ -140,7 +141,8 @@ Result<std::vector<ResourceRow>> all(graph::Connection& db) {
   return resources(std::move(rows));
 }
 
-Result<std::vector<ResourceRow>> by_owner(graph::Connection& db, std::string_view owner, Order order) {
+Result<std::vector<ResourceRow>> by_owner(graph::Connection& db, std::string_view owner,
+                                          Order order) {
   graph::Statement rows = TRY(db.query(
       order == Order::taking
           ? "SELECT " GANTRY_RESOURCE_COLUMNS " FROM resource WHERE owner=?1 ORDER BY id"
@@ -150,8 +152,8 @@ Result<std::vector<ResourceRow>> by_owner(graph::Connection& db, std::string_vie
 }
 
 Result<std::vector<ResourceRow>> by_kind(graph::Connection& db, std::string_view kind) {
-  graph::Statement rows =
-      TRY(db.query("SELECT " GANTRY_RESOURCE_COLUMNS " FROM resource WHERE kind=?1 ORDER BY id", kind));
+  graph::Statement rows = TRY(
+      db.query("SELECT " GANTRY_RESOURCE_COLUMNS " FROM resource WHERE kind=?1 ORDER BY id", kind));
   return resources(std::move(rows));
 }
 

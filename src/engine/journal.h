@@ -1,5 +1,5 @@
-// The rows of the engine: SQL for jobs and resources, nothing else. All functions belong to the transaction
-// or connection they are given.
+// The rows of the engine: SQL for jobs and resources, nothing else. All functions belong to the
+// transaction or connection they are given.
 #pragma once
 
 #include <optional>
@@ -34,7 +34,8 @@ Status set_data(graph::Connection& db, int64_t id, std::string_view data);
 Status erase(graph::Connection& db, int64_t id);
 enum class Order { taking, releasing };  // releasing: newest first
 Result<std::vector<ResourceRow>> all(graph::Connection& db);
-Result<std::vector<ResourceRow>> by_owner(graph::Connection& db, std::string_view owner, Order order);
+Result<std::vector<ResourceRow>> by_owner(graph::Connection& db, std::string_view owner,
+                                          Order order);
 Result<std::vector<ResourceRow>> by_kind(graph::Connection& db, std::string_view kind);
 Result<std::vector<ResourceRow>> by_state(graph::Connection& db, ResourceState state, Order order);
 

@@ -1,6 +1,6 @@
-// Locks by name that jobs hold to their end. Deadlock-free because every job takes them in one order: by
-// kind (container, image, volume, network), then by name; a job that asks for one that comes before one it
-// holds is refused, not blocked.
+// Locks by name that jobs hold to their end. Deadlock-free because every job takes them in one
+// order: by kind (container, image, volume, network), then by name; a job that asks for one that
+// comes before one it holds is refused, not blocked.
 #pragma once
 
 #include <compare>
@@ -28,15 +28,16 @@ struct LockName {
   LockMode mode = LockMode::exclusive;
 };
 
-// First come, first served on each name; a shared request does not overtake a waiting exclusive one.
-// Thread-safe.
+// First come, first served on each name; a shared request does not overtake a waiting exclusive
+// one. Thread-safe.
 class LockTable {
  public:
   // A lock held. Released on destruction.
   class Held {
    public:
     Held(LockTable* table, LockName name) : table_(table), name_(std::move(name)) {}
-    Held(Held&& other) noexcept : table_(std::exchange(other.table_, nullptr)), name_(std::move(other.name_)) {}
+    Held(Held&& other) noexcept
+        : table_(std::exchange(other.table_, nullptr)), name_(std::move(other.name_)) {}
     Held& operator=(Held&&) = delete;
     ~Held();
     const LockName& name() const { return name_; }

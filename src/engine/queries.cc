@@ -106,13 +106,15 @@ EngineStats Engine::stats() const {
   }
   stats.threads = impl_->threads.count();
   if (auto snapshot = impl_->database->read()) {
-    auto rows = journal::by_state(snapshot->connection(), ResourceState::releasing,
-                                  journal::Order::taking);
+    auto rows =
+        journal::by_state(snapshot->connection(), ResourceState::releasing, journal::Order::taking);
     if (rows) stats.releasing = static_cast<int64_t>(rows->size());
   }
   return stats;
 }
 
-bool Engine::drain_releases(std::chrono::milliseconds timeout) { return impl_->releaser.drain(timeout); }
+bool Engine::drain_releases(std::chrono::milliseconds timeout) {
+  return impl_->releaser.drain(timeout);
+}
 
 }  // namespace gantry::engine

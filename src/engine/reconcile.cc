@@ -17,14 +17,19 @@ Finding finding(Finding::What what, const Resource& resource, std::string detail
   return {what, resource.kind, resource.name, resource.owner, std::move(detail), false};
 }
 
-// One pass. What is to be released is first marked `releasing` in one transaction, so that a crash in the
-// middle of a repair is just another crash; the marked rows are then released by the one function that
-// releases anything.
+// One pass. What is to be released is first marked `releasing` in one transaction, so that a crash
+// in the middle of a repair is just another crash; the marked rows are then released by the one
+// function that releases anything.
 class Pass {
  public:
-  Pass(const graph::Graph& graph, Resources& resources, Releaser& releaser, const EngineOptions& options,
-       ReconcileMode mode)
-      : graph_(graph), database_(graph.database()), resources_(resources), releaser_(releaser), options_(options), mode_(mode) {}
+  Pass(const graph::Graph& graph, Resources& resources, Releaser& releaser,
+       const EngineOptions& options, ReconcileMode mode)
+      : graph_(graph),
+        database_(graph.database()),
+        resources_(resources),
+        releaser_(releaser),
+        options_(options),
+        mode_(mode) {}
 
   template <typename Active>
   Status run(const Active& active);
@@ -53,9 +58,9 @@ class Pass {
   const EngineOptions& options_;
   const ReconcileMode mode_;
   std::vector<Finding> findings_;
-  std::vector<Resource> existing_;   // what the kinds can enumerate
-  std::vector<Doubt> to_release_;    // rows, or orphans (row.id 0)
-  std::vector<Doubt> to_forget_;     // rows of things that are gone
+  std::vector<Resource> existing_;  // what the kinds can enumerate
+  std::vector<Doubt> to_release_;   // rows, or orphans (row.id 0)
+  std::vector<Doubt> to_forget_;    // rows of things that are gone
 };
 
 // Before the rows are read: a thing that exists now and has no row later has no owner.
@@ -64,7 +69,8 @@ Status Pass::enumerate() {
     if (!kind->enumerate) continue;
     Result<std::vector<Resource>> found = kind->enumerate();
     if (!found) {
-      findings_.push_back({Finding::What::failed, kind->name, "", "", found.error().message(), false});
+      findings_.push_back(
+          {Finding::What::failed, kind->name, "", "", found.error().message(), false});
       continue;
     }
     for (Resource& resource : *found) {
@@ -78,7 +84,8 @@ Status Pass::enumerate() {
 void Pass::look_at_held(const ResourceRow& row, std::unordered_map<std::string, bool>& owners) {
   auto known = owners.find(row.owner);
   if (known == owners.end()) {
-    Result<bool> exists = row.owner.empty() ? Result<bool>(false) : options_.owner_exists(row.owner);
+    Result<bool> exists =
+        row.owner.empty() ? Result<bool>(false) : options_.owner_exists(row.owner);
     if (!exists) {
       findings_.push_back(finding(Finding::What::failed, row, exists.error().message()));
       return;
@@ -110,7 +117,8 @@ Status Pass::run(const Active& active) {
   }
   std::erase_if(unfinished, [&](const JobInfo& job) { return active.contains(job.id); });
   for (const JobInfo& job : unfinished)
-    findings_.push_back({Finding::What::interrupted_job, job.name, fmt::format("{}", job.id), "", "", false});
+    findings_.push_back(
+        {Finding::What::interrupted_job, job.name, fmt::format("{}", job.id), "", "", false});
 
   std::unordered_set<std::string> have_rows;
   std::unordered_map<std::string, bool> owners;
@@ -133,8 +141,9 @@ Status Pass::run(const Active& active) {
     static_cast<Resource&>(orphan) = std::move(resource);
     doubt(orphan, Finding::What::orphan);
   }
-  return mode_ == ReconcileMode::repair ? repair(unfinished, [&](JobId id) { return active.contains(id); })
-                                       : Status();
+  return mode_ == ReconcileMode::repair
+             ? repair(unfinished, [&](JobId id) { return active.contains(id); })
+             : Status();
 }
 
 // Turns what is to be released into rows that say so.
@@ -143,7 +152,8 @@ Status Pass::mark(graph::Transaction& tx, const std::string& boot) {
   for (Doubt& item : to_release_) {
     if (item.row.id != 0) {
       // Gone or changed since it was read: its job has dealt with it.
-      bool moved = TRY(journal::move_state(db, item.row.id, item.row.state, ResourceState::releasing));
+      bool moved =
+          TRY(journal::move_state(db, item.row.id, item.row.state, ResourceState::releasing));
       item.marked = moved;
       continue;
     }
@@ -159,11 +169,13 @@ Status Pass::mark(graph::Transaction& tx, const std::string& boot) {
   return {};
 }
 
-Status Pass::repair(const std::vector<JobInfo>& interrupted, const std::function<bool(JobId)>& active) {
+Status Pass::repair(const std::vector<JobInfo>& interrupted,
+                    const std::function<bool(JobId)>& active) {
   TRY(failpoint("engine.repair"));
   std::string boot = TRY(boot_id());
   auto settle = [&](graph::Transaction& tx) -> Status {
-    for (const JobInfo& job : interrupted) TRY(journal::interrupt(tx.connection(), job.id, now_ns()));
+    for (const JobInfo& job : interrupted)
+      TRY(journal::interrupt(tx.connection(), job.id, now_ns()));
     TRY(expire_leases(graph_, tx, active));
     return mark(tx, boot);
   };

@@ -13,14 +13,15 @@ enum class ReconcileMode { check, repair };
 
 struct Finding {
   enum class What {
-    interrupted_job,  // running when the daemon died; repair: marked interrupted, its intents released
+    interrupted_job,  // running when the daemon died; repair: marked interrupted, its intents
+                      // released
     unfinished,       // an intended resource without a running job; repair: released
     releasing,        // marked for release and still there; repair: handed to the releaser
     ownerless,        // held by an owner that no longer exists; repair: released
-    vanished,         // held, but the kernel or the disk no longer has it; repair: the row is dropped
-    orphan,           // exists with this instance's name but has no row; repair: released
-    unknown_kind,     // a row of a kind that nobody registered; left alone
-    failed,           // could not be probed or released; `detail` says why
+    vanished,      // held, but the kernel or the disk no longer has it; repair: the row is dropped
+    orphan,        // exists with this instance's name but has no row; repair: released
+    unknown_kind,  // a row of a kind that nobody registered; left alone
+    failed,        // could not be probed or released; `detail` says why
   };
   What what;
   std::string kind;  // resource kind; job name for interrupted_job
@@ -48,13 +49,16 @@ struct gantry::json::CodecOf<gantry::engine::Finding::What> {
 template <>
 struct gantry::json::Schema<gantry::engine::Finding> {
   using F = gantry::engine::Finding;
-  static constexpr Field fields[] = {
-      field<&F::what>("What"),         field<&F::kind>("Kind"),
-      field<&F::name>("Name"),         field<&F::owner>("Owner", kOmitEmpty),
-      field<&F::detail>("Detail", kOmitEmpty), field<&F::repaired>("Repaired")};
+  static constexpr Field fields[] = {field<&F::what>("What"),
+                                     field<&F::kind>("Kind"),
+                                     field<&F::name>("Name"),
+                                     field<&F::owner>("Owner", kOmitEmpty),
+                                     field<&F::detail>("Detail", kOmitEmpty),
+                                     field<&F::repaired>("Repaired")};
 };
 template <>
 struct gantry::json::Schema<gantry::engine::ReconcileReport> {
   using R = gantry::engine::ReconcileReport;
-  static constexpr Field fields[] = {field<&R::findings>("Findings"), field<&R::duration_ns>("DurationNs")};
+  static constexpr Field fields[] = {field<&R::findings>("Findings"),
+                                     field<&R::duration_ns>("DurationNs")};
 };

@@ -117,8 +117,9 @@ Status Releaser::finish(const ResourceRow& row) {
   }
   Status status = release_resource(*resources_, row);
   if (status)
-    status = database_->write(graph::Durability::normal, graph::Space::reserve,
-                              [&](graph::Transaction& tx) { return journal::erase(tx.connection(), row.id); });
+    status = database_->write(
+        graph::Durability::normal, graph::Space::reserve,
+        [&](graph::Transaction& tx) { return journal::erase(tx.connection(), row.id); });
   if (status) {
     std::lock_guard lock(mutex_);
     finished_.insert(row.id);
@@ -227,8 +228,8 @@ bool Releaser::drain(std::chrono::milliseconds timeout) {
   }
   wake();
   std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, timeout,
-                           [&] { return stopping_ || (rounds_ > before && !wanted_ && !working_); });
+  return changed_.wait_for(
+      lock, timeout, [&] { return stopping_ || (rounds_ > before && !wanted_ && !working_); });
 }
 
 }  // namespace gantry::engine

@@ -1,5 +1,5 @@
-// Giving resources back: the one function that does it, and the background thread that does it for rows
-// marked `releasing` (kinds the kernel tears down slowly, and releases that failed).
+// Giving resources back: the one function that does it, and the background thread that does it for
+// rows marked `releasing` (kinds the kernel tears down slowly, and releases that failed).
 #pragma once
 
 #include <chrono>
@@ -15,8 +15,8 @@
 
 namespace gantry::engine {
 
-// Calls the kind's release between its failpoints (resource.release.KIND before, resource.released.KIND
-// after). A kind that is not registered is an error.
+// Calls the kind's release between its failpoints (resource.release.KIND before,
+// resource.released.KIND after). A kind that is not registered is an error.
 Status release_resource(const Resources& resources, const Resource& resource);
 
 // Thread-safe. The thread is started by the first wake().
@@ -32,8 +32,8 @@ class Releaser {
   void wake();
   // Forgets the back-off of failed rows and wakes.
   void retry_now();
-  // Releases one row now, on this thread, waiting for the background thread if that is at it; the row is
-  // gone after success. For a job that wants the name.
+  // Releases one row now, on this thread, waiting for the background thread if that is at it; the
+  // row is gone after success. For a job that wants the name.
   Status finish(const ResourceRow& row);
   bool drain(std::chrono::milliseconds timeout);
   bool has_failed(int64_t row);
@@ -66,7 +66,8 @@ class Releaser {
   bool stopping_ = false;
   int64_t rounds_ = 0;  // completed since the start
   std::set<int64_t> claimed_;
-  std::set<int64_t> finished_;  // by finish() since the round under way began: its list may still have them
+  std::set<int64_t>
+      finished_;  // by finish() since the round under way began: its list may still have them
   std::map<int64_t, Failure> failures_;
   Clock::time_point source_retry_{};  // when the source or the database failed
   std::thread thread_;

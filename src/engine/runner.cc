@@ -16,7 +16,8 @@ JobStatus status_of(const Error& error) {
 
 }  // namespace
 
-// The transaction of a job: pending row changes first, `body`, and after a commit the releaser is told.
+// The transaction of a job: pending row changes first, `body`, and after a commit the releaser is
+// told.
 Status Runner::write(JobContext& job, graph::Durability durability, graph::Space space,
                      const std::function<Status(graph::Transaction&)>& body) {
   JobContext::Impl& inside = *job.impl_;
@@ -80,12 +81,14 @@ Status Runner::drop_lease(JobContext& job, graph::Transaction& tx) {
   if (!job.impl_->leased) return {};
   const graph::Graph& graph = job.engine_->impl_->graph;
   Result<graph::Node> lease = graph.read(tx).get(graph::NodeKind::lease, lease_key(job.id()));
-  if (!lease) return lease.error().kind() == ErrorKind::not_found ? Status() : Status(std::move(lease).error());
+  if (!lease)
+    return lease.error().kind() == ErrorKind::not_found ? Status()
+                                                        : Status(std::move(lease).error());
   return graph.remove(tx, lease->id);
 }
 
-// Releases at once, or notes that the releaser is to. Never fails: what cannot be released now is left to
-// the releaser, which tries again.
+// Releases at once, or notes that the releaser is to. Never fails: what cannot be released now is
+// left to the releaser, which tries again.
 void Runner::give_back(JobContext& job, const Resource& resource, int64_t row) {
   using Pending = JobContext::Impl::Pending;
   Engine::Impl& engine = *job.engine_->impl_;
@@ -139,7 +142,8 @@ Status Runner::commit(JobContext& job) {
     TRY(drop_lease(job, tx));
     TRY(put_row(job, tx, done));
     // Once in a while, in a transaction that is made anyway.
-    if (state.id % 64 == 0) TRY(journal::trim(tx.connection(), state.id - engine.options.journal_limit));
+    if (state.id % 64 == 0)
+      TRY(journal::trim(tx.connection(), state.id - engine.options.journal_limit));
     return {};
   };
   graph::Space space =

@@ -1,5 +1,5 @@
-// Fake resource kinds for the engine's tests: things are files in a directory, so that they outlive a
-// killed process as real ones do.
+// Fake resource kinds for the engine's tests: things are files in a directory, so that they outlive
+// a killed process as real ones do.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -40,25 +40,26 @@ class World {
   void register_kinds(Resources& resources) {
     for (const char* kind : {"thing", "slow"}) {
       std::string name = kind;
-      ASSERT_TRUE(resources.add(
-          {.name = name,
-           .probe = [this, name](const Resource& r) -> Result<Presence> {
-             return has(name, r.name) ? Presence::present : Presence::absent;
-           },
-           .release = [this, name](const Resource& r) -> Status {
-             if (failing) return errno_error(EBUSY, "unlink {}", r.name);
-             TRY(fs::remove_tree(directory_ + "/" + name + "/" + r.name));
-             std::lock_guard lock(mutex_);
-             released_.push_back(r.name);
-             return {};
-           },
-           .mode = name == "slow" ? Release::deferred : Release::inline_,
-           .enumerate = [this, name]() -> Result<std::vector<Resource>> {
-             std::vector<Resource> found;
-             std::vector<std::string> names = TRY(fs::list_directory(directory_ + "/" + name));
-             for (std::string& file : names) found.push_back({.name = std::move(file)});
-             return found;
-           }}));
+      ASSERT_TRUE(resources.add({.name = name,
+                                 .probe = [this, name](const Resource& r) -> Result<Presence> {
+                                   return has(name, r.name) ? Presence::present : Presence::absent;
+                                 },
+                                 .release = [this, name](const Resource& r) -> Status {
+                                   if (failing) return errno_error(EBUSY, "unlink {}", r.name);
+                                   TRY(fs::remove_tree(directory_ + "/" + name + "/" + r.name));
+                                   std::lock_guard lock(mutex_);
+                                   released_.push_back(r.name);
+                                   return {};
+                                 },
+                                 .mode = name == "slow" ? Release::deferred : Release::inline_,
+                                 .enumerate = [this, name]() -> Result<std::vector<Resource>> {
+                                   std::vector<Resource> found;
+                                   std::vector<std::string> names =
+                                       TRY(fs::list_directory(directory_ + "/" + name));
+                                   for (std::string& file : names)
+                                     found.push_back({.name = std::move(file)});
+                                   return found;
+                                 }}));
     }
   }
 
@@ -118,7 +119,8 @@ inline void add_jobs(Engine& engine, World& world) {
         TRY(job.lock({{LockKind::container, id}}));
         graph::Node node = TRY(engine.graph().read().get(graph::NodeKind::container, id));
         TRY(job.release_owned("container:" + id));
-        job.on_commit([&engine, node](graph::Transaction& tx) { return engine.graph().remove(tx, node.id); });
+        job.on_commit(
+            [&engine, node](graph::Transaction& tx) { return engine.graph().remove(tx, node.id); });
         return Nothing{};
       },
       JobClass::control);

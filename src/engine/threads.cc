@@ -55,8 +55,7 @@ Status Threads::spawn() {
   int code = ::pthread_create(&thread, &attributes, &Threads::entry, this);
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   ::pthread_attr_destroy(&attributes);
-  if (code != 0)
-    return errno_error(code, "starting a thread").with_kind(ErrorKind::unavailable);
+  if (code != 0) return errno_error(code, "starting a thread").with_kind(ErrorKind::unavailable);
   ++threads_;
   return {};
 }

@@ -10,7 +10,8 @@ namespace {
 // The roots and images above a blob, in words.
 Result<std::vector<std::string>> needed_by(View& view, NodeId id) {
   std::vector<std::string> out;
-  std::vector<Chain> chains = TRY(view.why(id, {NodeKind::tag, NodeKind::container, NodeKind::image}));
+  std::vector<Chain> chains =
+      TRY(view.why(id, {NodeKind::tag, NodeKind::container, NodeKind::image}));
   for (const Chain& chain : chains) {
     const Node& root = chain.steps.front().node;
     out.push_back(fmt::format("{} {}", to_string(root.kind), root.key));
@@ -38,7 +39,8 @@ std::string_view to_string(ContentFinding::What what) {
 }
 
 Result<std::vector<ContentFinding>> check_content(const Graph& graph, const ContentStore& content,
-                                                  CheckMode mode, const std::function<Status()>& look_at) {
+                                                  CheckMode mode,
+                                                  const std::function<Status()>& look_at) {
   std::vector<ContentFinding> findings;
   std::vector<ContentStore::Info> files = TRY(content.list());
   std::vector<Node> blobs = TRY(graph.read().list(NodeKind::blob));

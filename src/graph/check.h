@@ -1,4 +1,5 @@
-// Is what the graph says true of the disk? And: a database made again from a damaged one and the disk.
+// Is what the graph says true of the disk? And: a database made again from a damaged one and the
+// disk.
 #pragma once
 
 #include <functional>
@@ -37,15 +38,17 @@ struct Recovery {
   int64_t edges = 0;
   int64_t names = 0;
   int64_t resources = 0;
-  int64_t blobs = 0;  // found on the disk and in no node
-  std::string kept_as;                 // where the damaged file is now; "" when there was none
+  int64_t blobs = 0;                  // found on the disk and in no node
+  std::string kept_as;                // where the damaged file is now; "" when there was none
   std::vector<std::string> not_read;  // what could not be taken over, in words
 };
 
-// Opens the database. One that is damaged is moved aside ("PATH.damaged-<time>") and a new one is made of
-// all its rows that can still be read; blobs on disk that have no node get one. `recovery` says what was
-// done, and is untouched when nothing was wrong. Call it where Database::open would be called.
-Result<std::unique_ptr<Database>> open_or_recover(const std::string& path, const ContentStore& content,
+// Opens the database. One that is damaged is moved aside ("PATH.damaged-<time>") and a new one is
+// made of all its rows that can still be read; blobs on disk that have no node get one. `recovery`
+// says what was done, and is untouched when nothing was wrong. Call it where Database::open would
+// be called.
+Result<std::unique_ptr<Database>> open_or_recover(const std::string& path,
+                                                  const ContentStore& content,
                                                   std::optional<Recovery>* recovery);
 
 }  // namespace gantry::graph
@@ -54,7 +57,8 @@ template <>
 struct gantry::json::Schema<gantry::graph::Recovery> {
   using R = gantry::graph::Recovery;
   static constexpr Field fields[] = {
-      field<&R::nodes>("Nodes"),         field<&R::edges>("Edges"), field<&R::names>("Names"),
-      field<&R::resources>("Resources"), field<&R::blobs>("Blobs"), field<&R::kept_as>("KeptAs", kOmitEmpty),
+      field<&R::nodes>("Nodes"),     field<&R::edges>("Edges"),
+      field<&R::names>("Names"),     field<&R::resources>("Resources"),
+      field<&R::blobs>("Blobs"),     field<&R::kept_as>("KeptAs", kOmitEmpty),
       field<&R::not_read>("NotRead")};
 };

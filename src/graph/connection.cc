@@ -15,7 +15,8 @@ void configure_library() {
   std::call_once(once, [] { sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); });
 }
 
-// Checkpoints are made by Database's own thread (wal_autocheckpoint would make a commit pay for one).
+// Checkpoints are made by Database's own thread (wal_autocheckpoint would make a commit pay for
+// one).
 constexpr const char* kCommonPragmas =
     "PRAGMA busy_timeout=10000;PRAGMA foreign_keys=ON;PRAGMA temp_store=MEMORY;"
     "PRAGMA wal_autocheckpoint=0;PRAGMA journal_size_limit=4194304;";
@@ -96,12 +97,12 @@ bool Statement::is_null(int column) const {
 Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, Mode mode) {
   configure_library();
   sqlite3* handle = nullptr;
-  // NOMUTEX: a connection is used by one thread at a time. Readers are opened for writing too (they must
-  // be able to map the WAL index) and forbidden to by query_only.
-  int code = sqlite3_open_v2(path.c_str(), &handle,
-                             SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
-                                 SQLITE_OPEN_PRIVATECACHE,
-                             nullptr);
+  // NOMUTEX: a connection is used by one thread at a time. Readers are opened for writing too (they
+  // must be able to map the WAL index) and forbidden to by query_only.
+  int code = sqlite3_open_v2(
+      path.c_str(), &handle,
+      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE,
+      nullptr);
   std::unique_ptr<Connection> connection(new Connection(handle, path));
   if (code != SQLITE_OK) return connection->last_error("open");
   TRY(connection->execute_script(kCommonPragmas));
@@ -160,7 +161,8 @@ Error Connection::last_error(std::string_view doing) const {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       return internal(
-          "{} is damaged ({}): stop gantryd, move the file away and start again; what is on the disk is "
+          "{} is damaged ({}): stop gantryd, move the file away and start again; what is on the "
+          "disk is "
           "found again",
           what, message);
     case SQLITE_READONLY:

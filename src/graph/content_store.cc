@@ -43,9 +43,9 @@ Result<std::unique_ptr<ContentStore>> ContentStore::open(const std::string& root
   UniqueFd blobs = TRY(sys::open(root + "/blobs/sha256", O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   UniqueFd ingest = TRY(sys::open(root + "/ingest", O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   std::vector<std::string> left = TRY(fs::list_directory(ingest.get()));
-  for (const std::string& name : left) TRY(fs::remove_tree(ingest.get(), name).context("{}/ingest", root));
-  return std::unique_ptr<ContentStore>(
-      new ContentStore(root, std::move(blobs), std::move(ingest)));
+  for (const std::string& name : left)
+    TRY(fs::remove_tree(ingest.get(), name).context("{}/ingest", root));
+  return std::unique_ptr<ContentStore>(new ContentStore(root, std::move(blobs), std::move(ingest)));
 }
 
 ContentStore::Writer::Writer(const ContentStore* store, UniqueFd file, std::string name)
@@ -74,8 +74,8 @@ Result<ContentStore::Info> ContentStore::Writer::commit(const Digest& expected) 
   Digest digest = hash_.finish();
   if (!expected.empty() && digest != expected)
     return invalid("digest mismatch: expected {}, got {}", expected.text(), digest.text());
-  if (store_->contains(digest) &&
-      ::utimensat(store_->blobs_.get(), relative_path(digest).c_str(), nullptr, AT_SYMLINK_NOFOLLOW) == 0)
+  if (store_->contains(digest) && ::utimensat(store_->blobs_.get(), relative_path(digest).c_str(),
+                                              nullptr, AT_SYMLINK_NOFOLLOW) == 0)
     return store_->stat(digest);
 
   TRY(failpoint("content.sync"));
@@ -112,7 +112,8 @@ Result<UniqueFd> ContentStore::open_blob(const Digest& digest) const {
   if (digest.empty()) return invalid("content: no digest given");
   Result<UniqueFd> file =
       sys::openat(blobs_.get(), relative_path(digest), O_RDONLY | O_NOFOLLOW | O_NOCTTY);
-  if (!file && file.error().code() == ENOENT) return not_found("content {} is missing", digest.text());
+  if (!file && file.error().code() == ENOENT)
+    return not_found("content {} is missing", digest.text());
   return file;
 }
 
@@ -174,7 +175,8 @@ Result<std::vector<ContentStore::Info>> ContentStore::list() const {
   return all;
 }
 
-Result<ContentStore::Health> ContentStore::verify(const Digest& digest, int64_t expected_size) const {
+Result<ContentStore::Health> ContentStore::verify(const Digest& digest,
+                                                  int64_t expected_size) const {
   Result<UniqueFd> file = open_blob(digest);
   if (!file) {
     if (file.error().kind() == ErrorKind::not_found) return Health::missing;

@@ -1,6 +1,7 @@
-// Blobs on disk by digest: ROOT/blobs/sha256/xx/HEX, beside ROOT/ingest/ for what is being written. A blob
-// is complete or absent: written to a temporary, verified, synced, renamed (OCI image layout's idea of
-// content; https://github.com/opencontainers/image-spec/blob/main/image-layout.md).
+// Blobs on disk by digest: ROOT/blobs/sha256/xx/HEX, beside ROOT/ingest/ for what is being written.
+// A blob is complete or absent: written to a temporary, verified, synced, renamed (OCI image
+// layout's idea of content;
+// https://github.com/opencontainers/image-spec/blob/main/image-layout.md).
 #pragma once
 
 #include <cstdint>
@@ -27,8 +28,8 @@ class ContentStore {
   // What verify() and check() find.
   enum class Health { sound, missing, corrupt };
 
-  // One blob being written. Not thread-safe. Destroyed without commit(), it leaves nothing; after a crash
-  // its temporary is removed at the next open() of the store.
+  // One blob being written. Not thread-safe. Destroyed without commit(), it leaves nothing; after a
+  // crash its temporary is removed at the next open() of the store.
   class Writer {
    public:
     Writer(Writer&&) noexcept;
@@ -64,8 +65,8 @@ class ContentStore {
   Result<Info> stat(const Digest& digest) const;  // not_found
   bool contains(const Digest& digest) const;
   Status remove(const Digest& digest) const;  // absent is success
-  // The same in two steps, for inside a transaction: a rename, fast at any size, then the freeing of the
-  // blocks by purge(). "" when there was no such blob. After a crash open() purges.
+  // The same in two steps, for inside a transaction: a rename, fast at any size, then the freeing
+  // of the blocks by purge(). "" when there was no such blob. After a crash open() purges.
   Result<std::string> discard(const Digest& digest) const;
   void purge(const std::string& discarded) const;
   // Every blob, in no order; files whose names are no digests are skipped.

@@ -68,8 +68,8 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path,
       return conflict("database {}: another gantryd uses it", path);
     return std::move(locked).error();
   }
-  // SQLite makes the WAL with the mode of the file. The descriptor is closed before SQLite opens the file:
-  // closing any later drops its POSIX locks (sqlite.org/howtocorrupt.html, 2.2).
+  // SQLite makes the WAL with the mode of the file. The descriptor is closed before SQLite opens
+  // the file: closing any later drops its POSIX locks (sqlite.org/howtocorrupt.html, 2.2).
   TRY(sys::open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
   TRY(database->open_connections(migrations));
   Database* self = database.get();
@@ -104,16 +104,15 @@ Status Database::migrate(const std::vector<Migration>& migrations) {
   }
   int known = migrations.empty() ? 0 : migrations.back().version;
   if (version > known)
-    return unsupported("database {}: written by a newer gantryd (schema {}, this one knows {})", path_,
-                       version, known);
+    return unsupported("database {}: written by a newer gantryd (schema {}, this one knows {})",
+                       path_, version, known);
   for (const Migration& migration : migrations) {
     if (migration.version <= version) continue;
     Transaction transaction = TRY(begin());
     TRY(failpoint("database.migrate"));
     TRY(normal_->execute_script(migration.sql).context("migration {}", migration.version));
     // A pragma takes no parameters.
-    TRY(normal_->execute_script(
-        fmt::format("PRAGMA user_version={}", migration.version).c_str()));
+    TRY(normal_->execute_script(fmt::format("PRAGMA user_version={}", migration.version).c_str()));
     TRY(transaction.commit());
   }
   return {};
@@ -207,8 +206,9 @@ Result<std::vector<std::string>> Database::integrity_check() {
     if (pages.text(0) != "ok") complaints.push_back(pages.string(0));
   Statement keys = TRY(connection.query("PRAGMA foreign_key_check"));
   while (TRY(keys.step()))
-    complaints.push_back(fmt::format("row {} of table {} refers to a row of table {} that is not there",
-                                     keys.integer(1), keys.text(0), keys.text(2)));
+    complaints.push_back(
+        fmt::format("row {} of table {} refers to a row of table {} that is not there",
+                    keys.integer(1), keys.text(0), keys.text(2)));
   return complaints;
 }
 
@@ -243,8 +243,8 @@ void Database::checkpoint_loop() {
     {
       // Passive: neither waits for readers or writers nor makes them wait.
       std::lock_guard one(checkpointing_);
-      if (sqlite3_wal_checkpoint_v2(checkpoints_->handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr,
-                                    nullptr) != SQLITE_OK)
+      if (sqlite3_wal_checkpoint_v2(checkpoints_->handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE,
+                                    nullptr, nullptr) != SQLITE_OK)
         log::warn("{}", checkpoints_->last_error("checkpoint").message());
     }
     restore_reserve();

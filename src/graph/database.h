@@ -1,5 +1,5 @@
-// The SQLite database that holds everything Gantry must remember: connections, statements, transactions,
-// migrations. Nothing above the rooms graph and engine writes SQL; they use graph.h.
+// The SQLite database that holds everything Gantry must remember: connections, statements,
+// transactions, migrations. Nothing above the rooms graph and engine writes SQL; they use graph.h.
 //
 // Sources: https://www.sqlite.org/c3ref/intro.html, wal.html, pragma.html#pragma_synchronous.
 #pragma once
@@ -23,25 +23,26 @@ struct sqlite3_stmt;
 
 namespace gantry::graph {
 
-// What a commit survives. `normal`: the death of the process (synchronous=NORMAL: in order, but the last
-// commits may be missing after a power cut). `full`: a power cut too, at the price of an fsync (2 ms).
+// What a commit survives. `normal`: the death of the process (synchronous=NORMAL: in order, but the
+// last commits may be missing after a power cut). `full`: a power cut too, at the price of an fsync
+// (2 ms).
 enum class Durability { normal, full };
 
-// Whether a transaction may use up the reserve when the disk is full: what gives space back (stop, rm,
-// prune, rollback) may, what takes space may not.
+// Whether a transaction may use up the reserve when the disk is full: what gives space back (stop,
+// rm, prune, rollback) may, what takes space may not.
 enum class Space { ordinary, reserve };
 
-// What migrations create; a database of a later version is refused, one of an earlier version is brought
-// up, each step in a transaction of its own. The number is PRAGMA user_version.
+// What migrations create; a database of a later version is refused, one of an earlier version is
+// brought up, each step in a transaction of its own. The number is PRAGMA user_version.
 struct Migration {
   int version;
   const char* sql;
 };
 extern const std::vector<Migration> kMigrations;  // ascending, without gaps
 
-// A prepared statement borrowed from its connection's cache; reset and given back on destruction. Not
-// thread-safe. Parameters are bound by position from 1, columns read by position from 0. A view returned
-// by text() is valid until the next step().
+// A prepared statement borrowed from its connection's cache; reset and given back on destruction.
+// Not thread-safe. Parameters are bound by position from 1, columns read by position from 0. A view
+// returned by text() is valid until the next step().
 class Statement {
  public:
   Statement(Statement&& other) noexcept;
@@ -117,8 +118,8 @@ class Connection {
   int64_t last_insert_id() const;
   int64_t changes() const;
   bool in_transaction() const;
-  // The Error of the last failed call: SQLITE_FULL is `unavailable` with ENOSPC, CONSTRAINT `conflict`,
-  // CORRUPT and NOTADB `internal` with what to do about it.
+  // The Error of the last failed call: SQLITE_FULL is `unavailable` with ENOSPC, CONSTRAINT
+  // `conflict`, CORRUPT and NOTADB `internal` with what to do about it.
   Error last_error(std::string_view doing) const;
   sqlite3* handle() const { return handle_; }
 
@@ -140,9 +141,9 @@ class Connection {
 
 class Database;
 
-// BEGIN IMMEDIATE … COMMIT on the writer connection of the durability asked for; rolled back when it is
-// destroyed without commit(). While it lives, no other transaction of this process runs, so it must be
-// short and must not wait for anything. Belongs to the thread that began it.
+// BEGIN IMMEDIATE … COMMIT on the writer connection of the durability asked for; rolled back when
+// it is destroyed without commit(). While it lives, no other transaction of this process runs, so
+// it must be short and must not wait for anything. Belongs to the thread that began it.
 class Transaction {
  public:
   Transaction(Transaction&&) noexcept;
@@ -163,8 +164,9 @@ class Transaction {
   std::unique_lock<std::mutex> lock_;
 };
 
-// A reader connection out of the pool, inside one read transaction: everything read through it is of one
-// moment, and no writer is waited for. Short-lived (an old snapshot keeps the WAL from shrinking).
+// A reader connection out of the pool, inside one read transaction: everything read through it is
+// of one moment, and no writer is waited for. Short-lived (an old snapshot keeps the WAL from
+// shrinking).
 class Snapshot {
  public:
   Snapshot(Snapshot&&) noexcept = default;
@@ -183,9 +185,9 @@ class Snapshot {
 // Thread-safe.
 class Database {
  public:
-  // Creates the file (mode 0600) or opens it and migrates it. Errors: `conflict` when another process has
-  // it open as its own, `unsupported` when a newer Gantry wrote it, `internal` when it is damaged (the
-  // message says so and names the file).
+  // Creates the file (mode 0600) or opens it and migrates it. Errors: `conflict` when another
+  // process has it open as its own, `unsupported` when a newer Gantry wrote it, `internal` when it
+  // is damaged (the message says so and names the file).
   static Result<std::unique_ptr<Database>> open(const std::string& path);
   // The same with other migrations (tests).
   static Result<std::unique_ptr<Database>> open(const std::string& path,
@@ -197,8 +199,8 @@ class Database {
 
   // Waits for the running transaction to end. An error when this thread already has one open.
   Result<Transaction> begin(Durability durability = Durability::normal);
-  // begin, body, commit. With Space::reserve a full disk is met by giving the reserve up and running
-  // `body` once more, so `body` must have no effect beside its transaction.
+  // begin, body, commit. With Space::reserve a full disk is met by giving the reserve up and
+  // running `body` once more, so `body` must have no effect beside its transaction.
   Status write(Durability durability, Space space, const std::function<Status(Transaction&)>& body);
   Status write(const std::function<Status(Transaction&)>& body) {
     return write(Durability::normal, Space::ordinary, body);

@@ -21,9 +21,9 @@ Result<Whole> load(View& view, std::optional<NodeId> from) {
   if (from) {
     whole.nodes = TRY(view.closure(*from));
   } else {
-    constexpr KindSet kAll = {NodeKind::blob,      NodeKind::layer,   NodeKind::image,
-                              NodeKind::index,     NodeKind::tag,     NodeKind::container,
-                              NodeKind::volume,    NodeKind::network, NodeKind::build_record,
+    constexpr KindSet kAll = {NodeKind::blob,   NodeKind::layer,   NodeKind::image,
+                              NodeKind::index,  NodeKind::tag,     NodeKind::container,
+                              NodeKind::volume, NodeKind::network, NodeKind::build_record,
                               NodeKind::lease};
     whole.nodes = TRY(view.roots(kAll));
   }
@@ -40,7 +40,8 @@ Result<Whole> load(View& view, std::optional<NodeId> from) {
 std::string label_of(const Node& node) {
   std::string key = node.key;
   if (key.starts_with("sha256:") && key.size() == 71) key = key.substr(7, 12);
-  if (key.size() == 64 && key.find_first_not_of("0123456789abcdef") == std::string::npos) key.resize(12);
+  if (key.size() == 64 && key.find_first_not_of("0123456789abcdef") == std::string::npos)
+    key.resize(12);
   return fmt::format("{} {}", to_string(node.kind), key);
 }
 
@@ -55,10 +56,12 @@ std::string quoted(const std::string& text) {
 
 std::string to_dot(const Whole& whole) {
   std::string out = "digraph gantry {\n  rankdir=LR;\n  node [shape=box];\n";
-  for (const Node& node : whole.nodes) out += fmt::format("  n{} [label={}];\n", node.id, quoted(label_of(node)));
+  for (const Node& node : whole.nodes)
+    out += fmt::format("  n{} [label={}];\n", node.id, quoted(label_of(node)));
   for (const auto& [id, edges] : whole.out)
     for (const Edge& edge : edges)
-      out += fmt::format("  n{} -> n{} [label={}];\n", edge.from, edge.to, quoted(std::string(to_string(edge.kind))));
+      out += fmt::format("  n{} -> n{} [label={}];\n", edge.from, edge.to,
+                         quoted(std::string(to_string(edge.kind))));
   return out + "}\n";
 }
 
@@ -94,7 +97,8 @@ class Tree {
 
   std::string draw(std::optional<NodeId> from) {
     if (from) {
-      if (auto top = whole_.by_id.find(*from); top != whole_.by_id.end()) line(*top->second, "", "");
+      if (auto top = whole_.by_id.find(*from); top != whole_.by_id.end())
+        line(*top->second, "", "");
       return std::move(out_);
     }
     for (const Node& node : whole_.nodes)

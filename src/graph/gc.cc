@@ -10,8 +10,8 @@
 namespace gantry::graph {
 namespace {
 
-// The nodes of one kind that must stay although no root reaches them: newest first, as long as no limit is
-// broken. `dead` tells what no root reaches.
+// The nodes of one kind that must stay although no root reaches them: newest first, as long as no
+// limit is broken. `dead` tells what no root reaches.
 Result<std::unordered_set<NodeId>> kept_of_kind(View& view, std::vector<const Node*> candidates,
                                                 const Keep& keep, int64_t now,
                                                 const std::unordered_set<NodeId>& dead) {
@@ -35,7 +35,8 @@ Result<std::unordered_set<NodeId>> kept_of_kind(View& view, std::vector<const No
 
 }  // namespace
 
-Result<Collector> Collector::plan(const Graph& graph, const ContentStore* content, CollectOptions options) {
+Result<Collector> Collector::plan(const Graph& graph, const ContentStore* content,
+                                  CollectOptions options) {
   Collector collector(graph, content, std::move(options));
   const CollectOptions& how = collector.options_;
   int64_t now = now_ns();
@@ -65,7 +66,8 @@ Result<Collector> Collector::plan(const Graph& graph, const ContentStore* conten
   return collector;
 }
 
-Result<bool> Collector::remove(Transaction& tx, const Node& node, std::vector<std::string>& discarded) {
+Result<bool> Collector::remove(Transaction& tx, const Node& node,
+                               std::vector<std::string>& discarded) {
   View view = graph_.read(tx);
   Result<Node> current = view.get(node.id);
   if (!current) {
@@ -80,7 +82,8 @@ Result<bool> Collector::remove(Transaction& tx, const Node& node, std::vector<st
   if (node.kind != NodeKind::blob || !content_) return true;
   Result<Digest> digest = Digest::parse(node.key);
   if (!digest) return true;
-  // Inside the transaction: whoever puts the node again afterwards finds no file and writes it anew.
+  // Inside the transaction: whoever puts the node again afterwards finds no file and writes it
+  // anew.
   std::string name = TRY(content_->discard(*digest));
   if (!name.empty()) discarded.push_back(std::move(name));
   return true;
@@ -91,14 +94,15 @@ Result<std::vector<Node>> Collector::step() {
   std::vector<Node> gone;
   std::vector<std::string> discarded;
   TRY(failpoint("gc.step"));
-  Status status = graph_.database().write(Durability::normal, Space::reserve, [&](Transaction& tx) -> Status {
-    gone.clear();
-    for (size_t i = next_; i < end; ++i) {
-      bool removed = TRY(remove(tx, plan_[i], discarded));
-      if (removed) gone.push_back(plan_[i]);
-    }
-    return failpoint("gc.commit");
-  });
+  Status status =
+      graph_.database().write(Durability::normal, Space::reserve, [&](Transaction& tx) -> Status {
+        gone.clear();
+        for (size_t i = next_; i < end; ++i) {
+          bool removed = TRY(remove(tx, plan_[i], discarded));
+          if (removed) gone.push_back(plan_[i]);
+        }
+        return failpoint("gc.commit");
+      });
   if (!status) {
     // The nodes are there again; nothing reaches them, and the next collection removes them.
     for (const std::string& name : discarded) content_->purge(name);
@@ -110,7 +114,8 @@ Result<std::vector<Node>> Collector::step() {
   return gone;
 }
 
-Result<std::vector<ContentStore::Info>> unreferenced_content(const Graph& graph, const ContentStore& content,
+Result<std::vector<ContentStore::Info>> unreferenced_content(const Graph& graph,
+                                                             const ContentStore& content,
                                                              int64_t grace_ns) {
   // Files first: one that appears later is not judged.
   std::vector<ContentStore::Info> files = TRY(content.list());

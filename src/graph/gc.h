@@ -13,8 +13,8 @@
 
 namespace gantry::graph {
 
-// How long something that no root reaches is kept all the same. What breaks any of the limits goes, the
-// longest unused first.
+// How long something that no root reaches is kept all the same. What breaks any of the limits goes,
+// the longest unused first.
 struct Keep {
   std::optional<int64_t> age_ns;  // unused for longer than this
   std::optional<int64_t> count;   // more than so many of its kind
@@ -24,21 +24,23 @@ inline constexpr Keep kKeepNothing = {.age_ns = 0, .count = 0, .bytes = 0};
 inline constexpr int64_t kDay = int64_t{86'400} * 1'000'000'000;
 
 struct CollectOptions {
-  // Kinds with an entry here are kept within its limits, other collectable kinds not at all. By default an
-  // image that lost its tag stays until a prune, the build cache within two weeks, 2,000 records, 20 GiB.
+  // Kinds with an entry here are kept within its limits, other collectable kinds not at all. By
+  // default an image that lost its tag stays until a prune, the build cache within two weeks, 2,000
+  // records, 20 GiB.
   std::map<NodeKind, Keep> keep = {
       {NodeKind::image, {}},
       {NodeKind::index, {}},
       {NodeKind::build_record, {.age_ns = 14 * kDay, .count = 2000, .bytes = int64_t{20} << 30}}};
-  KindSet kinds = {NodeKind::blob, NodeKind::layer, NodeKind::image, NodeKind::index, NodeKind::build_record};
+  KindSet kinds = {NodeKind::blob, NodeKind::layer, NodeKind::image, NodeKind::index,
+                   NodeKind::build_record};
   KindSet roots = kRoots;
   // Younger ones are left alone: someone may be about to link them.
   int64_t grace_ns = int64_t{600} * 1'000'000'000;
   size_t batch = 64;  // nodes a transaction
 };
 
-// One collection: planned from a snapshot, carried out step by step. A node is removed only if nothing
-// holds it at that moment, so what is linked in the meantime stays. Not thread-safe.
+// One collection: planned from a snapshot, carried out step by step. A node is removed only if
+// nothing holds it at that moment, so what is linked in the meantime stays. Not thread-safe.
 //
 //   Collector collector = TRY(Collector::plan(graph, &content, options));
 //   while (!collector.finished()) {
@@ -48,7 +50,8 @@ struct CollectOptions {
 class Collector {
  public:
   // `content` (borrowed, may be null) loses the files of the blobs removed.
-  static Result<Collector> plan(const Graph& graph, const ContentStore* content, CollectOptions options);
+  static Result<Collector> plan(const Graph& graph, const ContentStore* content,
+                                CollectOptions options);
 
   bool finished() const { return next_ >= plan_.size(); }
   // One transaction. Gives the nodes removed; those whose holder stayed are passed over.
@@ -69,7 +72,8 @@ class Collector {
 };
 
 // Files of the store that are no node's, older than `grace_ns`.
-Result<std::vector<ContentStore::Info>> unreferenced_content(const Graph& graph, const ContentStore& content,
+Result<std::vector<ContentStore::Info>> unreferenced_content(const Graph& graph,
+                                                             const ContentStore& content,
                                                              int64_t grace_ns);
 
 }  // namespace gantry::graph

@@ -41,7 +41,12 @@ class CollectTest : public testing::Test {
   NodeId add(NodeKind kind, const std::string& key, int64_t size = 0, int64_t used_at = 1) {
     NodeId id = 0;
     EXPECT_TRUE(database_->write([&](Transaction& tx) -> Status {
-      id = TRY(graph_->put(tx, {.kind = kind, .key = key, .data = {}, .size = size, .created_at = 1, .used_at = used_at}));
+      id = TRY(graph_->put(tx, {.kind = kind,
+                                .key = key,
+                                .data = {},
+                                .size = size,
+                                .created_at = 1,
+                                .used_at = used_at}));
       return {};
     }));
     return id;
@@ -51,11 +56,13 @@ class CollectTest : public testing::Test {
     return add(NodeKind::blob, info.digest.text(), info.size);
   }
   void link(NodeId from, EdgeKind kind, NodeId to) {
-    EXPECT_TRUE(database_->write([&](Transaction& tx) { return graph_->link(tx, from, kind, to); }));
+    EXPECT_TRUE(
+        database_->write([&](Transaction& tx) { return graph_->link(tx, from, kind, to); }));
   }
   // An image of one layer with one blob; the blob's bytes are the name.
   NodeId add_image(const std::string& name, int64_t used_at = 1) {
-    NodeId image = add(NodeKind::image, "i" + name, 1, used_at), layer = add(NodeKind::layer, "l" + name, 10);
+    NodeId image = add(NodeKind::image, "i" + name, 1, used_at),
+           layer = add(NodeKind::layer, "l" + name, 10);
     link(image, EdgeKind::member, layer);
     link(layer, EdgeKind::content_of, add_blob(name));
     return image;
@@ -119,7 +126,8 @@ TEST_F(CollectTest, YoungThingsAreLeftAlone) {
 TEST_F(CollectTest, KeepingIsBoundedByAgeCountAndBytes) {
   int64_t now = now_ns();
   auto fill = [&] {
-    for (int i = 0; i < 4; ++i) add(NodeKind::build_record, fmt::format("r{}", i), 100, now - i * kDay);
+    for (int i = 0; i < 4; ++i)
+      add(NodeKind::build_record, fmt::format("r{}", i), 100, now - i * kDay);
   };
   CollectOptions options;
   options.grace_ns = 0;
@@ -137,7 +145,8 @@ TEST_F(CollectTest, KeepingIsBoundedByAgeCountAndBytes) {
 TEST_F(CollectTest, TenThousandBlobsAreCollectedInSmallSteps) {
   ASSERT_OK(database_->write([&](Transaction& tx) -> Status {
     for (int i = 0; i < 10'000; ++i)
-      TRY(graph_->put(tx, {.kind = NodeKind::blob, .key = Digest::of(std::to_string(i)).text(), .used_at = 1}));
+      TRY(graph_->put(
+          tx, {.kind = NodeKind::blob, .key = Digest::of(std::to_string(i)).text(), .used_at = 1}));
     return {};
   }));
   int64_t start = monotonic_ns(), longest = 0;
@@ -147,7 +156,8 @@ TEST_F(CollectTest, TenThousandBlobsAreCollectedInSmallSteps) {
     ASSERT_OK(collector.step());
     longest = std::max(longest, monotonic_ns() - step);
   }
-  fmt::print("10,000 blobs: {} ms, longest step {} us\n", (monotonic_ns() - start) / 1'000'000, longest / 1000);
+  fmt::print("10,000 blobs: {} ms, longest step {} us\n", (monotonic_ns() - start) / 1'000'000,
+             longest / 1000);
   EXPECT_EQ(*graph_->read().count(NodeKind::blob), 0);
 }
 
@@ -171,21 +181,25 @@ TEST_F(CollectTest, CheckingFindsDamageAndSaysWhoNeedsIt) {
     std::vector<std::string> out;
     std::vector<ContentFinding> findings = *check_content(*graph_, *content_, mode);
     for (const ContentFinding& finding : findings)
-      out.push_back(fmt::format("{} {}", to_string(finding.what), finding.needed_by.empty() ? "" : finding.needed_by[0]));
+      out.push_back(fmt::format("{} {}", to_string(finding.what),
+                                finding.needed_by.empty() ? "" : finding.needed_by[0]));
     return out;
   };
-  EXPECT_THAT(texts(CheckMode::look),
-              UnorderedElementsAre("corrupt tag bad:latest", "missing image igone", "unreferenced "));
+  EXPECT_THAT(texts(CheckMode::look), UnorderedElementsAre("corrupt tag bad:latest",
+                                                           "missing image igone", "unreferenced "));
   texts(CheckMode::repair);
-  EXPECT_THAT(texts(CheckMode::look), UnorderedElementsAre("missing tag bad:latest", "missing image igone"));
+  EXPECT_THAT(texts(CheckMode::look),
+              UnorderedElementsAre("missing tag bad:latest", "missing image igone"));
 }
 
 TEST_F(CollectTest, ADeletedDatabaseGetsItsBlobsBack) {
   add_blob("x");
   database_.reset();
-  for (const char* suffix : {"", "-wal", "-shm"}) ASSERT_OK(fs::remove_tree(directory_ + "/db" + suffix));
+  for (const char* suffix : {"", "-wal", "-shm"})
+    ASSERT_OK(fs::remove_tree(directory_ + "/db" + suffix));
   std::optional<Recovery> recovery;
-  Result<std::unique_ptr<Database>> opened = open_or_recover(directory_ + "/db", *content_, &recovery);
+  Result<std::unique_ptr<Database>> opened =
+      open_or_recover(directory_ + "/db", *content_, &recovery);
   ASSERT_OK(opened);
   ASSERT_TRUE(recovery);
   EXPECT_EQ(recovery->blobs, 1);
@@ -194,13 +208,16 @@ TEST_F(CollectTest, ADeletedDatabaseGetsItsBlobsBack) {
 }
 
 // Each way in which a file can be spoilt, and what is still there afterwards.
-class DamageTest : public CollectTest, public testing::WithParamInterface<std::pair<const char*, void (*)(std::string&)>> {};
+class DamageTest
+    : public CollectTest,
+      public testing::WithParamInterface<std::pair<const char*, void (*)(std::string&)>> {};
 
 TEST_P(DamageTest, IsRecoveredAsFarAsItCanBeRead) {
   for (int i = 0; i < 400; ++i) {
     NodeId node = add(NodeKind::volume, fmt::format("v{}", i));
-    ASSERT_OK(database_->write(
-        [&](Transaction& tx) { return graph_->claim_name(tx, NodeKind::volume, fmt::format("n{}", i), node); }));
+    ASSERT_OK(database_->write([&](Transaction& tx) {
+      return graph_->claim_name(tx, NodeKind::volume, fmt::format("n{}", i), node);
+    }));
   }
   add_blob("x");
   ASSERT_OK(database_->checkpoint());
@@ -209,15 +226,16 @@ TEST_P(DamageTest, IsRecoveredAsFarAsItCanBeRead) {
   GetParam().second(bytes);
   ASSERT_OK(fs::write_file(directory_ + "/db", bytes));
   std::optional<Recovery> recovery;
-  Result<std::unique_ptr<Database>> opened = open_or_recover(directory_ + "/db", *content_, &recovery);
+  Result<std::unique_ptr<Database>> opened =
+      open_or_recover(directory_ + "/db", *content_, &recovery);
   ASSERT_OK(opened);
   ASSERT_TRUE(recovery) << "damage was not noticed";
   EXPECT_TRUE(fs::exists(recovery->kept_as));
   EXPECT_THAT(*(*opened)->integrity_check(), IsEmpty());
   EXPECT_TRUE(*Graph(**opened).read().contains(NodeKind::blob, Digest::of("x").text()));
   EXPECT_TRUE(!recovery->not_read.empty() || recovery->nodes == 401) << "what is lost is told";
-  fmt::print("{}: {} nodes, {} names, {} blobs found; {} complaints\n", GetParam().first, recovery->nodes,
-             recovery->names, recovery->blobs, recovery->not_read.size());
+  fmt::print("{}: {} nodes, {} names, {} blobs found; {} complaints\n", GetParam().first,
+             recovery->nodes, recovery->names, recovery->blobs, recovery->not_read.size());
   opened->reset();
   recovery.reset();
   ASSERT_OK(open_or_recover(directory_ + "/db", *content_, &recovery));
@@ -227,13 +245,27 @@ TEST_P(DamageTest, IsRecoveredAsFarAsItCanBeRead) {
 INSTANTIATE_TEST_SUITE_P(
     Ways, DamageTest,
     testing::Values(
-        std::pair("header", +[](std::string& b) { std::fill_n(b.begin(), 100, 'x'); }),
-        std::pair("schema page", +[](std::string& b) { std::fill_n(b.begin() + 100, 3900, '\0'); }),
-        std::pair("one page in the middle", +[](std::string& b) { std::fill_n(b.begin() + static_cast<long>(b.size() / 2 / 4096 * 4096), 4096, 'x'); }),
-        std::pair("truncated to half", +[](std::string& b) { b.resize(b.size() / 2 / 4096 * 4096); }),
-        std::pair("truncated inside the first page", +[](std::string& b) { b.resize(1000); }),
-        std::pair("every fifth page", +[](std::string& b) { for (size_t at = 4096 * 4; at + 4096 <= b.size(); at += 4096 * 5) std::fill_n(b.begin() + static_cast<long>(at), 4096, 'z'); }),
-        std::pair("random text", +[](std::string& b) { b.assign(50'000, 'q'); })),
+        std::pair(
+            "header", +[](std::string& b) { std::fill_n(b.begin(), 100, 'x'); }),
+        std::pair(
+            "schema page", +[](std::string& b) { std::fill_n(b.begin() + 100, 3900, '\0'); }),
+        std::pair(
+            "one page in the middle",
+            +[](std::string& b) {
+              std::fill_n(b.begin() + static_cast<long>(b.size() / 2 / 4096 * 4096), 4096, 'x');
+            }),
+        std::pair(
+            "truncated to half", +[](std::string& b) { b.resize(b.size() / 2 / 4096 * 4096); }),
+        std::pair(
+            "truncated inside the first page", +[](std::string& b) { b.resize(1000); }),
+        std::pair(
+            "every fifth page",
+            +[](std::string& b) {
+              for (size_t at = 4096 * 4; at + 4096 <= b.size(); at += 4096 * 5)
+                std::fill_n(b.begin() + static_cast<long>(at), 4096, 'z');
+            }),
+        std::pair(
+            "random text", +[](std::string& b) { b.assign(50'000, 'q'); })),
     [](const auto& info) {
       std::string name = info.param.first;
       std::replace(name.begin(), name.end(), ' ', '_');
@@ -245,13 +277,16 @@ TEST_F(CollectTest, TheGraphIsShownInEveryFormat) {
   link(tag, EdgeKind::names, image);
   add(NodeKind::layer, "lonely");
   View view = graph_->read();
-  EXPECT_THAT(*show(view, Format::dot), testing::AllOf(HasSubstr("digraph"), HasSubstr("tag a \\\"b\\\":latest"), HasSubstr("[label=\"names\"]")));
+  EXPECT_THAT(*show(view, Format::dot),
+              testing::AllOf(HasSubstr("digraph"), HasSubstr("tag a \\\"b\\\":latest"),
+                             HasSubstr("[label=\"names\"]")));
   Result<json::value> parsed = json::parse(*show(view, Format::json));
   ASSERT_OK(parsed);
   EXPECT_EQ(parsed->at("Nodes").as_array().size(), 5u);
   EXPECT_EQ(parsed->at("Edges").as_array().size(), 3u);
   std::string tree = *show(view, Format::tree);
-  EXPECT_THAT(tree, HasSubstr("tag a \"b\":latest\n  names: image ia (1 bytes)\n    member: layer la"));
+  EXPECT_THAT(tree,
+              HasSubstr("tag a \"b\":latest\n  names: image ia (1 bytes)\n    member: layer la"));
   EXPECT_THAT(tree, HasSubstr("(held by nothing)\nlayer lonely\n"));
   EXPECT_THAT(*show(view, Format::tree, image), testing::StartsWith("image ia"));
   std::vector<Chain> chains = *view.why(image);

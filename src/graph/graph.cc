@@ -67,15 +67,16 @@ Status Graph::remove(Transaction& tx, NodeId id) const {
 
 Status Graph::link(Transaction& tx, NodeId from, EdgeKind kind, NodeId to, int64_t position) const {
   Status linked = tx.connection().execute(
-      "INSERT INTO edge(src, kind, position, dst) VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING", from,
-      kind, position, to);
+      "INSERT INTO edge(src, kind, position, dst) VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+      from, kind, position, to);
   if (!linked && linked.error().kind() == ErrorKind::conflict)
     return not_found("edge {} from node {} to node {}: no such node", to_string(kind), from, to);
   return linked;
 }
 
 Status Graph::unlink(Transaction& tx, NodeId from, EdgeKind kind, NodeId to) const {
-  return tx.connection().execute("DELETE FROM edge WHERE src=?1 AND kind=?2 AND dst=?3", from, kind, to);
+  return tx.connection().execute("DELETE FROM edge WHERE src=?1 AND kind=?2 AND dst=?3", from, kind,
+                                 to);
 }
 
 Status Graph::unlink_all(Transaction& tx, NodeId from, EdgeKind kind) const {
@@ -85,14 +86,16 @@ Status Graph::unlink_all(Transaction& tx, NodeId from, EdgeKind kind) const {
 Status Graph::claim_name(Transaction& tx, NodeKind kind, std::string_view name, NodeId node) const {
   Connection& connection = tx.connection();
   TRY(connection.execute(
-      "INSERT INTO name(kind, name, node) VALUES(?1, ?2, ?3) ON CONFLICT DO NOTHING", kind, name, node));
+      "INSERT INTO name(kind, name, node) VALUES(?1, ?2, ?3) ON CONFLICT DO NOTHING", kind, name,
+      node));
   if (connection.changes() == 1) return {};
   Node holder = TRY(read(tx).get_by_name(kind, name));
   if (holder.id == node) return {};
   return Error(ErrorKind::conflict, holder.key);
 }
 
-Status Graph::rename(Transaction& tx, NodeKind kind, std::string_view from, std::string_view to) const {
+Status Graph::rename(Transaction& tx, NodeKind kind, std::string_view from,
+                     std::string_view to) const {
   Node node = TRY(read(tx).get_by_name(kind, from));
   TRY(claim_name(tx, kind, to, node.id));
   if (from == to) return {};
@@ -105,7 +108,8 @@ Status Graph::release_name(Transaction& tx, NodeKind kind, std::string_view name
 
 Status Graph::set_setting(Transaction& tx, std::string_view key, std::string_view value) const {
   return tx.connection().execute(
-      "INSERT INTO setting(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value=excluded.value",
+      "INSERT INTO setting(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET "
+      "value=excluded.value",
       key, value);
 }
 

@@ -1,15 +1,18 @@
-// The graph of everything Gantry keeps: nodes, typed edges, unique names, and what follows from them
-// (reachability, "why is this on my disk", sizes).
+// The graph of everything Gantry keeps: nodes, typed edges, unique names, and what follows from
+// them (reachability, "why is this on my disk", sizes).
 //
-// An edge from A to B says "A holds B": as long as A is reachable from a root, B stays. Tags, containers,
-// leases, volumes and networks are roots by themselves; an image without a tag is not.
+// An edge from A to B says "A holds B": as long as A is reachable from a root, B stays. Tags,
+// containers, leases, volumes and networks are roots by themselves; an image without a tag is not.
 //
-//   tag --names--> image --config--> blob          container --uses--> image, layer, volume, network
-//                  image --member--> layer         layer --content_of--> blob, layer --parent--> layer
+//   tag --names--> image --config--> blob          container --uses--> image, layer, volume,
+//   network
+//                  image --member--> layer         layer --content_of--> blob, layer --parent-->
+//                  layer
 //   index --member--> image                        build_record --built_from--> image, layer, blob
 //
-// Writes take the Transaction they belong to. Reads go through a View: of a snapshot (graph.read()), which
-// waits for no writer, or of a transaction (graph.read(tx)), which sees its own writes.
+// Writes take the Transaction they belong to. Reads go through a View: of a snapshot
+// (graph.read()), which waits for no writer, or of a transaction (graph.read(tx)), which sees its
+// own writes.
 #pragma once
 
 #include <cstdint>
@@ -55,11 +58,11 @@ using NodeId = int64_t;  // local to this database; never shown to users, never 
 struct Node {
   NodeId id = 0;  // 0: not stored yet
   NodeKind kind = NodeKind::blob;
-  std::string key;          // unique within its kind: digest, chain id, reference, container id
-  std::string data;         // the owner's JSON; "" means {}
-  int64_t size = 0;         // bytes on disk that go when the node goes
-  int64_t created_at = 0;   // ns since the epoch; put() fills in now when 0
-  int64_t used_at = 0;      // ns since the epoch, for keeping policies; put() fills in now when 0
+  std::string key;         // unique within its kind: digest, chain id, reference, container id
+  std::string data;        // the owner's JSON; "" means {}
+  int64_t size = 0;        // bytes on disk that go when the node goes
+  int64_t created_at = 0;  // ns since the epoch; put() fills in now when 0
+  int64_t used_at = 0;     // ns since the epoch, for keeping policies; put() fills in now when 0
 };
 struct Edge {
   NodeId from = 0;
@@ -84,10 +87,10 @@ class KindSet {
 // What a user's prune may not touch anything below of.
 inline constexpr KindSet kRoots = {NodeKind::tag, NodeKind::container, NodeKind::lease,
                                    NodeKind::volume, NodeKind::network};
-// What unattended collection keeps: also images that lost their tag and the build cache, until a policy
-// or a prune drops them.
-inline constexpr KindSet kKept = {NodeKind::tag,    NodeKind::container, NodeKind::lease,
-                                  NodeKind::volume, NodeKind::network,   NodeKind::image,
+// What unattended collection keeps: also images that lost their tag and the build cache, until a
+// policy or a prune drops them.
+inline constexpr KindSet kKept = {NodeKind::tag,    NodeKind::container,   NodeKind::lease,
+                                  NodeKind::volume, NodeKind::network,     NodeKind::image,
                                   NodeKind::index,  NodeKind::build_record};
 
 // One way from a root down to a node: steps.front() is the root, steps.back() the node asked about.
@@ -115,14 +118,15 @@ class View {
   Result<Node> get(NodeKind kind, std::string_view key);  // not_found
   Result<Node> get(NodeId id);                            // not_found
   Result<bool> contains(NodeKind kind, std::string_view key);
-  // The node whose key is `prefix`, else the only one whose key begins with it. not_found; conflict when
-  // several do.
+  // The node whose key is `prefix`, else the only one whose key begins with it. not_found; conflict
+  // when several do.
   Result<Node> find_by_key_prefix(NodeKind kind, std::string_view prefix);
   // All of a kind, oldest first.
   Result<std::vector<Node>> list(NodeKind kind);
   Result<int64_t> count(NodeKind kind);
 
-  Result<std::vector<Edge>> out(NodeId from, std::optional<EdgeKind> kind = {});  // by kind, position
+  Result<std::vector<Edge>> out(NodeId from,
+                                std::optional<EdgeKind> kind = {});  // by kind, position
   Result<std::vector<Edge>> in(NodeId to, std::optional<EdgeKind> kind = {});
   // The nodes at the other end, in the same order.
   Result<std::vector<Node>> targets(NodeId from, EdgeKind kind);
@@ -133,8 +137,8 @@ class View {
   Result<std::vector<std::string>> names(NodeId node);             // sorted
   Result<std::vector<std::pair<std::string, NodeId>>> all_names(NodeKind kind);
 
-  // Nodes of `kinds` that no node of `roots` reaches, holders before what they hold: removing in this
-  // order never removes something that is still held. `limit` 0: all.
+  // Nodes of `kinds` that no node of `roots` reaches, holders before what they hold: removing in
+  // this order never removes something that is still held. `limit` 0: all.
   Result<std::vector<Node>> unreachable(KindSet roots, KindSet kinds, int64_t limit = 0);
   Result<bool> reachable(NodeId node, KindSet roots = kRoots);
   // Everything `node` holds, itself included.
@@ -180,8 +184,8 @@ class Graph {
   Status unlink(Transaction& tx, NodeId from, EdgeKind kind, NodeId to) const;
   Status unlink_all(Transaction& tx, NodeId from, EdgeKind kind) const;
 
-  // Gives `node` the name, which is unique among its kind. conflict when another node has it; the error's
-  // message then is the key of that node (for "already in use by container …").
+  // Gives `node` the name, which is unique among its kind. conflict when another node has it; the
+  // error's message then is the key of that node (for "already in use by container …").
   Status claim_name(Transaction& tx, NodeKind kind, std::string_view name, NodeId node) const;
   Status rename(Transaction& tx, NodeKind kind, std::string_view from, std::string_view to) const;
   Status release_name(Transaction& tx, NodeKind kind, std::string_view name) const;

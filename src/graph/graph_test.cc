@@ -20,10 +20,10 @@ using testing::IsEmpty;
 using testing::SizeIs;
 using testing::UnorderedElementsAre;
 
-#define ASSERT_OK(...)                                        \
-  do {                                                        \
-    auto&& ok_result = (__VA_ARGS__);                          \
-    ASSERT_TRUE(ok_result) << ok_result.error().message();    \
+#define ASSERT_OK(...)                                     \
+  do {                                                     \
+    auto&& ok_result = (__VA_ARGS__);                      \
+    ASSERT_TRUE(ok_result) << ok_result.error().message(); \
   } while (0)
 
 class GraphTest : public testing::Test {
@@ -105,7 +105,8 @@ TEST_F(GraphTest, ShortIdsAreResolvedAndAmbiguousOnesRefused) {
 }
 
 TEST_F(GraphTest, EdgesKeepTheirOrderAndWhatIsHeldCannotBeRemoved) {
-  NodeId image = add(NodeKind::image, "i"), a = add(NodeKind::layer, "a"), b = add(NodeKind::layer, "b");
+  NodeId image = add(NodeKind::image, "i"), a = add(NodeKind::layer, "a"),
+         b = add(NodeKind::layer, "b");
   link(image, EdgeKind::member, b, 0);
   link(image, EdgeKind::member, a, 1);
   link(image, EdgeKind::member, b, 2);
@@ -133,8 +134,10 @@ TEST_F(GraphTest, ANameHasOneOwnerEvenWhenThreadsRaceForIt) {
       Status claimed = database_->write([&](Transaction& tx) {
         return graph_->claim_name(tx, NodeKind::container, "web", node);
       });
-      if (claimed) ++won;
-      else EXPECT_EQ(claimed.error().kind(), ErrorKind::conflict);
+      if (claimed)
+        ++won;
+      else
+        EXPECT_EQ(claimed.error().kind(), ErrorKind::conflict);
     });
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(won, 1);
@@ -143,13 +146,16 @@ TEST_F(GraphTest, ANameHasOneOwnerEvenWhenThreadsRaceForIt) {
 TEST_F(GraphTest, NamesAreRenamedAndGoWithTheirNode) {
   NodeId a = add(NodeKind::container, "a"), b = add(NodeKind::container, "b");
   auto write = [&](auto body) { return database_->write(body); };
-  ASSERT_OK(write([&](Transaction& tx) { return graph_->claim_name(tx, NodeKind::container, "x", a); }));
-  ASSERT_OK(write([&](Transaction& tx) { return graph_->claim_name(tx, NodeKind::container, "y", b); }));
+  ASSERT_OK(
+      write([&](Transaction& tx) { return graph_->claim_name(tx, NodeKind::container, "x", a); }));
+  ASSERT_OK(
+      write([&](Transaction& tx) { return graph_->claim_name(tx, NodeKind::container, "y", b); }));
   Status taken =
       write([&](Transaction& tx) { return graph_->rename(tx, NodeKind::container, "x", "y"); });
   ASSERT_FALSE(taken);
   EXPECT_EQ(taken.error().message(), "b");
-  ASSERT_OK(write([&](Transaction& tx) { return graph_->rename(tx, NodeKind::container, "x", "z"); }));
+  ASSERT_OK(
+      write([&](Transaction& tx) { return graph_->rename(tx, NodeKind::container, "x", "z"); }));
   EXPECT_EQ(graph_->read().get_by_name(NodeKind::container, "z")->id, a);
   EXPECT_THAT(*graph_->read().names(a), ElementsAre("z"));
   ASSERT_OK(write([&](Transaction& tx) { return graph_->remove(tx, a); }));
@@ -196,7 +202,8 @@ TEST_F(GraphTest, UnreachableNodesComeHoldersFirst) {
   EXPECT_THAT(*graph_->read().unreachable(kKept, all), IsEmpty()) << "untagged images are kept";
   EXPECT_TRUE(*graph_->read().reachable(blob));
   EXPECT_FALSE(*graph_->read().reachable(old_blob));
-  EXPECT_THAT(keys(*graph_->read().closure(old_image)), UnorderedElementsAre("old", "ol", "l", "ob", "b"));
+  EXPECT_THAT(keys(*graph_->read().closure(old_image)),
+              UnorderedElementsAre("old", "ol", "l", "ob", "b"));
   std::vector<Node> dead = *graph_->read().unreachable(kRoots, all);
   for (const Node& node : dead)
     ASSERT_OK(database_->write([&](Transaction& tx) { return graph_->remove(tx, node.id); }));
@@ -253,7 +260,8 @@ TEST_F(GraphTest, ADatabaseOfANewerGantryIsRefusedAndADamagedOneNamed) {
 TEST_F(GraphTest, AFailingMigrationChangesNothing) {
   database_.reset();
   std::vector<Migration> broken = kMigrations;
-  broken.push_back({kMigrations.back().version + 1, "CREATE TABLE later(x); CREATE TABLE later(x)"});
+  broken.push_back(
+      {kMigrations.back().version + 1, "CREATE TABLE later(x); CREATE TABLE later(x)"});
   EXPECT_FALSE(Database::open(directory_ + "/db", broken));
   broken.back().sql = "CREATE TABLE later(x)";
   EXPECT_TRUE(Database::open(directory_ + "/db", broken));
@@ -345,7 +353,8 @@ TEST_F(ContentTest, WhatACrashLeftIsRemovedAndDamageIsFound) {
   EXPECT_EQ(*store_->verify(Digest::of("x")), ContentStore::Health::missing);
   ASSERT_OK(fs::write_file(store_->path(digest), "hellp"));
   EXPECT_EQ(*store_->verify(digest), ContentStore::Health::corrupt);
-  EXPECT_EQ(store_->read(digest).error().message(), "content " + digest.text() + " is damaged on disk");
+  EXPECT_EQ(store_->read(digest).error().message(),
+            "content " + digest.text() + " is damaged on disk");
 }
 
 }  // namespace

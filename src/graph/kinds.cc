@@ -9,11 +9,16 @@ namespace gantry::graph {
 namespace {
 
 constexpr std::pair<NodeKind, std::string_view> kNodeWords[] = {
-    {NodeKind::blob, "blob"},           {NodeKind::layer, "layer"},
-    {NodeKind::image, "image"},         {NodeKind::index, "index"},
-    {NodeKind::tag, "tag"},             {NodeKind::container, "container"},
-    {NodeKind::volume, "volume"},       {NodeKind::network, "network"},
-    {NodeKind::build_record, "build_record"}, {NodeKind::lease, "lease"}};
+    {NodeKind::blob, "blob"},
+    {NodeKind::layer, "layer"},
+    {NodeKind::image, "image"},
+    {NodeKind::index, "index"},
+    {NodeKind::tag, "tag"},
+    {NodeKind::container, "container"},
+    {NodeKind::volume, "volume"},
+    {NodeKind::network, "network"},
+    {NodeKind::build_record, "build_record"},
+    {NodeKind::lease, "lease"}};
 
 constexpr std::pair<EdgeKind, std::string_view> kEdgeWords[] = {
     {EdgeKind::content_of, "content_of"}, {EdgeKind::parent, "parent"},

@@ -9,8 +9,8 @@ namespace gantry::graph {
 namespace {
 
 // Everything that the nodes of the kinds in ?1 (a bit each) reach, themselves included.
-#define GANTRY_LIVE                                                                      \
-  "WITH RECURSIVE live(id) AS (SELECT id FROM node WHERE (?1 >> kind) & 1 "              \
+#define GANTRY_LIVE                                                         \
+  "WITH RECURSIVE live(id) AS (SELECT id FROM node WHERE (?1 >> kind) & 1 " \
   "UNION SELECT edge.dst FROM live JOIN edge ON edge.src=live.id) "
 
 constexpr size_t kMaxPaths = 10'000;  // of which why() follows at most so many
@@ -19,15 +19,15 @@ constexpr size_t kMaxPaths = 10'000;  // of which why() follows at most so many
 
 Result<std::vector<Node>> View::unreachable(KindSet roots, KindSet kinds, int64_t limit) {
   Connection* db = TRY(connection());
-  Statement rows = TRY(db->query(
-      GANTRY_LIVE "SELECT id, kind, key, data, size, created_at, used_at FROM node "
-      "WHERE id NOT IN live ORDER BY used_at, id",
-      roots.bits()));
+  Statement rows =
+      TRY(db->query(GANTRY_LIVE "SELECT id, kind, key, data, size, created_at, used_at FROM node "
+                                "WHERE id NOT IN live ORDER BY used_at, id",
+                    roots.bits()));
   std::vector<Node> dead = TRY(all_nodes(std::move(rows)));
   if (dead.empty()) return dead;
 
-  // Holders of a dead node are dead. Take nodes none of which is held any more; one that may not go keeps
-  // what it holds.
+  // Holders of a dead node are dead. Take nodes none of which is held any more; one that may not go
+  // keeps what it holds.
   std::unordered_map<NodeId, size_t> held_by;
   std::unordered_map<NodeId, std::vector<NodeId>> holds;
   Statement edges = TRY(db->query(
@@ -57,10 +57,11 @@ Result<std::vector<Node>> View::unreachable(KindSet roots, KindSet kinds, int64_
 Result<bool> View::reachable(NodeId node, KindSet roots) {
   Connection* db = TRY(connection());
   // Upwards from the node: a few steps, where the whole live set may be large.
-  Statement row = TRY(db->query(
-      "WITH RECURSIVE up(id) AS (SELECT ?2 UNION SELECT edge.src FROM up JOIN edge ON edge.dst=up.id) "
-      "SELECT 1 FROM up JOIN node ON node.id=up.id WHERE (?1 >> node.kind) & 1 LIMIT 1",
-      roots.bits(), node));
+  Statement row = TRY(
+      db->query("WITH RECURSIVE up(id) AS (SELECT ?2 UNION SELECT edge.src FROM up JOIN edge ON "
+                "edge.dst=up.id) "
+                "SELECT 1 FROM up JOIN node ON node.id=up.id WHERE (?1 >> node.kind) & 1 LIMIT 1",
+                roots.bits(), node));
   return row.step();
 }
 
@@ -107,8 +108,8 @@ Result<std::vector<Chain>> View::why(NodeId node, KindSet roots, size_t limit) {
         chain.steps.push_back(std::move(step));
       }
       chains.push_back(std::move(chain));
-      // A root that something else holds (a volume that a container uses) is asked about further only
-      // when it is the subject.
+      // A root that something else holds (a volume that a container uses) is asked about further
+      // only when it is the subject.
       if (path.parent != kNone) continue;
     }
     std::vector<Edge> holders = TRY(in(path.at));
@@ -119,7 +120,8 @@ Result<std::vector<Chain>> View::why(NodeId node, KindSet roots, size_t limit) {
         nodes.emplace(edge.from, std::move(holder));
       }
       bool cycle = false;
-      for (size_t p = i; p != kNone && !cycle; p = paths[p].parent) cycle = paths[p].at == edge.from;
+      for (size_t p = i; p != kNone && !cycle; p = paths[p].parent)
+        cycle = paths[p].at == edge.from;
       // The same two nodes may be joined by several edges of one kind (a layer twice in an image).
       bool again = paths.back().parent == i && paths.back().at == edge.from &&
                    paths.back().edge == edge.kind;
@@ -131,10 +133,11 @@ Result<std::vector<Chain>> View::why(NodeId node, KindSet roots, size_t limit) {
 
 Result<std::vector<Usage>> View::usage(KindSet roots) {
   Connection* db = TRY(connection());
-  Statement rows = TRY(db->query(
-      GANTRY_LIVE "SELECT kind, count(*), sum(size), sum(id IN live), sum(iif(id IN live, 0, size)) "
-      "FROM node GROUP BY kind ORDER BY kind",
-      roots.bits()));
+  Statement rows = TRY(
+      db->query(GANTRY_LIVE
+                "SELECT kind, count(*), sum(size), sum(id IN live), sum(iif(id IN live, 0, size)) "
+                "FROM node GROUP BY kind ORDER BY kind",
+                roots.bits()));
   std::vector<Usage> usage;
   while (TRY(rows.step()))
     usage.push_back({static_cast<NodeKind>(rows.integer(0)), rows.integer(1), rows.integer(2),

@@ -13,8 +13,8 @@
 namespace gantry::graph {
 namespace {
 
-// In the order in which their rows can refer to each other. `key` is what the rows are read in order of:
-// forwards up to the damage, then backwards down to it.
+// In the order in which their rows can refer to each other. `key` is what the rows are read in
+// order of: forwards up to the damage, then backwards down to it.
 struct Table {
   const char* name;
   const char* columns;
@@ -26,13 +26,15 @@ constexpr Table kTables[] = {
     {"edge", "src, kind, position, dst", "src", &Recovery::edges},
     {"name", "kind, name, node", "kind", &Recovery::names},
     {"setting", "key, value", "key", nullptr},
-    {"resource", "id, kind, name, owner, job, state, data, boot_id, created_at", "rowid", &Recovery::resources},
+    {"resource", "id, kind, name, owner, job, state, data, boot_id, created_at", "rowid",
+     &Recovery::resources},
 };
 
 // Copies rows until the end or the damage; false at the damage.
-bool copy_rows(sqlite3* from, Connection& to, const Table& table, const char* direction, int64_t& copied) {
-  std::string select =
-      fmt::format("SELECT {} FROM {} ORDER BY {} {}", table.columns, table.name, table.key, direction);
+bool copy_rows(sqlite3* from, Connection& to, const Table& table, const char* direction,
+               int64_t& copied) {
+  std::string select = fmt::format("SELECT {} FROM {} ORDER BY {} {}", table.columns, table.name,
+                                   table.key, direction);
   sqlite3_stmt* rows = nullptr;
   if (sqlite3_prepare_v2(from, select.c_str(), -1, &rows, nullptr) != SQLITE_OK) return false;
   std::unique_ptr<sqlite3_stmt, int (*)(sqlite3_stmt*)> owner(rows, sqlite3_finalize);
@@ -51,7 +53,8 @@ bool copy_rows(sqlite3* from, Connection& to, const Table& table, const char* di
         insert->bind(i + 1, static_cast<int64_t>(sqlite3_column_int64(rows, i)));
       } else {
         const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(rows, i));
-        insert->bind(i + 1, std::string_view(text ? text : "", static_cast<size_t>(sqlite3_column_bytes(rows, i))));
+        insert->bind(i + 1, std::string_view(text ? text : "",
+                                             static_cast<size_t>(sqlite3_column_bytes(rows, i))));
       }
     }
     // A row that refers to one that was lost is lost with it.
@@ -64,7 +67,8 @@ bool copy_rows(sqlite3* from, Connection& to, const Table& table, const char* di
 // Reads what can be read into `recovery`'s counts; false when the file could not be read at all.
 bool salvage(const std::string& damaged, Transaction& tx, Recovery& recovery) {
   sqlite3* from = nullptr;
-  int code = sqlite3_open_v2(damaged.c_str(), &from, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
+  int code =
+      sqlite3_open_v2(damaged.c_str(), &from, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
   std::unique_ptr<sqlite3, int (*)(sqlite3*)> owner(from, sqlite3_close);
   if (code != SQLITE_OK) return false;
   bool anything = false;
@@ -74,7 +78,8 @@ bool salvage(const std::string& damaged, Transaction& tx, Recovery& recovery) {
     bool whole = copy_rows(from, tx.connection(), table, "ASC", copied);
     if (!whole) {
       copy_rows(from, tx.connection(), table, "DESC", copied);
-      recovery.not_read.push_back(fmt::format("part of the table {} ({} rows were read)", table.name, copied));
+      recovery.not_read.push_back(
+          fmt::format("part of the table {} ({} rows were read)", table.name, copied));
     }
     if (table.count) recovery.*table.count += copied;
     anything |= whole || copied > 0;
@@ -90,8 +95,8 @@ uint32_t big_endian(std::string_view bytes, size_t at) {
   return value;
 }
 
-// The first page of an empty database with the present schema. Tables are made in one order, so their roots
-// are at the same pages as in the damaged one, if that was made by this schema.
+// The first page of an empty database with the present schema. Tables are made in one order, so
+// their roots are at the same pages as in the damaged one, if that was made by this schema.
 Result<std::string> first_page(const std::string& scratch) {
   {
     std::unique_ptr<Database> database = TRY(Database::open(scratch));
@@ -102,9 +107,10 @@ Result<std::string> first_page(const std::string& scratch) {
   return bytes.substr(0, kPage);
 }
 
-// Makes a copy to read from (the damaged file itself stays as it is) of the length its header promises:
-// SQLite reads nothing of a file that is too short (fileformat2.html, 1.3.7).
-Status copy_to_read(const std::string& damaged, const std::string& copy, const std::string* page_one) {
+// Makes a copy to read from (the damaged file itself stays as it is) of the length its header
+// promises: SQLite reads nothing of a file that is too short (fileformat2.html, 1.3.7).
+Status copy_to_read(const std::string& damaged, const std::string& copy,
+                    const std::string* page_one) {
   std::string bytes = TRY(fs::read_file(damaged, size_t{4} << 30));
   uint64_t pages = (bytes.size() + kPage - 1) / kPage;
   if (page_one) {
@@ -130,7 +136,8 @@ Status remove_copy(const std::string& copy) {
 }
 
 // Once as it is, and when nothing comes of that, with a first page in place of its own.
-Status take_over(const std::string& damaged, const std::string& page_one, Transaction& tx, Recovery& recovery) {
+Status take_over(const std::string& damaged, const std::string& page_one, Transaction& tx,
+                 Recovery& recovery) {
   const std::string copy = damaged + ".reading";
   bool read = false;
   for (const std::string* page : {static_cast<const std::string*>(nullptr), &page_one}) {
@@ -143,7 +150,8 @@ Status take_over(const std::string& damaged, const std::string& page_one, Transa
   return remove_copy(copy);
 }
 
-Status add_found_blobs(const Graph& graph, Transaction& tx, const ContentStore& content, Recovery& recovery) {
+Status add_found_blobs(const Graph& graph, Transaction& tx, const ContentStore& content,
+                       Recovery& recovery) {
   std::vector<ContentStore::Info> files = TRY(content.list());
   for (const ContentStore::Info& file : files) {
     bool known = TRY(graph.read(tx).contains(NodeKind::blob, file.digest.text()));
@@ -165,7 +173,8 @@ Result<std::string> move_aside(const std::string& path) {
   for (int n = 1; fs::exists(aside); ++n)
     aside = fmt::format("{}.damaged-{}.{}", path, now_ns() / 1'000'000'000, n);
   // The WAL goes with its database, or its commits are lost; the index of it is made anew.
-  if (fs::exists(path + "-wal")) TRY(sys::renameat(AT_FDCWD, path + "-wal", AT_FDCWD, aside + "-wal"));
+  if (fs::exists(path + "-wal"))
+    TRY(sys::renameat(AT_FDCWD, path + "-wal", AT_FDCWD, aside + "-wal"));
   TRY(fs::remove_tree(path + "-shm"));
   TRY(sys::renameat(AT_FDCWD, path, AT_FDCWD, aside));
   return aside;
@@ -182,7 +191,8 @@ Result<bool> is_sound(Database& database) {
 
 }  // namespace
 
-Result<std::unique_ptr<Database>> open_or_recover(const std::string& path, const ContentStore& content,
+Result<std::unique_ptr<Database>> open_or_recover(const std::string& path,
+                                                  const ContentStore& content,
                                                   std::optional<Recovery>* recovery) {
   bool existed = fs::exists(path);
   Result<std::unique_ptr<Database>> opened = Database::open(path);

@@ -12,8 +12,10 @@ namespace gantry::graph {
 
 // The node in the row that `row` stands on; it selected GANTRY_NODE_COLUMNS.
 inline Node node_of(const Statement& row) {
-  return {row.integer(0), static_cast<NodeKind>(row.integer(1)), row.string(2), row.string(3),
-          row.integer(4), row.integer(5), row.integer(6)};
+  return {row.integer(0), static_cast<NodeKind>(row.integer(1)),
+          row.string(2),  row.string(3),
+          row.integer(4), row.integer(5),
+          row.integer(6)};
 }
 
 inline Result<std::vector<Node>> all_nodes(Statement statement) {

@@ -36,8 +36,8 @@ Result<Connection*> View::connection() {
 
 Result<Node> View::get(NodeKind kind, std::string_view key) {
   Connection* db = TRY(connection());
-  Statement row =
-      TRY(db->query("SELECT " GANTRY_NODE_COLUMNS " FROM node WHERE kind=?1 AND key=?2", kind, key));
+  Statement row = TRY(
+      db->query("SELECT " GANTRY_NODE_COLUMNS " FROM node WHERE kind=?1 AND key=?2", kind, key));
   if (!TRY(row.step())) return not_found("no such {}: {}", to_string(kind), key);
   return node_of(row);
 }
@@ -58,9 +58,10 @@ Result<bool> View::contains(NodeKind kind, std::string_view key) {
 Result<Node> View::find_by_key_prefix(NodeKind kind, std::string_view prefix) {
   Connection* db = TRY(connection());
   if (prefix.empty()) return not_found("no such {}: ", to_string(kind));
-  Statement row = TRY(db->query("SELECT " GANTRY_NODE_COLUMNS
-                                " FROM node WHERE kind=?1 AND key>=?2 AND key<?3 ORDER BY key LIMIT 2",
-                                kind, prefix, after_prefix(std::string(prefix))));
+  Statement row =
+      TRY(db->query("SELECT " GANTRY_NODE_COLUMNS
+                    " FROM node WHERE kind=?1 AND key>=?2 AND key<?3 ORDER BY key LIMIT 2",
+                    kind, prefix, after_prefix(std::string(prefix))));
   std::vector<Node> found = TRY(all_nodes(std::move(row)));
   if (found.empty()) return not_found("no such {}: {}", to_string(kind), prefix);
   // The key itself sorts before every longer one.
@@ -71,8 +72,8 @@ Result<Node> View::find_by_key_prefix(NodeKind kind, std::string_view prefix) {
 
 Result<std::vector<Node>> View::list(NodeKind kind) {
   Connection* db = TRY(connection());
-  Statement rows = TRY(
-      db->query("SELECT " GANTRY_NODE_COLUMNS " FROM node WHERE kind=?1 ORDER BY created_at, id", kind));
+  Statement rows = TRY(db->query(
+      "SELECT " GANTRY_NODE_COLUMNS " FROM node WHERE kind=?1 ORDER BY created_at, id", kind));
   return all_nodes(std::move(rows));
 }
 
@@ -85,26 +86,28 @@ Result<int64_t> View::count(NodeKind kind) {
 
 Result<std::vector<Edge>> View::out(NodeId from, std::optional<EdgeKind> kind) {
   Connection* db = TRY(connection());
-  Statement rows = TRY(db->query(
-      "SELECT src, kind, dst, position FROM edge WHERE src=?1 AND (?2=0 OR kind=?2) ORDER BY kind, position",
-      from, kind ? static_cast<int64_t>(*kind) : 0));
+  Statement rows =
+      TRY(db->query("SELECT src, kind, dst, position FROM edge WHERE src=?1 AND (?2=0 OR kind=?2) "
+                    "ORDER BY kind, position",
+                    from, kind ? static_cast<int64_t>(*kind) : 0));
   return all_edges(std::move(rows));
 }
 
 Result<std::vector<Edge>> View::in(NodeId to, std::optional<EdgeKind> kind) {
   Connection* db = TRY(connection());
-  Statement rows = TRY(db->query(
-      "SELECT src, kind, dst, position FROM edge WHERE dst=?1 AND (?2=0 OR kind=?2) ORDER BY kind, src",
-      to, kind ? static_cast<int64_t>(*kind) : 0));
+  Statement rows =
+      TRY(db->query("SELECT src, kind, dst, position FROM edge WHERE dst=?1 AND (?2=0 OR kind=?2) "
+                    "ORDER BY kind, src",
+                    to, kind ? static_cast<int64_t>(*kind) : 0));
   return all_edges(std::move(rows));
 }
 
 Result<std::vector<Node>> View::targets(NodeId from, EdgeKind kind) {
   Connection* db = TRY(connection());
-  Statement rows = TRY(db->query(
-      "SELECT n.id, n.kind, n.key, n.data, n.size, n.created_at, n.used_at FROM edge e "
-      "JOIN node n ON n.id=e.dst WHERE e.src=?1 AND e.kind=?2 ORDER BY e.position",
-      from, kind));
+  Statement rows = TRY(
+      db->query("SELECT n.id, n.kind, n.key, n.data, n.size, n.created_at, n.used_at FROM edge e "
+                "JOIN node n ON n.id=e.dst WHERE e.src=?1 AND e.kind=?2 ORDER BY e.position",
+                from, kind));
   return all_nodes(std::move(rows));
 }
 
@@ -119,10 +122,10 @@ Result<std::vector<Node>> View::holders(NodeId to, EdgeKind kind) {
 
 Result<Node> View::get_by_name(NodeKind kind, std::string_view name) {
   Connection* db = TRY(connection());
-  Statement row = TRY(db->query(
-      "SELECT n.id, n.kind, n.key, n.data, n.size, n.created_at, n.used_at FROM name m "
-      "JOIN node n ON n.id=m.node WHERE m.kind=?1 AND m.name=?2",
-      kind, name));
+  Statement row = TRY(
+      db->query("SELECT n.id, n.kind, n.key, n.data, n.size, n.created_at, n.used_at FROM name m "
+                "JOIN node n ON n.id=m.node WHERE m.kind=?1 AND m.name=?2",
+                kind, name));
   if (!TRY(row.step())) return not_found("no such {}: {}", to_string(kind), name);
   return node_of(row);
 }

@@ -82,12 +82,15 @@ namespace gantry::json {
 template <>
 struct Schema<image::ImageSummary> {
   using T = image::ImageSummary;
-  static constexpr Field fields[] = {
-      field<&T::containers>("Containers"),   field<&T::created>("Created"),
-      field<&T::id>("Id"),                   field<&T::labels>("Labels"),
-      field<&T::parent_id>("ParentId"),      field<&T::repo_digests>("RepoDigests"),
-      field<&T::repo_tags>("RepoTags"),      field<&T::shared_size>("SharedSize"),
-      field<&T::size>("Size")};
+  static constexpr Field fields[] = {field<&T::containers>("Containers"),
+                                     field<&T::created>("Created"),
+                                     field<&T::id>("Id"),
+                                     field<&T::labels>("Labels"),
+                                     field<&T::parent_id>("ParentId"),
+                                     field<&T::repo_digests>("RepoDigests"),
+                                     field<&T::repo_tags>("RepoTags"),
+                                     field<&T::shared_size>("SharedSize"),
+                                     field<&T::size>("Size")};
 };
 
 template <>
@@ -109,24 +112,23 @@ struct Schema<image::ImageMetadata> {
 template <>
 struct Schema<image::ImageInspect> {
   using T = image::ImageInspect;
-  static constexpr Field fields[] = {
-      field<&T::id>("Id"),
-      field<&T::repo_tags>("RepoTags"),
-      field<&T::repo_digests>("RepoDigests"),
-      field<&T::parent>("Parent"),
-      field<&T::comment>("Comment"),
-      field<&T::created>("Created", kOmitEmpty),
-      field<&T::docker_version>("DockerVersion"),
-      field<&T::author>("Author"),
-      field<&T::config>("Config"),
-      field<&T::architecture>("Architecture"),
-      field<&T::variant>("Variant", kOmitEmpty),
-      field<&T::os>("Os"),
-      field<&T::os_version>("OsVersion", kOmitEmpty),
-      field<&T::size>("Size"),
-      field<&T::graph_driver>("GraphDriver"),
-      field<&T::root_fs>("RootFS"),
-      field<&T::metadata>("Metadata")};
+  static constexpr Field fields[] = {field<&T::id>("Id"),
+                                     field<&T::repo_tags>("RepoTags"),
+                                     field<&T::repo_digests>("RepoDigests"),
+                                     field<&T::parent>("Parent"),
+                                     field<&T::comment>("Comment"),
+                                     field<&T::created>("Created", kOmitEmpty),
+                                     field<&T::docker_version>("DockerVersion"),
+                                     field<&T::author>("Author"),
+                                     field<&T::config>("Config"),
+                                     field<&T::architecture>("Architecture"),
+                                     field<&T::variant>("Variant", kOmitEmpty),
+                                     field<&T::os>("Os"),
+                                     field<&T::os_version>("OsVersion", kOmitEmpty),
+                                     field<&T::size>("Size"),
+                                     field<&T::graph_driver>("GraphDriver"),
+                                     field<&T::root_fs>("RootFS"),
+                                     field<&T::metadata>("Metadata")};
 };
 
 template <>

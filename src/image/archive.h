@@ -1,5 +1,6 @@
-// An archive of images spooled to a temporary file: its members by name, in any order and as often as
-// needed. Links between members (old `docker save` archives have them) are followed by name only.
+// An archive of images spooled to a temporary file: its members by name, in any order and as often
+// as needed. Links between members (old `docker save` archives have them) are followed by name
+// only.
 #pragma once
 
 #include <map>
@@ -37,8 +38,8 @@ class Archive {
   std::map<std::string, Member, std::less<>> members_;
 };
 
-// The ids of the images in an archive, without storing it: what is asked before loading one at start. Only
-// members of up to 1 MiB are looked at.
+// The ids of the images in an archive, without storing it: what is asked before loading one at
+// start. Only members of up to 1 MiB are looked at.
 Result<std::vector<Digest>> archive_image_ids(ByteSource& source);
 
 }  // namespace gantry::image

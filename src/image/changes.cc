@@ -78,9 +78,8 @@ Status set_env(ContainerConfig& config, std::string_view text) {
   auto variables = TRY(pairs(text));
   for (const auto& [name, value] : variables) {
     std::string prefix = name + "=";
-    auto known = std::find_if(config.env.begin(), config.env.end(), [&](const std::string& entry) {
-      return entry.starts_with(prefix);
-    });
+    auto known = std::find_if(config.env.begin(), config.env.end(),
+                              [&](const std::string& entry) { return entry.starts_with(prefix); });
     if (known == config.env.end()) known = config.env.insert(config.env.end(), "");
     *known = prefix + value;
   }
@@ -101,8 +100,9 @@ Status set_ports(ContainerConfig& config, std::string_view text) {
     std::string range = word.substr(0, slash);
     size_t dash = range.find('-');
     auto number = [&](const std::string& digits) -> Result<int> {
-      bool good = !digits.empty() && digits.size() <= 5 &&
-                  std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; });
+      bool good =
+          !digits.empty() && digits.size() <= 5 &&
+          std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; });
       int port = good ? std::stoi(digits) : -1;
       if (port < 0 || port > 65535) return invalid("invalid containerPort: {}", word);
       return port;
@@ -151,7 +151,8 @@ Status set_health(ContainerConfig& config, std::string_view text) {
 
 Status set_working_dir(ContainerConfig& config, std::string_view text) {
   std::string path(text);
-  if (!path.starts_with('/')) path = (config.working_dir.empty() ? "" : config.working_dir) + "/" + path;
+  if (!path.starts_with('/'))
+    path = (config.working_dir.empty() ? "" : config.working_dir) + "/" + path;
   config.working_dir = path;
   return {};
 }

@@ -1,4 +1,5 @@
-// Dockerfile instructions that change a configuration: what `import --change` and `commit --change` take.
+// Dockerfile instructions that change a configuration: what `import --change` and `commit --change`
+// take.
 #pragma once
 
 #include <string>
@@ -8,8 +9,8 @@
 
 namespace gantry::image {
 
-// CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and WORKDIR, in shell
-// or JSON form where a Dockerfile has both. Errors are `invalid` and name the instruction.
+// CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and WORKDIR,
+// in shell or JSON form where a Dockerfile has both. Errors are `invalid` and name the instruction.
 Status apply_changes(ContainerConfig& config, const std::vector<std::string>& changes);
 
 }  // namespace gantry::image

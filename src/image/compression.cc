@@ -247,7 +247,12 @@ struct Format {
 constexpr Format kFormats[] = {
     {Compression::gzip, "gzip", {"\x1f\x8b\x08", 3}, make<GzipDecoder>},
     {Compression::zstd, "zstd", {"\x28\xb5\x2f\xfd", 4}, make<ZstdDecoder>},
-    {Compression::xz, "xz", {"\xfd" "7zXZ\0", 6}, make<XzDecoder>},
+    {Compression::xz,
+     "xz",
+     {"\xfd"
+      "7zXZ\0",
+      6},
+     make<XzDecoder>},
     {Compression::bzip2, "bzip2", {"BZh", 3}, make<Bzip2Decoder>},
 };
 

@@ -1,5 +1,5 @@
-// Compressed streams, told by their first bytes and never by a name. Output is bounded only by the caller;
-// memory is bounded by the decoders' windows (8 MiB at most: larger ones are refused).
+// Compressed streams, told by their first bytes and never by a name. Output is bounded only by the
+// caller; memory is bounded by the decoders' windows (8 MiB at most: larger ones are refused).
 #pragma once
 
 #include <memory>
@@ -15,8 +15,9 @@ struct Decompressed {
   Compression compression;
   std::unique_ptr<ByteSource> source;  // borrows the source it was made from
 };
-// Several members or frames after one another are one stream. A stream that was cut short, is followed by
-// something else, or whose checksum is wrong is an `invalid` error; it is never an early end.
+// Several members or frames after one another are one stream. A stream that was cut short, is
+// followed by something else, or whose checksum is wrong is an `invalid` error; it is never an
+// early end.
 Result<Decompressed> decompress(ByteSource& compressed);
 
 }  // namespace gantry::image

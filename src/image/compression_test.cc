@@ -51,8 +51,7 @@ TEST_P(CompressionTest, ReadsWholeStreamsAndRefusesCutOnes) {
   EXPECT_FALSE(expand(packed + "trailing rubbish"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Programs, CompressionTest,
-                         testing::Values("gzip", "zstd", "xz", "bzip2"));
+INSTANTIATE_TEST_SUITE_P(Programs, CompressionTest, testing::Values("gzip", "zstd", "xz", "bzip2"));
 
 TEST(Compression, LeavesOtherBytesAlone) {
   EXPECT_EQ(expand("").value(), "");

@@ -1,5 +1,5 @@
-// What an image says about itself: the config blob (image-spec config.md, Docker's image JSON), whose
-// digest is the image's id. All of it is data that somebody else wrote.
+// What an image says about itself: the config blob (image-spec config.md, Docker's image JSON),
+// whose digest is the image's id. All of it is data that somebody else wrote.
 #pragma once
 
 #include <map>
@@ -65,12 +65,13 @@ struct ImageConfig {
   RootFs rootfs;
   std::vector<HistoryEntry> history;
 
-  // Parses a blob and checks what the engine relies on: an operating system, diff ids that are digests,
-  // as many non-empty history entries as layers (when there is a history).
+  // Parses a blob and checks what the engine relies on: an operating system, diff ids that are
+  // digests, as many non-empty history entries as layers (when there is a history).
   static Result<ImageConfig> parse(std::string_view blob);
 };
 
-// Chain ids of a stack, lowest first: chain(0) = diff(0), chain(n) = sha256(chain(n-1) + " " + diff(n)).
+// Chain ids of a stack, lowest first: chain(0) = diff(0), chain(n) = sha256(chain(n-1) + " " +
+// diff(n)).
 Result<std::vector<Digest>> chain_ids(const std::vector<std::string>& diff_ids);
 Digest chain_id(const Digest& parent, const Digest& diff_id);
 
@@ -116,11 +117,10 @@ struct Schema<image::RootFs> {
 template <>
 struct Schema<image::HistoryEntry> {
   using T = image::HistoryEntry;
-  static constexpr Field fields[] = {field<&T::created>("created", kOmitEmpty),
-                                     field<&T::created_by>("created_by", kOmitEmpty),
-                                     field<&T::author>("author", kOmitEmpty),
-                                     field<&T::comment>("comment", kOmitEmpty),
-                                     field<&T::empty_layer>("empty_layer", kOmitEmpty)};
+  static constexpr Field fields[] = {
+      field<&T::created>("created", kOmitEmpty), field<&T::created_by>("created_by", kOmitEmpty),
+      field<&T::author>("author", kOmitEmpty), field<&T::comment>("comment", kOmitEmpty),
+      field<&T::empty_layer>("empty_layer", kOmitEmpty)};
 };
 
 template <>

@@ -1,14 +1,15 @@
-// The images of this machine: what is known of them (in the graph), their blobs (in the content store) and
-// their layers (in the graph driver).
+// The images of this machine: what is known of them (in the graph), their blobs (in the content
+// store) and their layers (in the graph driver).
 //
-// Graph. Nodes: image (key: image id, the digest of its config), layer (key: chain id), blob (key: digest),
-// tag (key: normalised reference). Edges: tag names image; image has its layers as members (position 0 is
-// the lowest) and its config blob as config; a layer has a parent. Whoever creates a container links
-// container → image "uses" in the transaction that adds the container; that keeps the image and its layers.
+// Graph. Nodes: image (key: image id, the digest of its config), layer (key: chain id), blob (key:
+// digest), tag (key: normalised reference). Edges: tag names image; image has its layers as members
+// (position 0 is the lowest) and its config blob as config; a layer has a parent. Whoever creates a
+// container links container → image "uses" in the transaction that adds the container; that keeps
+// the image and its layers.
 //
-// Queries are thread-safe and take no lock that a change holds for long. Changes run inside a job: they
-// take the store's lock, write resource rows before they take directories, and add their graph writes to
-// the job's closing transaction, so an image is whole or absent whenever the daemon dies.
+// Queries are thread-safe and take no lock that a change holds for long. Changes run inside a job:
+// they take the store's lock, write resource rows before they take directories, and add their graph
+// writes to the job's closing transaction, so an image is whole or absent whenever the daemon dies.
 #pragma once
 
 #include <functional>
@@ -38,8 +39,9 @@ namespace gantry::image {
 
 // An image that is here.
 struct Image {
-  Digest id;         // of the config blob
-  Digest top_layer;  // chain id for GraphDriver::create_container; empty for an image without layers
+  Digest id;  // of the config blob
+  Digest
+      top_layer;  // chain id for GraphDriver::create_container; empty for an image without layers
   ImageConfig config;
   int64_t size = 0;  // of all layers, unpacked
   // The name it was asked for by, familiar and with its tag ("busybox:latest"); the id when by id.
@@ -60,12 +62,12 @@ struct LoadedImage {
 };
 
 struct ImportOptions {
-  std::string repository;             // "" leaves the image untagged
+  std::string repository;  // "" leaves the image untagged
   std::string tag;
-  std::string message;                // comment
-  std::string source;                 // for the comment when there is no message ("-", a file, a URL)
-  std::string platform;               // os[/arch[/variant]]; "" is the host's
-  std::vector<std::string> changes;   // Dockerfile instructions
+  std::string message;   // comment
+  std::string source;    // for the comment when there is no message ("-", a file, a URL)
+  std::string platform;  // os[/arch[/variant]]; "" is the host's
+  std::vector<std::string> changes;  // Dockerfile instructions
 };
 
 enum class Force { no, yes };
@@ -77,10 +79,12 @@ struct RemoveOptions {
   std::function<bool(const std::string& container)> running;
 };
 
-// Lines of progress as Docker's JSON message stream shows them ({"stream": …}, {"status": …, "id": …}).
+// Lines of progress as Docker's JSON message stream shows them ({"stream": …}, {"status": …, "id":
+// …}).
 using Progress = std::function<void(json::object)>;
 
-// The kind of the rows of blobs in the content store ("blob", named by digest, owner "blob:<digest>").
+// The kind of the rows of blobs in the content store ("blob", named by digest, owner
+// "blob:<digest>").
 inline constexpr std::string_view kBlobKind = "blob";
 Status register_resource_kinds(engine::Resources& resources, graph::ContentStore& content);
 
@@ -93,8 +97,8 @@ class ImageStore {
                                                   std::shared_ptr<drivers::GraphDriver> driver,
                                                   const std::string& temporary_directory);
 
-  // Queries. A name is a reference, an image id, or an unambiguous beginning of an id. What is not here is
-  // not_found: "No such image: busybox:nope".
+  // Queries. A name is a reference, an image id, or an unambiguous beginning of an id. What is not
+  // here is not_found: "No such image: busybox:nope".
   virtual Result<Image> find(std::string_view name) const = 0;
   virtual Result<std::vector<ImageSummary>> list(const ListOptions& options) const = 0;
   virtual Result<ImageInspect> inspect(std::string_view name) const = 0;

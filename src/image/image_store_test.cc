@@ -119,7 +119,8 @@ class ImageStoreTest : public testing::Test {
     }));
     return items;
   }
-  Status tag(const std::string& source, const std::string& repository, const std::string& tag = "") {
+  Status tag(const std::string& source, const std::string& repository,
+             const std::string& tag = "") {
     return change([&](engine::JobContext& job) -> Status {
       TRY(store_->tag(job, source, repository, tag));
       return {};
@@ -169,7 +170,8 @@ class ImageStoreTest : public testing::Test {
 };
 
 TEST_F(ImageStoreTest, LoadsWhatDockerSaved) {
-  ASSERT_TRUE(load(docker_archive(config_, {base_, top_}, {"busybox:latest", "other:1"}))) << last_error_;
+  ASSERT_TRUE(load(docker_archive(config_, {base_, top_}, {"busybox:latest", "other:1"})))
+      << last_error_;
   EXPECT_EQ(said_, "Loaded image: busybox:latest\nLoaded image: other:1\n");
   Image image = store_->find("busybox").release();
   EXPECT_EQ(image.id, Digest::of(config_));
@@ -223,11 +225,12 @@ TEST_F(ImageStoreTest, AnImageIsWholeOrAbsent) {
 
 TEST_F(ImageStoreTest, RefusesAManifestThatIsTwoThings) {
   EXPECT_TRUE(Manifest::parse(R"({"schemaVersion":2,"manifests":[]})"));
-  for (const char* text :
-       {R"({"schemaVersion":2,"manifests":[],"layers":[],"config":{"digest":"d","size":1}})",
-        R"({"schemaVersion":2,"manifests":[],"mediaType":"application/vnd.oci.image.manifest.v1+json"})",
-        R"({"schemaVersion":2})", R"({"schemaVersion":1,"manifests":[]})",
-        R"({"schemaVersion":2,"layers":[]})", R"([])"})
+  for (
+      const char* text :
+      {R"({"schemaVersion":2,"manifests":[],"layers":[],"config":{"digest":"d","size":1}})",
+       R"({"schemaVersion":2,"manifests":[],"mediaType":"application/vnd.oci.image.manifest.v1+json"})",
+       R"({"schemaVersion":2})", R"({"schemaVersion":1,"manifests":[]})",
+       R"({"schemaVersion":2,"layers":[]})", R"([])"})
     EXPECT_FALSE(Manifest::parse(text)) << text;
 }
 
@@ -370,7 +373,7 @@ TEST_F(ImageStoreTest, ImportsARootTarball) {
   options.repository = "mine";
   options.source = "-";
   options.changes = {"CMD [\"/bin/x\"]", "ENV A=1 B=\"two words\"", "label k=v", "EXPOSE 80 53/udp",
-                     "WORKDIR /w", "ENTRYPOINT run me"};
+                     "WORKDIR /w",       "ENTRYPOINT run me"};
   ASSERT_TRUE(change([&](engine::JobContext& job) -> Status {
     MemorySource source(base_);
     id = TRY(store_->import(job, source, options));

@@ -86,8 +86,8 @@ Result<LocalStore::Located> LocalStore::locate(graph::View& view, std::string_vi
     }
   }
   if (is_id_prefix(name)) {
-    std::string prefix = name.starts_with("sha256:") ? std::string(name)
-                                                     : "sha256:" + std::string(name);
+    std::string prefix =
+        name.starts_with("sha256:") ? std::string(name) : "sha256:" + std::string(name);
     Result<Node> node = view.find_by_key_prefix(NodeKind::image, prefix);
     if (node) return Located{node.release(), std::nullopt};
     if (node.error().kind() == ErrorKind::conflict)

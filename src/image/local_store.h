@@ -30,7 +30,8 @@ struct LayerData {
   int64_t archive_size = 0;  // of the tar
 };
 
-// What one image adds to the graph, collected while the job runs and written by its closing transaction.
+// What one image adds to the graph, collected while the job runs and written by its closing
+// transaction.
 struct Addition {
   struct NewLayer {
     Digest chain_id;
@@ -123,11 +124,14 @@ namespace gantry::json {
 template <>
 struct Schema<image::ImageRecord> {
   using T = image::ImageRecord;
-  static constexpr Field fields[] = {
-      field<&T::created>("created", kOmitEmpty),     field<&T::top_layer>("top_layer", kOmitEmpty),
-      field<&T::size>("size"),                       field<&T::tagged_at>("tagged_at", kOmitEmpty),
-      field<&T::os>("os"),                           field<&T::architecture>("architecture"),
-      field<&T::parent>("parent", kOmitEmpty),       field<&T::labels>("labels", kOmitEmpty)};
+  static constexpr Field fields[] = {field<&T::created>("created", kOmitEmpty),
+                                     field<&T::top_layer>("top_layer", kOmitEmpty),
+                                     field<&T::size>("size"),
+                                     field<&T::tagged_at>("tagged_at", kOmitEmpty),
+                                     field<&T::os>("os"),
+                                     field<&T::architecture>("architecture"),
+                                     field<&T::parent>("parent", kOmitEmpty),
+                                     field<&T::labels>("labels", kOmitEmpty)};
 };
 template <>
 struct Schema<image::LayerData> {

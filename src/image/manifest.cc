@@ -9,8 +9,7 @@ Result<Manifest> Manifest::parse(std::string_view blob) {
   if (manifest.schema_version != 2)
     return invalid("manifest: schemaVersion {} is not known", manifest.schema_version);
   bool image = manifest.config || manifest.layers;
-  if (image && manifest.manifests)
-    return invalid("manifest: it is both an image and an index");
+  if (image && manifest.manifests) return invalid("manifest: it is both an image and an index");
   if (!image && !manifest.manifests)
     return invalid("manifest: it is neither an image nor an index");
   if (image && !(manifest.config && manifest.layers))

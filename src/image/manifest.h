@@ -1,5 +1,5 @@
-// Manifests and indexes (image-spec manifest.md, image-index.md; Docker's schema 2) and the manifest.json
-// of `docker save`.
+// Manifests and indexes (image-spec manifest.md, image-index.md; Docker's schema 2) and the
+// manifest.json of `docker save`.
 #pragma once
 
 #include <map>
@@ -45,8 +45,8 @@ struct Manifest {
   std::map<std::string, std::string> annotations;
 
   bool is_index() const { return manifests.has_value(); }
-  // Refuses schema 1, a document that could be read as both kinds (GHSA-5j5w-g665-5m35), and one that
-  // contradicts its media type.
+  // Refuses schema 1, a document that could be read as both kinds (GHSA-5j5w-g665-5m35), and one
+  // that contradicts its media type.
   static Result<Manifest> parse(std::string_view blob);
 };
 

@@ -1,4 +1,5 @@
-// Any bytes as a manifest and as a configuration: no crash, and a manifest is never two things at once.
+// Any bytes as a manifest and as a configuration: no crash, and a manifest is never two things at
+// once.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

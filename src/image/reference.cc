@@ -103,9 +103,10 @@ bool is_digest_like(std::string_view text) {
 Status check_digest(std::string_view digest) {
   std::string_view algorithm = digest.substr(0, digest.find(':'));
   std::string_view hex = digest.substr(algorithm.size() + 1);
-  size_t length = algorithm == "sha256" ? 64 : algorithm == "sha384" ? 96
-                                           : algorithm == "sha512"   ? 128
-                                                                     : 0;
+  size_t length = algorithm == "sha256"   ? 64
+                  : algorithm == "sha384" ? 96
+                  : algorithm == "sha512" ? 128
+                                          : 0;
   if (length == 0) return invalid("unsupported digest algorithm");
   if (hex.size() != length) return invalid("invalid checksum digest length");
   if (!std::all_of(hex.begin(), hex.end(), is_lower_hex))
@@ -131,9 +132,8 @@ bool split_reference(std::string_view text, Parts& out) {
   size_t slash = text.find('/');
   out.domain = text.substr(0, slash);
   out.path = text.substr(slash + 1);
-  size_t colon = out.path.find(':', out.path.rfind('/') == std::string_view::npos
-                                        ? 0
-                                        : out.path.rfind('/'));
+  size_t colon =
+      out.path.find(':', out.path.rfind('/') == std::string_view::npos ? 0 : out.path.rfind('/'));
   if (colon != std::string_view::npos) {
     out.tag = out.path.substr(colon + 1);
     if (!check_tag(out.tag)) return false;
@@ -146,9 +146,9 @@ bool split_reference(std::string_view text, Parts& out) {
 
 Status check_tag(std::string_view tag) {
   auto word = [](char c) { return is_letter(c) || is_digit(c) || c == '_'; };
-  bool good = !tag.empty() && tag.size() <= 128 && word(tag.front()) &&
-              std::all_of(tag.begin(), tag.end(),
-                          [&](char c) { return word(c) || c == '.' || c == '-'; });
+  bool good =
+      !tag.empty() && tag.size() <= 128 && word(tag.front()) &&
+      std::all_of(tag.begin(), tag.end(), [&](char c) { return word(c) || c == '.' || c == '-'; });
   if (!good) return invalid("invalid tag format");
   return {};
 }
@@ -160,7 +160,8 @@ bool is_id_prefix(std::string_view text) {
 
 Result<Reference> Reference::parse(std::string_view text) {
   if (text.size() == 64 && std::all_of(text.begin(), text.end(), is_lower_hex))
-    return invalid("invalid repository name ({}), cannot specify 64-byte hexadecimal strings", text);
+    return invalid("invalid repository name ({}), cannot specify 64-byte hexadecimal strings",
+                   text);
   std::string domain(kDefaultDomain);
   std::string remainder(text);
   size_t slash = text.find('/');
@@ -230,8 +231,6 @@ Reference Reference::without_digest() const {
   return out;
 }
 
-Reference Reference::with_default_tag() const {
-  return name_only() ? with_tag("latest") : *this;
-}
+Reference Reference::with_default_tag() const { return name_only() ? with_tag("latest") : *this; }
 
 }  // namespace gantry::image

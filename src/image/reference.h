@@ -1,8 +1,10 @@
-// Names of images, with the grammar, the normalisation and the messages of Docker's distribution/reference.
+// Names of images, with the grammar, the normalisation and the messages of Docker's
+// distribution/reference.
 //
 //   name[:tag][@digest]      name = [domain/]path
 //
-// "busybox" is docker.io/library/busybox; a domain is what stands before the first slash and has a "." or
+// "busybox" is docker.io/library/busybox; a domain is what stands before the first slash and has a
+// "." or
 // ":", is "localhost" or has an upper-case letter. Values; thread-safe.
 #pragma once
 
@@ -15,9 +17,9 @@ namespace gantry::image {
 
 class Reference {
  public:
-  // A name as a user types it (reference.ParseNormalizedNamed). Errors are `invalid` with Docker's words:
-  // "invalid reference format", "… repository name (library/Foo) must be lowercase", and so on. A name
-  // that could be an image id (64 hexadecimal digits) is refused as Docker refuses it.
+  // A name as a user types it (reference.ParseNormalizedNamed). Errors are `invalid` with Docker's
+  // words: "invalid reference format", "… repository name (library/Foo) must be lowercase", and so
+  // on. A name that could be an image id (64 hexadecimal digits) is refused as Docker refuses it.
   static Result<Reference> parse(std::string_view text);
 
   const std::string& domain() const { return domain_; }  // "docker.io"

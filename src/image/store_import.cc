@@ -63,7 +63,8 @@ Result<Digest> LocalStore::import(engine::JobContext& job, ByteSource& tarball,
   TRY(set_platform(config, options.platform));
   TRY(apply_changes(config.config, options.changes));
 
-  // The name of the layer is the digest of the tarball, and a resource has its name before it is taken.
+  // The name of the layer is the digest of the tarball, and a resource has its name before it is
+  // taken.
   UniqueFd spool = TRY(sys::open(temporary_directory_, O_TMPFILE | O_RDWR, 0600));
   Decompressed plain = TRY(decompress(tarball));
   Sha256 hash;

@@ -192,7 +192,8 @@ class Loader {
            (platform.architecture.empty() || platform.architecture == host_architecture());
   }
 
-  // containerd writes the whole name, the OCI annotation is only a tag unless it has the form of a name.
+  // containerd writes the whole name, the OCI annotation is only a tag unless it has the form of a
+  // name.
   static Result<std::vector<Reference>> names_of(const Descriptor& descriptor) {
     for (const char* key : {"io.containerd.image.name", "org.opencontainers.image.ref.name"}) {
       auto found = descriptor.annotations.find(key);

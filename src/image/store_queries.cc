@@ -45,8 +45,8 @@ bool has_label(const std::map<std::string, std::string>& labels, const std::stri
          (equals == std::string::npos || found->second == wanted.substr(equals + 1));
 }
 
-// A point in time as the API's filters give it: seconds since the epoch, RFC 3339, or a duration back
-// from now ("10m", "1h30m").
+// A point in time as the API's filters give it: seconds since the epoch, RFC 3339, or a duration
+// back from now ("10m", "1h30m").
 Result<int64_t> parse_moment(const std::string& text) {
   bool digits = !text.empty() && text.find_first_not_of("0123456789.") == std::string::npos;
   if (digits && text.size() < 18) return static_cast<int64_t>(std::stod(text));

@@ -1,5 +1,5 @@
-// Giving images back: Docker's rules for untagging and deleting (moby daemon/images/image_delete.go tells
-// the rules; the words are what its clients know).
+// Giving images back: Docker's rules for untagging and deleting (moby daemon/images/image_delete.go
+// tells the rules; the words are what its clients know).
 #include <algorithm>
 
 #include "base/clock.h"
@@ -21,8 +21,8 @@ std::string short_digest(const std::string& digest) {
 
 }  // namespace
 
-// Decides on a snapshot under the store's lock, then writes in the job's closing transaction, which fails
-// when a container came meanwhile.
+// Decides on a snapshot under the store's lock, then writes in the job's closing transaction, which
+// fails when a container came meanwhile.
 class Remover {
  public:
   Remover(LocalStore& store, engine::JobContext& job, const RemoveOptions& options)
@@ -100,8 +100,8 @@ class Remover {
 Result<std::optional<Error>> Remover::obstacle(const Node& image,
                                                const std::vector<Reference>& names) {
   auto unable = [&](std::string_view must, const std::string& why) {
-    return std::optional<Error>(conflict("conflict: unable to delete {} ({}) - {}",
-                                         short_digest(image.key), must, why));
+    return std::optional<Error>(
+        conflict("conflict: unable to delete {} ({}) - {}", short_digest(image.key), must, why));
   };
   std::vector<Node> all = TRY(view_.list(NodeKind::image));
   for (const Node& other : all) {
@@ -115,7 +115,8 @@ Result<std::optional<Error>> Remover::obstacle(const Node& image,
       return unable("cannot be forced",
                     "image is being used by running container " + short_digest(user.key));
   if (options_.force == Force::yes) return std::optional<Error>();
-  if (!names.empty()) return unable("must be forced", "image is referenced in multiple repositories");
+  if (!names.empty())
+    return unable("must be forced", "image is referenced in multiple repositories");
   if (!users.empty())
     return unable("must be forced",
                   "image is being used by stopped container " + short_digest(users.front().key));
@@ -207,8 +208,7 @@ Result<PruneReport> LocalStore::prune(engine::JobContext& job, const Filters& fi
     if (key == "dangling") {
       for (const std::string& value : values) {
         if (value == "true" || value == "1") continue;
-        if (value != "false" && value != "0")
-          return invalid("invalid filter 'dangling={}'", value);
+        if (value != "false" && value != "0") return invalid("invalid filter 'dangling={}'", value);
         dangling_only = false;
       }
     } else if (key != "label" && key != "label!" && key != "until") {

@@ -1,5 +1,5 @@
-// Images as one archive that is both what `docker load` has always read (manifest.json, repositories) and an
-// OCI layout (oci-layout, index.json, blobs), as Docker 25 and later write it.
+// Images as one archive that is both what `docker load` has always read (manifest.json,
+// repositories) and an OCI layout (oci-layout, index.json, blobs), as Docker 25 and later write it.
 #include <algorithm>
 
 #include "drivers/graph/tar.h"
@@ -133,16 +133,16 @@ Status LocalStore::save(const std::vector<std::string>& names, ByteSink& out) co
       layer_descriptors.push_back(std::move(described));
       layer_paths.push_back(json::value(path));
     }
-    json::object manifest{{"schemaVersion", 2},
-                          {"mediaType", kOciManifest},
-                          {"config", descriptor(kOciConfig, id.text(),
-                                                static_cast<int64_t>(config.size()))},
-                          {"layers", std::move(layer_descriptors)}};
+    json::object manifest{
+        {"schemaVersion", 2},
+        {"mediaType", kOciManifest},
+        {"config", descriptor(kOciConfig, id.text(), static_cast<int64_t>(config.size()))},
+        {"layers", std::move(layer_descriptors)}};
     std::string text = json::serialize(manifest);
     Digest manifest_digest = Digest::of(text);
     TRY(archive.file(blob_path(manifest_digest), text));
-    json::object described = descriptor(kOciManifest, manifest_digest.text(),
-                                        static_cast<int64_t>(text.size()));
+    json::object described =
+        descriptor(kOciManifest, manifest_digest.text(), static_cast<int64_t>(text.size()));
     json::array tags;
     for (const Reference& name : image.names) {
       json::object named = described;
@@ -155,15 +155,15 @@ Status LocalStore::save(const std::vector<std::string>& names, ByteSink& out) co
       repository.get_object()[name.tag()] = top;
     }
     if (image.names.empty()) index.push_back(std::move(described));
-    saved.push_back(json::object{{"Config", blob_path(id)},
-                                 {"RepoTags", tags.empty() ? json::value(nullptr) : json::value(tags)},
-                                 {"Layers", std::move(layer_paths)},
-                                 {"LayerSources", std::move(layer_sources)}});
+    saved.push_back(
+        json::object{{"Config", blob_path(id)},
+                     {"RepoTags", tags.empty() ? json::value(nullptr) : json::value(tags)},
+                     {"Layers", std::move(layer_paths)},
+                     {"LayerSources", std::move(layer_sources)}});
   }
-  TRY(archive.file("index.json",
-                   json::serialize(json::object{{"schemaVersion", 2},
-                                                {"mediaType", kOciIndex},
-                                                {"manifests", std::move(index)}})));
+  TRY(archive.file("index.json", json::serialize(json::object{{"schemaVersion", 2},
+                                                              {"mediaType", kOciIndex},
+                                                              {"manifests", std::move(index)}})));
   TRY(archive.file("manifest.json", json::serialize(saved)));
   TRY(archive.file("oci-layout", R"({"imageLayoutVersion":"1.0.0"})"));
   if (!repositories.empty()) TRY(archive.file("repositories", json::serialize(repositories)));

@@ -83,7 +83,8 @@ CapabilitySets capability_sets(const Capabilities& capabilities) {
   sets.ambient = mask_of(capabilities.ambient, "ambient", available);
   uint64_t possible = sets.permitted & sets.inheritable;
   if (sets.ambient & ~possible)
-    log::warn("process.capabilities.ambient: only what is permitted and inheritable can be ambient");
+    log::warn(
+        "process.capabilities.ambient: only what is permitted and inheritable can be ambient");
   sets.ambient &= possible;
   return sets;
 }

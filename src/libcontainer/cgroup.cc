@@ -1,7 +1,7 @@
 #include "libcontainer/cgroup.h"
 
-#include <poll.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -86,8 +86,8 @@ void enable_controllers(const std::string& directory) {
   if (!available) return;
   Result<UniqueFd> control = sys::open(directory + "/cgroup.subtree_control", O_WRONLY);
   if (!control) return;
-  // One at a time: a controller that cannot be enabled here must not keep the others out. A limit that
-  // needs it fails with its own name later.
+  // One at a time: a controller that cannot be enabled here must not keep the others out. A limit
+  // that needs it fails with its own name later.
   for (const std::string& name : words(trimmed(*available), ' '))
     (void)sys::write_all(control->get(), "+" + name);
 }
@@ -151,8 +151,8 @@ std::vector<Hierarchy> parse_hierarchies(std::string_view mountinfo,
     hierarchy.v2 = after[0] == "cgroup2";
     if (!hierarchy.v2)
       for (const std::string& word : words(after[2], ','))
-        if (word != "rw" && word != "ro" && word != "xattr" && !word.starts_with("release_agent=") &&
-            word != "clone_children" && word != "noprefix")
+        if (word != "rw" && word != "ro" && word != "xattr" &&
+            !word.starts_with("release_agent=") && word != "clone_children" && word != "noprefix")
           hierarchy.controllers.push_back(word);
     // The same hierarchy mounted twice: the first one will do.
     for (const Hierarchy& known : out)
@@ -191,7 +191,9 @@ Result<std::string> normalize_cgroup_path(const std::string& path, const std::st
   return out.empty() ? "/gantry-runtime/" + id : out;
 }
 
-std::string Cgroup::directory(const Hierarchy& hierarchy) const { return hierarchy.mountpoint + path_; }
+std::string Cgroup::directory(const Hierarchy& hierarchy) const {
+  return hierarchy.mountpoint + path_;
+}
 
 const Hierarchy* Cgroup::with(std::string_view controller) const {
   for (const Hierarchy& hierarchy : hierarchies_)
@@ -241,7 +243,8 @@ Status Cgroup::apply(const Resources& resources) {
   bool any_v2 = std::any_of(hierarchies_.begin(), hierarchies_.end(),
                             [](const Hierarchy& h) { return h.v2; });
   for (auto write_at = v1.begin(); write_at != v1.end(); ++write_at) {
-    const Hierarchy* hierarchy = with(write_at->controller == "blkio" ? "blkio" : write_at->controller);
+    const Hierarchy* hierarchy =
+        with(write_at->controller == "blkio" ? "blkio" : write_at->controller);
     if (hierarchy && hierarchy->v2) continue;
     if (!hierarchy) {
       std::string_view on_v2 = write_at->controller == "blkio" ? "io" : write_at->controller;
@@ -424,8 +427,9 @@ Result<Stats> Cgroup::stats() const {
         if (parts.size() != 3) return;
         size_t colon = parts[0].find(':');
         if (colon == std::string::npos) return;
-        entries->push_back({to_number(parts[0]), to_number(std::string_view(parts[0]).substr(colon + 1)),
-                            parts[1], to_number(parts[2])});
+        entries->push_back({to_number(parts[0]),
+                            to_number(std::string_view(parts[0]).substr(colon + 1)), parts[1],
+                            to_number(parts[2])});
       });
     }
   }
@@ -472,7 +476,8 @@ Status Cgroup::remove(int timeout_ms) {
     (void)signal(SIGKILL);
     if (const Hierarchy* freezer = with("freezer"); freezer && fs::exists(directory(*freezer)))
       (void)freeze(false);  // the frozen do not die
-    // Their descriptors become readable when they are gone; a zombie still counts until it is reaped.
+    // Their descriptors become readable when they are gone; a zombie still counts until it is
+    // reaped.
     for (pid_t pid : pids) {
       int64_t left = (end - monotonic_ns()) / 1'000'000;
       Result<UniqueFd> pidfd = sys::pidfd_open(pid);

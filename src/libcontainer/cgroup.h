@@ -1,6 +1,6 @@
-// Control groups on v1, v2 and hybrid hosts: one directory of the same path in every hierarchy. On v1 each
-// process writes itself into `tasks` (a parent writing cgroup.procs waits 10 ms for an RCU grace period on
-// an idle host); on v2 it is cloned into the group.
+// Control groups on v1, v2 and hybrid hosts: one directory of the same path in every hierarchy. On
+// v1 each process writes itself into `tasks` (a parent writing cgroup.procs waits 10 ms for an RCU
+// grace period on an idle host); on v2 it is cloned into the group.
 #pragma once
 
 #include <functional>
@@ -20,10 +20,11 @@ struct Hierarchy {
   std::vector<std::string> controllers;  // {"cpu", "cpuacct"}; {"name=systemd"}
   bool v2 = false;
 };
-// From /proc/self/mountinfo, and for v2 its cgroup.controllers. Mounts that lie hidden below another are
-// listed there too, and are passed over.
+// From /proc/self/mountinfo, and for v2 its cgroup.controllers. Mounts that lie hidden below
+// another are listed there too, and are passed over.
 Result<std::vector<Hierarchy>> find_hierarchies();
-// The text of mountinfo; of a hierarchy that is mounted twice, the first place that is `reachable`. Pure.
+// The text of mountinfo; of a hierarchy that is mounted twice, the first place that is `reachable`.
+// Pure.
 std::vector<Hierarchy> parse_hierarchies(std::string_view mountinfo,
                                          const std::function<bool(const Hierarchy&)>& reachable);
 
@@ -34,7 +35,8 @@ struct CgroupWrite {
   std::string value;
   std::string field;
 };
-// What the kernel is to be told, in order. Pure. A field that the version has no file for is an error.
+// What the kernel is to be told, in order. Pure. A field that the version has no file for is an
+// error.
 Result<std::vector<CgroupWrite>> translate_v1(const Resources& resources);
 Result<std::vector<CgroupWrite>> translate_v2(const Resources& resources);
 Result<std::vector<CgroupWrite>> translate_devices_v1(const std::vector<DeviceCgroup>& rules);

@@ -21,7 +21,8 @@ Status make_cgroup(const std::string& cgroups_path) {
 void remove_cgroup_if_unused(const std::string& cgroups_path) {
   Result<std::vector<Hierarchy>> hierarchies = find_hierarchies();
   if (!hierarchies) return;
-  for (const Hierarchy& hierarchy : *hierarchies) (void)::rmdir((hierarchy.mountpoint + cgroups_path).c_str());
+  for (const Hierarchy& hierarchy : *hierarchies)
+    (void)::rmdir((hierarchy.mountpoint + cgroups_path).c_str());
 }
 
 bool cgroup_exists(const std::string& cgroups_path) {

@@ -19,15 +19,17 @@ std::string joined(Result<std::vector<CgroupWrite>> writes) {
 }
 
 TEST(Cgroup, TranslatesLimitsForV1) {
-  Resources all = resources(R"({"memory":{"limit":1000,"swap":2000,"reservation":500,"swappiness":0},
+  Resources all =
+      resources(R"({"memory":{"limit":1000,"swap":2000,"reservation":500,"swappiness":0},
     "cpu":{"shares":512,"quota":50000,"period":100000,"cpus":"0-1"},"pids":{"limit":10},
     "hugepageLimits":[{"pageSize":"2MB","limit":0}],
     "blockIO":{"throttleReadBpsDevice":[{"major":8,"minor":0,"rate":99}]}})");
-  EXPECT_EQ(joined(translate_v1(all)),
-            "memory.limit_in_bytes=1000;memory.memsw.limit_in_bytes=2000;memory.soft_limit_in_bytes=500;"
-            "memory.swappiness=0;cpu.shares=512;cpu.cfs_period_us=100000;cpu.cfs_quota_us=50000;"
-            "cpuset.cpus=0-1;pids.max=10;blkio.throttle.read_bps_device=8:0 99;"
-            "hugetlb.2MB.limit_in_bytes=0;");
+  EXPECT_EQ(
+      joined(translate_v1(all)),
+      "memory.limit_in_bytes=1000;memory.memsw.limit_in_bytes=2000;memory.soft_limit_in_bytes=500;"
+      "memory.swappiness=0;cpu.shares=512;cpu.cfs_period_us=100000;cpu.cfs_quota_us=50000;"
+      "cpuset.cpus=0-1;pids.max=10;blkio.throttle.read_bps_device=8:0 99;"
+      "hugetlb.2MB.limit_in_bytes=0;");
 }
 
 TEST(Cgroup, TranslatesLimitsForV2) {
@@ -35,9 +37,10 @@ TEST(Cgroup, TranslatesLimitsForV2) {
     "cpu":{"shares":1024,"quota":50000,"period":100000,"burst":7},"pids":{"limit":-1},
     "blockIO":{"throttleWriteIOPSDevice":[{"major":8,"minor":0,"rate":99}]},
     "unified":{"memory.high":"800"}})");
-  EXPECT_EQ(joined(translate_v2(all)),
-            "memory.max=1000;memory.swap.max=2000;memory.low=500;cpu.weight=39;cpu.max=50000 100000;"
-            "cpu.max.burst=7;pids.max=max;io.max=8:0 wiops=99;memory.high=800;");
+  EXPECT_EQ(
+      joined(translate_v2(all)),
+      "memory.max=1000;memory.swap.max=2000;memory.low=500;cpu.weight=39;cpu.max=50000 100000;"
+      "cpu.max.burst=7;pids.max=max;io.max=8:0 wiops=99;memory.high=800;");
   EXPECT_EQ(joined(translate_v2(resources(R"({"memory":{"limit":-1,"swap":-1}})"))),
             "memory.max=max;memory.swap.max=max;");
   EXPECT_EQ(joined(translate_v2(resources(R"({"cpu":{"quota":-1}})"))), "cpu.max=max 100000;");
@@ -86,7 +89,9 @@ TEST(Cgroup, FindsHierarchiesOfAHybridHost) {
   EXPECT_TRUE(found[2].v2);
 
   // Places hidden below another mount are listed too.
-  found = parse_hierarchies(text, [](const Hierarchy& h) { return h.mountpoint != "/sys/fs/cgroup/cpu,cpuacct" && !h.v2; });
+  found = parse_hierarchies(text, [](const Hierarchy& h) {
+    return h.mountpoint != "/sys/fs/cgroup/cpu,cpuacct" && !h.v2;
+  });
   ASSERT_EQ(found.size(), 2u);
   EXPECT_EQ(found[1].mountpoint, "/mnt/again");
 }

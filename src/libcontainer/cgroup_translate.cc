@@ -35,7 +35,9 @@ Status check_swap(const MemoryResources& memory) {
 Status check_page_sizes(const Resources& resources) {
   for (const HugepageLimit& huge : resources.hugepage_limits) {
     size_t digits = huge.page_size.find_first_not_of("0123456789");
-    std::string_view unit = digits == std::string::npos ? std::string_view() : std::string_view(huge.page_size).substr(digits);
+    std::string_view unit = digits == std::string::npos
+                                ? std::string_view()
+                                : std::string_view(huge.page_size).substr(digits);
     if (digits == 0 || (unit != "KB" && unit != "MB" && unit != "GB"))
       return invalid("linux.resources.hugepageLimits: \"{}\" is not a page size", huge.page_size);
   }
@@ -72,7 +74,8 @@ Result<std::vector<CgroupWrite>> translate_v1(const Resources& resources) {
   if (const auto& memory = resources.memory) {
     TRY(check_swap(*memory));
     out.number("memory", "memory.limit_in_bytes", memory->limit, "linux.resources.memory.limit");
-    out.number("memory", "memory.memsw.limit_in_bytes", memory->swap, "linux.resources.memory.swap");
+    out.number("memory", "memory.memsw.limit_in_bytes", memory->swap,
+               "linux.resources.memory.swap");
     out.number("memory", "memory.soft_limit_in_bytes", memory->reservation,
                "linux.resources.memory.reservation");
     out.number("memory", "memory.kmem.tcp.limit_in_bytes", memory->kernel_tcp,
@@ -99,10 +102,8 @@ Result<std::vector<CgroupWrite>> translate_v1(const Resources& resources) {
       out.number("cpu", "cpu.rt_runtime_us", cpu->realtime_runtime,
                  "linux.resources.cpu.realtimeRuntime");
     out.number("cpu", "cpu.idle", cpu->idle, "linux.resources.cpu.idle");
-    if (!cpu->cpus.empty())
-      out.add("cpuset", "cpuset.cpus", cpu->cpus, "linux.resources.cpu.cpus");
-    if (!cpu->mems.empty())
-      out.add("cpuset", "cpuset.mems", cpu->mems, "linux.resources.cpu.mems");
+    if (!cpu->cpus.empty()) out.add("cpuset", "cpuset.cpus", cpu->cpus, "linux.resources.cpu.cpus");
+    if (!cpu->mems.empty()) out.add("cpuset", "cpuset.mems", cpu->mems, "linux.resources.cpu.mems");
   }
   if (resources.pids && resources.pids->limit && *resources.pids->limit != 0)
     out.add("pids", "pids.max", limit_or_max(*resources.pids->limit), "linux.resources.pids.limit");
@@ -163,10 +164,8 @@ Result<std::vector<CgroupWrite>> translate_v2(const Resources& resources) {
     out.number("cpu", "cpu.idle", cpu->idle, "linux.resources.cpu.idle");
     if (cpu->realtime_period.value_or(0) || cpu->realtime_runtime.value_or(0))
       return unsupported("linux.resources.cpu.realtimeRuntime: cgroup v2 has no such limit");
-    if (!cpu->cpus.empty())
-      out.add("cpuset", "cpuset.cpus", cpu->cpus, "linux.resources.cpu.cpus");
-    if (!cpu->mems.empty())
-      out.add("cpuset", "cpuset.mems", cpu->mems, "linux.resources.cpu.mems");
+    if (!cpu->cpus.empty()) out.add("cpuset", "cpuset.cpus", cpu->cpus, "linux.resources.cpu.cpus");
+    if (!cpu->mems.empty()) out.add("cpuset", "cpuset.mems", cpu->mems, "linux.resources.cpu.mems");
   }
   if (resources.pids && resources.pids->limit && *resources.pids->limit != 0)
     out.add("pids", "pids.max", limit_or_max(*resources.pids->limit), "linux.resources.pids.limit");
@@ -180,9 +179,10 @@ Result<std::vector<CgroupWrite>> translate_v2(const Resources& resources) {
                 "linux.resources.blockIO.weightDevice");
     for (const Throttle& throttle : kThrottles)
       for (const ThrottleDevice& device : (*io).*throttle.list)
-        out.add("io", "io.max",
-                fmt::format("{}:{} {}={}", device.major, device.minor, throttle.v2_key, device.rate),
-                throttle.field);
+        out.add(
+            "io", "io.max",
+            fmt::format("{}:{} {}={}", device.major, device.minor, throttle.v2_key, device.rate),
+            throttle.field);
   }
   for (const HugepageLimit& huge : resources.hugepage_limits)
     out.add("hugetlb", fmt::format("hugetlb.{}.max", huge.page_size), std::to_string(huge.limit),

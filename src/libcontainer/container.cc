@@ -152,9 +152,7 @@ struct Container::Impl {
   bool waiting = false;  // wait_created() has not been called yet
   bool ours = false;     // init is our child
 
-  bool has_gate() const {
-    return directory && ::faccessat(directory.get(), kGate, F_OK, 0) == 0;
-  }
+  bool has_gate() const { return directory && ::faccessat(directory.get(), kGate, F_OK, 0) == 0; }
 
   Status take_directory();
   Status take_cgroup(InitPlan& plan);
@@ -177,7 +175,8 @@ Status Container::Impl::take_directory() {
   }
   directory = TRY(sys::open(options.state_directory, O_RDONLY | O_DIRECTORY));
   TRY(write_state(directory.get(), state));
-  UniqueFd config = TRY(sys::openat(directory.get(), "config.json", O_WRONLY | O_CREAT | O_EXCL, 0600));
+  UniqueFd config =
+      TRY(sys::openat(directory.get(), "config.json", O_WRONLY | O_CREAT | O_EXCL, 0600));
   return sys::write_all(config.get(), json::dump(options.spec)).context("config.json");
 }
 
@@ -446,8 +445,7 @@ Status Container::start() {
 
 Result<ContainerStatus> Container::status() const {
   const Impl& impl = *impl_;
-  if (impl.state.pid == 0)
-    return impl.ours ? ContainerStatus::creating : ContainerStatus::stopped;
+  if (impl.state.pid == 0) return impl.ours ? ContainerStatus::creating : ContainerStatus::stopped;
   if (!init_alive(impl.state)) return ContainerStatus::stopped;
   if (impl.waiting) return ContainerStatus::creating;
   Cgroup cgroup = TRY(Cgroup::open(impl.state.cgroups_path));
@@ -491,8 +489,10 @@ Result<ContainerProcess> Container::exec(const ExecOptions& options) {
   for (const std::string& type : impl.state.namespaces) {
     const NamespaceKind* kind = find_namespace(type);
     if (!kind) continue;
-    if (kind->flag == CLONE_NEWPID) join_pid = true;
-    else plan.join_flags |= kind->flag;
+    if (kind->flag == CLONE_NEWPID)
+      join_pid = true;
+    else
+      plan.join_flags |= kind->flag;
     if (kind->flag == CLONE_NEWUSER) plan.process.user_namespace = true;
   }
   Cgroup cgroup = TRY(Cgroup::open(impl.state.cgroups_path));
@@ -552,7 +552,8 @@ Status Container::pause() {
 
 Status Container::resume() {
   ContainerStatus now = TRY(status());
-  if (now != ContainerStatus::paused) return conflict("cannot resume a {} container", to_string(now));
+  if (now != ContainerStatus::paused)
+    return conflict("cannot resume a {} container", to_string(now));
   Cgroup cgroup = TRY(Cgroup::open(impl_->state.cgroups_path));
   return cgroup.freeze(false);
 }

@@ -1,11 +1,12 @@
 // A container: created up to its gate, started, entered, stopped and taken down.
 //
-//   begin() ── clone ──▶ wait_created() ──▶ [created, init waits at its gate] ── start() ──▶ [running]
+//   begin() ── clone ──▶ wait_created() ──▶ [created, init waits at its gate] ── start() ──▶
+//   [running]
 //
-// The caller is a single-threaded process (gantry-runtime) and the parent of init; it reaps init and every
-// exec'd process itself (their pids are waitable with waitpid or their pidfds). Whatever fails before
-// start() returns has been undone: init killed and reaped, cgroups and state removed. Errors read
-// "field: reason" in one line.
+// The caller is a single-threaded process (gantry-runtime) and the parent of init; it reaps init
+// and every exec'd process itself (their pids are waitable with waitpid or their pidfds). Whatever
+// fails before start() returns has been undone: init killed and reaped, cgroups and state removed.
+// Errors read "field: reason" in one line.
 #pragma once
 
 #include <sys/types.h>
@@ -31,8 +32,8 @@ enum class Gate {
 
 enum class CgroupDriver { cgroupfs, systemd };
 
-// Descriptors for 0, 1 and 2 of the process; borrowed until begin() or exec() returns. Not used with a
-// terminal.
+// Descriptors for 0, 1 and 2 of the process; borrowed until begin() or exec() returns. Not used
+// with a terminal.
 struct Stdio {
   int in = 0;
   int out = 1;
@@ -42,25 +43,27 @@ struct Stdio {
 struct CreateOptions {
   std::string id;
   Spec spec;
-  // In place of spec.process->user: resolved by init in the container's root file system (user.h), which
-  // also sets HOME when the environment has none.
+  // In place of spec.process->user: resolved by init in the container's root file system (user.h),
+  // which also sets HOME when the environment has none.
   std::optional<UserSpec> user;
-  std::string bundle;                  // absolute; a relative root.path or bind source starts here
-  std::optional<RootfsSource> rootfs;  // in place of spec.root->path; mounted in the container's namespace
-  // Absolute; made here (0711) and removed by destroy(). Holds state.json, config.json and the gate's
-  // socket. "" keeps no state on disk; only Gate::in_process is possible then.
+  std::string bundle;  // absolute; a relative root.path or bind source starts here
+  std::optional<RootfsSource>
+      rootfs;  // in place of spec.root->path; mounted in the container's namespace
+  // Absolute; made here (0711) and removed by destroy(). Holds state.json, config.json and the
+  // gate's socket. "" keeps no state on disk; only Gate::in_process is possible then.
   std::string state_directory;
   Gate gate = Gate::in_process;
   CgroupDriver cgroup_driver = CgroupDriver::cgroupfs;
   Stdio stdio;
-  int preserve_fds = 0;             // descriptors 3 … 2+n go on into the container
-  bool no_pivot = false;            // MS_MOVE and chroot in place of pivot_root (initramfs)
+  int preserve_fds = 0;   // descriptors 3 … 2+n go on into the container
+  bool no_pivot = false;  // MS_MOVE and chroot in place of pivot_root (initramfs)
   bool no_new_keyring = false;
-  bool die_with_parent = false;     // SIGKILL to init when the calling process dies
-  // An open program (borrowed until begin() returns) that becomes pid 1 in place of process.args and runs
-  // them as its child: init_protocol.h says what it is given. -1: none. Not with preserve_fds.
+  bool die_with_parent = false;  // SIGKILL to init when the calling process dies
+  // An open program (borrowed until begin() returns) that becomes pid 1 in place of process.args
+  // and runs them as its child: init_protocol.h says what it is given. -1: none. Not with
+  // preserve_fds.
   int init_program = -1;
-  std::string seccomp_cache;        // directory for compiled filters; "" compiles every time
+  std::string seccomp_cache;  // directory for compiled filters; "" compiles every time
 };
 
 struct ExecOptions {
@@ -86,13 +89,14 @@ std::string_view to_string(ContainerStatus status);
 
 enum class KillScope { init, all };  // all: every process of the cgroup
 
-struct Stats;     // stats.h
-struct State;     // state.h: what state.json holds
+struct Stats;  // stats.h
+struct State;  // state.h: what state.json holds
 
 class Container {
  public:
-  // Checks the spec, takes cgroup and state directory and clones init. pid(), pidfd() and netns_fd() are
-  // there afterwards, while init still builds its file system: whoever wires the network starts now.
+  // Checks the spec, takes cgroup and state directory and clones init. pid(), pidfd() and
+  // netns_fd() are there afterwards, while init still builds its file system: whoever wires the
+  // network starts now.
   static Result<Container> begin(CreateOptions options);
   // Waits until init has reached its gate (createRuntime and createContainer hooks have run then).
   Status wait_created();
@@ -109,18 +113,20 @@ class Container {
   const State& state() const;
   pid_t pid() const;
   int pidfd() const;  // borrowed; -1 when init is gone
-  // The container's network namespace (new, joined or the host's). When init has ended before it could be
-  // opened, the error is what init said, and the container has been undone.
+  // The container's network namespace (new, joined or the host's). When init has ended before it
+  // could be opened, the error is what init said, and the container has been undone.
   Result<UniqueFd> netns_fd();
   // The terminal's master, once, after wait_created(), when process.terminal.
   UniqueFd take_console();
   // The seccomp notify descriptor goes to linux.seccomp.listenerPath by itself.
 
-  // Opens the gate and waits until the program has been exec'd (an error tells why it was not), then runs
-  // the poststart hooks. `conflict` unless created. After an error init is gone, destroy() cleans up.
+  // Opens the gate and waits until the program has been exec'd (an error tells why it was not),
+  // then runs the poststart hooks. `conflict` unless created. After an error init is gone,
+  // destroy() cleans up.
   Status start();
 
-  // Starts a process in all namespaces and cgroups of the container; returns once it has been exec'd.
+  // Starts a process in all namespaces and cgroups of the container; returns once it has been
+  // exec'd.
   Result<ContainerProcess> exec(const ExecOptions& options);
 
   Result<ContainerStatus> status() const;
@@ -132,9 +138,9 @@ class Container {
   Result<Stats> stats() const;
   Result<std::vector<pid_t>> processes() const;  // of the cgroup and those below, host pids
 
-  // Kills what is left, removes cgroups and state directory, runs the poststop hooks (failures are logged).
-  // Repeatable. Does not reap: init belongs to its parent. A caller that must not wait gives `removal` to
-  // somebody else: kill_all() then remove_cgroup() below.
+  // Kills what is left, removes cgroups and state directory, runs the poststop hooks (failures are
+  // logged). Repeatable. Does not reap: init belongs to its parent. A caller that must not wait
+  // gives `removal` to somebody else: kill_all() then remove_cgroup() below.
   Status destroy();
 
  private:
@@ -143,15 +149,16 @@ class Container {
   std::unique_ptr<Impl> impl_;
 };
 
-// Kills every process in the container cgroup `cgroups_path` (linux.cgroupsPath) of every hierarchy and
-// removes the directories, waiting for dying processes at most `timeout_ms`. What is not there is success:
-// the release function of a cgroup resource.
+// Kills every process in the container cgroup `cgroups_path` (linux.cgroupsPath) of every hierarchy
+// and removes the directories, waiting for dying processes at most `timeout_ms`. What is not there
+// is success: the release function of a cgroup resource.
 Status remove_cgroup(const std::string& cgroups_path, int timeout_ms = 5000);
 // True when the cgroup exists in any hierarchy: the probe.
-// Makes the directory of that name, and its parents, in each hierarchy; success when it is there already.
+// Makes the directory of that name, and its parents, in each hierarchy; success when it is there
+// already.
 Status make_cgroup(const std::string& cgroups_path);
-// Removes the directory of that name from each hierarchy where nothing is in it, neither processes nor
-// groups. Never fails: what is used stays.
+// Removes the directory of that name from each hierarchy where nothing is in it, neither processes
+// nor groups. Never fails: what is used stays.
 void remove_cgroup_if_unused(const std::string& cgroups_path);
 bool cgroup_exists(const std::string& cgroups_path);
 

@@ -1,4 +1,5 @@
-// What needs no program of an image; containers that run are tested in drivers/exec and tests/conformance.
+// What needs no program of an image; containers that run are tested in drivers/exec and
+// tests/conformance.
 #include "libcontainer/container.h"
 
 #include <gtest/gtest.h>

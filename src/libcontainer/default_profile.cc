@@ -61,29 +61,29 @@ struct Schema<ProfileFilter> {
 };
 template <>
 struct Schema<ProfileSyscall> {
-  static constexpr Field fields[] = {
-      field<&ProfileSyscall::names>("names"),         field<&ProfileSyscall::name>("name"),
-      field<&ProfileSyscall::action>("action", kRequired),
-      field<&ProfileSyscall::errno_ret>("errnoRet"),  field<&ProfileSyscall::args>("args"),
-      field<&ProfileSyscall::includes>("includes"),   field<&ProfileSyscall::excludes>("excludes")};
+  static constexpr Field fields[] = {field<&ProfileSyscall::names>("names"),
+                                     field<&ProfileSyscall::name>("name"),
+                                     field<&ProfileSyscall::action>("action", kRequired),
+                                     field<&ProfileSyscall::errno_ret>("errnoRet"),
+                                     field<&ProfileSyscall::args>("args"),
+                                     field<&ProfileSyscall::includes>("includes"),
+                                     field<&ProfileSyscall::excludes>("excludes")};
 };
 template <>
 struct Schema<ProfileArch> {
-  static constexpr Field fields[] = {
-      field<&ProfileArch::architecture>("architecture"),
-      field<&ProfileArch::sub_architectures>("subArchitectures")};
+  static constexpr Field fields[] = {field<&ProfileArch::architecture>("architecture"),
+                                     field<&ProfileArch::sub_architectures>("subArchitectures")};
 };
 template <>
 struct Schema<Profile> {
-  static constexpr Field fields[] = {
-      field<&Profile::default_action>("defaultAction", kRequired),
-      field<&Profile::default_errno_ret>("defaultErrnoRet"),
-      field<&Profile::architectures>("architectures"),
-      field<&Profile::arch_map>("archMap"),
-      field<&Profile::flags>("flags"),
-      field<&Profile::listener_path>("listenerPath"),
-      field<&Profile::listener_metadata>("listenerMetadata"),
-      field<&Profile::syscalls>("syscalls")};
+  static constexpr Field fields[] = {field<&Profile::default_action>("defaultAction", kRequired),
+                                     field<&Profile::default_errno_ret>("defaultErrnoRet"),
+                                     field<&Profile::architectures>("architectures"),
+                                     field<&Profile::arch_map>("archMap"),
+                                     field<&Profile::flags>("flags"),
+                                     field<&Profile::listener_path>("listenerPath"),
+                                     field<&Profile::listener_metadata>("listenerMetadata"),
+                                     field<&Profile::syscalls>("syscalls")};
 };
 
 }  // namespace gantry::json
@@ -145,7 +145,9 @@ struct Target {
 bool applies(const ProfileSyscall& call, const Target& target) {
   const ProfileFilter& in = call.includes;
   const ProfileFilter& out = call.excludes;
-  auto has_capability = [&](const std::string& name) { return contains(target.capabilities, name); };
+  auto has_capability = [&](const std::string& name) {
+    return contains(target.capabilities, name);
+  };
   if (!in.arches.empty() && !contains(in.arches, kNative.go)) return false;
   if (!std::all_of(in.caps.begin(), in.caps.end(), has_capability)) return false;
   if (!in.min_kernel.empty() && target.kernel < parse_kernel(in.min_kernel)) return false;
@@ -212,9 +214,10 @@ int capability_number(std::string_view name) {
 bool is_capability(const std::string& name) { return capability_number(name) >= 0; }
 
 std::vector<std::string> default_capabilities() {
-  return {"CAP_CHOWN",  "CAP_DAC_OVERRIDE", "CAP_FSETID",  "CAP_FOWNER",           "CAP_MKNOD",
-          "CAP_NET_RAW", "CAP_SETGID",      "CAP_SETUID",  "CAP_SETFCAP",          "CAP_SETPCAP",
-          "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE"};
+  return {"CAP_CHOWN",   "CAP_DAC_OVERRIDE", "CAP_FSETID",           "CAP_FOWNER",
+          "CAP_MKNOD",   "CAP_NET_RAW",      "CAP_SETGID",           "CAP_SETUID",
+          "CAP_SETFCAP", "CAP_SETPCAP",      "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT",
+          "CAP_KILL",    "CAP_AUDIT_WRITE"};
 }
 
 Result<Seccomp> resolve_seccomp_profile(std::string_view json_text,
@@ -228,8 +231,8 @@ Result<Seccomp> resolve_seccomp_profile(std::string_view json_text,
 Seccomp default_seccomp(const std::vector<std::string>& capabilities, const std::string& kernel) {
   Result<Seccomp> profile = resolve_seccomp_profile(kDefaultSeccompJson, capabilities, kernel);
   if (profile) return profile.release();
-  // The embedded profile is checked by a unit test; should it be unreadable all the same, everything is
-  // refused rather than allowed.
+  // The embedded profile is checked by a unit test; should it be unreadable all the same,
+  // everything is refused rather than allowed.
   log::error("default seccomp profile: {}", profile.error().message());
   Seccomp refuse_all;
   refuse_all.default_action = "SCMP_ACT_ERRNO";
@@ -237,18 +240,10 @@ Seccomp default_seccomp(const std::vector<std::string>& capabilities, const std:
 }
 
 std::vector<std::string> default_masked_paths() {
-  return {"/proc/asound",
-          "/proc/acpi",
-          "/proc/interrupts",
-          "/proc/kcore",
-          "/proc/keys",
-          "/proc/latency_stats",
-          "/proc/timer_list",
-          "/proc/timer_stats",
-          "/proc/sched_debug",
-          "/proc/scsi",
-          "/sys/firmware",
-          "/sys/devices/virtual/powercap"};
+  return {"/proc/asound",     "/proc/acpi",        "/proc/interrupts",
+          "/proc/kcore",      "/proc/keys",        "/proc/latency_stats",
+          "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
+          "/proc/scsi",       "/sys/firmware",     "/sys/devices/virtual/powercap"};
 }
 
 std::vector<std::string> default_readonly_paths() {
@@ -280,16 +275,16 @@ std::vector<DeviceCgroup> default_device_rules() {
   DeviceCgroup deny_all;
   deny_all.access = "rwm";
   return {deny_all,
-          allow_device("c", 1, 3, "rwm"),                       // null
-          allow_device("c", 1, 5, "rwm"),                       // zero
-          allow_device("c", 1, 7, "rwm"),                       // full
-          allow_device("c", 1, 8, "rwm"),                       // random
-          allow_device("c", 1, 9, "rwm"),                       // urandom
-          allow_device("c", 5, 0, "rwm"),                       // tty
-          allow_device("c", 5, 1, "rwm"),                       // console
-          allow_device("c", 5, 2, "rwm"),                       // ptmx
-          allow_device("c", 136, std::nullopt, "rwm"),          // pts
-          allow_device("c", std::nullopt, std::nullopt, "m"),   // any node may be made, none opened
+          allow_device("c", 1, 3, "rwm"),                      // null
+          allow_device("c", 1, 5, "rwm"),                      // zero
+          allow_device("c", 1, 7, "rwm"),                      // full
+          allow_device("c", 1, 8, "rwm"),                      // random
+          allow_device("c", 1, 9, "rwm"),                      // urandom
+          allow_device("c", 5, 0, "rwm"),                      // tty
+          allow_device("c", 5, 1, "rwm"),                      // console
+          allow_device("c", 5, 2, "rwm"),                      // ptmx
+          allow_device("c", 136, std::nullopt, "rwm"),         // pts
+          allow_device("c", std::nullopt, std::nullopt, "m"),  // any node may be made, none opened
           allow_device("b", std::nullopt, std::nullopt, "m")};
 }
 

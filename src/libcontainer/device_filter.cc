@@ -11,7 +11,8 @@
 namespace gantry::libcontainer {
 namespace {
 
-// The program's registers. The context is struct bpf_cgroup_dev_ctx {u32 access << 16 | type, major, minor}.
+// The program's registers. The context is struct bpf_cgroup_dev_ctx {u32 access << 16 | type,
+// major, minor}.
 enum Register : uint8_t { kAnswer, kContext, kType, kAccess, kMajor, kMinor, kScratch };
 
 constexpr int32_t kTypes[] = {BPF_DEVCG_DEV_BLOCK, BPF_DEVCG_DEV_CHAR};
@@ -77,8 +78,8 @@ Result<int32_t> access_bits(const DeviceCgroup& rule, size_t index) {
         bits |= BPF_DEVCG_ACC_MKNOD;
         break;
       default:
-        return invalid("linux.resources.devices[{}].access: \"{}\" is not made of r, w and m", index,
-                       rule.access);
+        return invalid("linux.resources.devices[{}].access: \"{}\" is not made of r, w and m",
+                       index, rule.access);
     }
   }
   return bits;
@@ -96,8 +97,10 @@ Status add_rule(std::vector<bpf_insn>& out, const DeviceCgroup& rule, size_t ind
   }
   Rule jumps(out);
   jumps.skip_if(BPF_JNE, kType, kTypes[rule.type == "c"]);
-  if (rule.major && *rule.major >= 0) jumps.skip_if(BPF_JNE, kMajor, static_cast<int32_t>(*rule.major));
-  if (rule.minor && *rule.minor >= 0) jumps.skip_if(BPF_JNE, kMinor, static_cast<int32_t>(*rule.minor));
+  if (rule.major && *rule.major >= 0)
+    jumps.skip_if(BPF_JNE, kMajor, static_cast<int32_t>(*rule.major));
+  if (rule.minor && *rule.minor >= 0)
+    jumps.skip_if(BPF_JNE, kMinor, static_cast<int32_t>(*rule.minor));
   if (rule.allow) {
     // What this rule grants is settled; earlier rules decide about the rest.
     out.push_back(compute(BPF_AND, kAccess, ~bits));
@@ -157,8 +160,12 @@ Status detach(int group, uint32_t id) {
 Result<std::vector<bpf_insn>> compile_device_filter(const std::vector<DeviceCgroup>& rules) {
   if (rules.size() > kMostRules)
     return invalid("linux.resources.devices: {} rules are more than {}", rules.size(), kMostRules);
-  std::vector<bpf_insn> out = {load(kType, 0), copy(kAccess, kType), compute(BPF_AND, kType, 0xffff),
-                               compute(BPF_RSH, kAccess, 16), load(kMajor, 4), load(kMinor, 8)};
+  std::vector<bpf_insn> out = {load(kType, 0),
+                               copy(kAccess, kType),
+                               compute(BPF_AND, kType, 0xffff),
+                               compute(BPF_RSH, kAccess, 16),
+                               load(kMajor, 4),
+                               load(kMinor, 8)};
   bool settled = false;
   for (size_t i = rules.size(); i-- > 0;) {
     TRY(add_rule(out, rules[i], i));
@@ -178,7 +185,8 @@ Status attach_device_filter(int group, const std::vector<DeviceCgroup>& rules) {
   attributes.attach_bpf_fd = static_cast<uint32_t>(program.get());
   attributes.attach_type = BPF_CGROUP_DEVICE;
   attributes.attach_flags = BPF_F_ALLOW_MULTI;
-  (void)TRY(bpf(BPF_PROG_ATTACH, attributes, "attach the device filter").context("linux.resources.devices"));
+  (void)TRY(bpf(BPF_PROG_ATTACH, attributes, "attach the device filter")
+                .context("linux.resources.devices"));
   for (uint32_t id : before) TRY(detach(group, id));
   return {};
 }

@@ -14,7 +14,11 @@
 namespace gantry::libcontainer {
 namespace {
 
-enum : uint32_t { kRead = BPF_DEVCG_ACC_READ, kWrite = BPF_DEVCG_ACC_WRITE, kMknod = BPF_DEVCG_ACC_MKNOD };
+enum : uint32_t {
+  kRead = BPF_DEVCG_ACC_READ,
+  kWrite = BPF_DEVCG_ACC_WRITE,
+  kMknod = BPF_DEVCG_ACC_MKNOD
+};
 
 struct Request {
   char type;
@@ -31,23 +35,40 @@ bool granted(const std::vector<bpf_insn>& program, const Request& request) {
     uint32_t& to = registers[one.dst_reg];
     auto value = static_cast<uint32_t>(one.imm);
     switch (one.code) {
-      case BPF_LDX | BPF_MEM | BPF_W: to = context[one.off / 4]; break;
-      case BPF_ALU | BPF_MOV | BPF_X: to = registers[one.src_reg]; break;
-      case BPF_ALU | BPF_MOV | BPF_K: to = value; break;
-      case BPF_ALU | BPF_AND | BPF_K: to &= value; break;
-      case BPF_ALU | BPF_RSH | BPF_K: to >>= value; break;
-      case BPF_JMP | BPF_JNE | BPF_K: at += to != value ? static_cast<size_t>(one.off) : 0; break;
-      case BPF_JMP | BPF_JEQ | BPF_K: at += to == value ? static_cast<size_t>(one.off) : 0; break;
-      case BPF_JMP | BPF_EXIT: return registers[0] != 0;
-      default: ADD_FAILURE() << "instruction " << int{one.code}; return false;
+      case BPF_LDX | BPF_MEM | BPF_W:
+        to = context[one.off / 4];
+        break;
+      case BPF_ALU | BPF_MOV | BPF_X:
+        to = registers[one.src_reg];
+        break;
+      case BPF_ALU | BPF_MOV | BPF_K:
+        to = value;
+        break;
+      case BPF_ALU | BPF_AND | BPF_K:
+        to &= value;
+        break;
+      case BPF_ALU | BPF_RSH | BPF_K:
+        to >>= value;
+        break;
+      case BPF_JMP | BPF_JNE | BPF_K:
+        at += to != value ? static_cast<size_t>(one.off) : 0;
+        break;
+      case BPF_JMP | BPF_JEQ | BPF_K:
+        at += to == value ? static_cast<size_t>(one.off) : 0;
+        break;
+      case BPF_JMP | BPF_EXIT:
+        return registers[0] != 0;
+      default:
+        ADD_FAILURE() << "instruction " << int{one.code};
+        return false;
     }
   }
   ADD_FAILURE() << "the program has no end";
   return false;
 }
 
-DeviceCgroup rule(bool allow, std::string type, std::optional<int64_t> major, std::optional<int64_t> minor,
-                  std::string access) {
+DeviceCgroup rule(bool allow, std::string type, std::optional<int64_t> major,
+                  std::optional<int64_t> minor, std::string access) {
   return {allow, std::move(type), major, minor, std::move(access)};
 }
 
@@ -62,7 +83,8 @@ TEST(DeviceFilter, WithoutRulesNothingIsGranted) {
 }
 
 TEST(DeviceFilter, NumbersTypeAndAccessAllMatter) {
-  auto program = compiled({rule(false, "a", {}, {}, "rwm"), rule(true, "c", 1, 3, "rw"), rule(true, "b", 8, {}, "r")});
+  auto program = compiled(
+      {rule(false, "a", {}, {}, "rwm"), rule(true, "c", 1, 3, "rw"), rule(true, "b", 8, {}, "r")});
   EXPECT_TRUE(granted(program, {'c', 1, 3, kRead | kWrite}));
   EXPECT_FALSE(granted(program, {'c', 1, 3, kRead | kMknod}));
   EXPECT_FALSE(granted(program, {'b', 1, 3, kRead}));
@@ -72,7 +94,8 @@ TEST(DeviceFilter, NumbersTypeAndAccessAllMatter) {
 }
 
 TEST(DeviceFilter, TheLastRuleThatSpeaksOfAnAccessDecides) {
-  auto program = compiled({rule(false, "", {}, {}, ""), rule(true, "c", {}, {}, "rwm"), rule(false, "c", 1, 3, "w")});
+  auto program = compiled(
+      {rule(false, "", {}, {}, ""), rule(true, "c", {}, {}, "rwm"), rule(false, "c", 1, 3, "w")});
   EXPECT_TRUE(granted(program, {'c', 1, 3, kRead}));
   EXPECT_FALSE(granted(program, {'c', 1, 3, kWrite}));
   EXPECT_FALSE(granted(program, {'c', 1, 3, kRead | kWrite}));

@@ -29,7 +29,8 @@ Status run_hook(const Hook& hook, const std::string& where, const std::string& d
   options.program = hook.path;
   options.arguments = hook.args.empty() ? std::vector<std::string>{hook.path} : hook.args;
   options.environment = hook.env;
-  int timeout_ms = hook.timeout ? static_cast<int>(std::min<int64_t>(*hook.timeout, 86400) * 1000) : -1;
+  int timeout_ms =
+      hook.timeout ? static_cast<int>(std::min<int64_t>(*hook.timeout, 86400) * 1000) : -1;
   ProcessOutput output =
       TRY(run_process(std::move(options), document, timeout_ms).context("{}", where));
   if (output.status == 0) return {};

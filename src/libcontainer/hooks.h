@@ -1,5 +1,5 @@
-// Hooks (config.md, "POSIX-platform Hooks"): programs run at points of the life cycle with the container's
-// state as JSON on their standard input.
+// Hooks (config.md, "POSIX-platform Hooks"): programs run at points of the life cycle with the
+// container's state as JSON on their standard input.
 #pragma once
 
 #include <string>
@@ -19,7 +19,8 @@ json::object state_document(const State& state, std::string_view status);
 Status run_hooks(const std::vector<Hook>& hooks, std::string_view kind, const State& state,
                  std::string_view status);
 
-// For poststart and poststop: every hook runs, whatever the ones before it did; failures are logged.
+// For poststart and poststop: every hook runs, whatever the ones before it did; failures are
+// logged.
 void log_hooks(const std::vector<Hook>& hooks, std::string_view kind, const State& state,
                std::string_view status);
 

@@ -25,7 +25,8 @@ void reset_inherited() {
   action.sa_handler = SIG_DFL;
   for (int signal = 1; signal < NSIG; ++signal) ::sigaction(signal, &action, nullptr);
   ::umask(0);
-  // Nobody who shares a namespace may look at our memory or descriptors before exec (CVE-2016-9962).
+  // Nobody who shares a namespace may look at our memory or descriptors before exec
+  // (CVE-2016-9962).
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
@@ -53,8 +54,10 @@ Status become_root() {
   // The ids of whoever made the user namespace are not mapped; those of its root are.
   if (::syscall(SYS_setgroups, 0, nullptr) == -1 && errno != EPERM)
     return error_from_errno(errno, "setgroups");
-  if (::syscall(SYS_setresgid, 0, 0, 0) == -1) return error_from_errno(errno, "linux.gidMappings: gid 0");
-  if (::syscall(SYS_setresuid, 0, 0, 0) == -1) return error_from_errno(errno, "linux.uidMappings: uid 0");
+  if (::syscall(SYS_setresgid, 0, 0, 0) == -1)
+    return error_from_errno(errno, "linux.gidMappings: gid 0");
+  if (::syscall(SYS_setresuid, 0, 0, 0) == -1)
+    return error_from_errno(errno, "linux.uidMappings: uid 0");
   return {};
 }
 
@@ -72,7 +75,8 @@ Status raise_loopback() {
 Status apply_names(const Spec& spec) {
   if (!spec.hostname.empty() && ::sethostname(spec.hostname.data(), spec.hostname.size()) == -1)
     return error_from_errno(errno, "hostname");
-  if (!spec.domainname.empty() && ::setdomainname(spec.domainname.data(), spec.domainname.size()) == -1)
+  if (!spec.domainname.empty() &&
+      ::setdomainname(spec.domainname.data(), spec.domainname.size()) == -1)
     return error_from_errno(errno, "domainname");
   return {};
 }
@@ -92,14 +96,16 @@ Status apply_sysctls(const Spec& spec, const ProcFs& proc) {
 // Of the time namespace that this process has made, and enters by exec.
 Status apply_time_offsets(const Spec& spec, const ProcFs& proc) {
   for (const auto& [clock, offset] : spec.linux_section->time_offsets)
-    TRY(proc.write("self/timens_offsets", fmt::format("{} {} {}", clock, offset.secs, offset.nanosecs))
+    TRY(proc.write("self/timens_offsets",
+                   fmt::format("{} {} {}", clock, offset.secs, offset.nanosecs))
             .context("linux.timeOffsets.{}", clock));
   return {};
 }
 
 Status apply_personality(const Spec& spec) {
   const auto& personality = spec.linux_section->personality;
-  if (personality && ::personality(personality->domain == "LINUX32" ? PER_LINUX32 : PER_LINUX) == -1)
+  if (personality &&
+      ::personality(personality->domain == "LINUX32" ? PER_LINUX32 : PER_LINUX) == -1)
     return error_from_errno(errno, "linux.personality");
   return {};
 }
@@ -113,8 +119,7 @@ Status setup_namespaces(InitPlan& plan) {
   for (const JoinedNamespace& one : plan.joined)
     TRY(sys::setns(one.fd.get(), one.flag).context("linux.namespaces: {}", one.name));
   plan.joined.clear();
-  if (plan.unshare_flags)
-    TRY(sys::unshare(plan.unshare_flags).context("linux.namespaces: cgroup"));
+  if (plan.unshare_flags) TRY(sys::unshare(plan.unshare_flags).context("linux.namespaces: cgroup"));
   TRY(apply_time_offsets(spec, plan.proc));
   if (::setsid() == -1) return error_from_errno(errno, "setsid");
   if (plan.own_network) TRY(raise_loopback());
@@ -150,7 +155,8 @@ Status setup_rootfs(InitPlan& plan) {
 Status wait_at_gate(InitPlan& plan) {
   TRY(plan.sync.send(SyncMessage::ready));
   if (plan.gate) {
-    int peer = sys::retry([&] { return ::accept4(plan.gate.get(), nullptr, nullptr, SOCK_CLOEXEC); });
+    int peer =
+        sys::retry([&] { return ::accept4(plan.gate.get(), nullptr, nullptr, SOCK_CLOEXEC); });
     if (peer == -1) return error_from_errno(errno, "gate: accept");
     plan.sync = SyncSocket(UniqueFd(peer));
   }
@@ -180,7 +186,8 @@ Status enter_container(ExecPlan& plan) {
   TRY(die_with_parent(plan.options.die_with_parent));
   TRY(enter_cgroups(plan.cgroup_entries));
   TRY(adjust_oom_score(plan.process.process, plan.proc));
-  TRY(sys::setns(plan.init_pidfd, plan.join_flags).context("exec: join the container's namespaces"));
+  TRY(sys::setns(plan.init_pidfd, plan.join_flags)
+          .context("exec: join the container's namespaces"));
   if (::setsid() == -1) return error_from_errno(errno, "setsid");
   if (plan.process.user_namespace) TRY(become_root());
   if (::chdir("/") == -1) return error_from_errno(errno, "chdir /");

@@ -1,5 +1,5 @@
-// What runs in a child between clone and exec: container init, and a process that joins a container.
-// Everything it needs was opened by the parent; it never returns.
+// What runs in a child between clone and exec: container init, and a process that joins a
+// container. Everything it needs was opened by the parent; it never returns.
 #pragma once
 
 #include <string>
@@ -26,8 +26,8 @@ struct InitPlan {
   State state;  // for hooks
   ProcessPlan process;
   ProcFs proc;
-  SyncSocket sync;       // the child's end
-  UniqueFd gate;         // a listening socket, or invalid: the gate is `sync`
+  SyncSocket sync;  // the child's end
+  UniqueFd gate;    // a listening socket, or invalid: the gate is `sync`
   std::vector<UniqueFd> cgroup_entries;
   std::vector<std::pair<std::string, std::string>> cgroup_mounts;
   std::vector<JoinedNamespace> joined;  // in the order to join them

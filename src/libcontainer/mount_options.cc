@@ -54,9 +54,9 @@ struct PropagationWord {
   bool recursive;
 };
 constexpr PropagationWord kPropagations[] = {
-    {"shared", MS_SHARED, false},     {"rshared", MS_SHARED, true},
-    {"slave", MS_SLAVE, false},       {"rslave", MS_SLAVE, true},
-    {"private", MS_PRIVATE, false},   {"rprivate", MS_PRIVATE, true},
+    {"shared", MS_SHARED, false},         {"rshared", MS_SHARED, true},
+    {"slave", MS_SLAVE, false},           {"rslave", MS_SLAVE, true},
+    {"private", MS_PRIVATE, false},       {"rprivate", MS_PRIVATE, true},
     {"unbindable", MS_UNBINDABLE, false}, {"runbindable", MS_UNBINDABLE, true},
 };
 

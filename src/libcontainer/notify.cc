@@ -17,7 +17,8 @@ Status hand_over_notify(const Spec& spec, const State& state, pid_t pid, int des
   message["state"] = state_document(state, pid == state.pid ? "creating" : "running");
   UniqueFd socket =
       TRY(sys::connect_unix(seccomp.listener_path).context("linux.seccomp.listenerPath"));
-  return sys::send_with_fds(socket.get(), json::serialize(message), std::span<const int>(&descriptor, 1))
+  return sys::send_with_fds(socket.get(), json::serialize(message),
+                            std::span<const int>(&descriptor, 1))
       .context("linux.seccomp.listenerPath");
 }
 

@@ -1,5 +1,5 @@
-// Hands a seccomp notify descriptor to who listens at linux.seccomp.listenerPath, with the specification's
-// "container process state" in front of it.
+// Hands a seccomp notify descriptor to who listens at linux.seccomp.listenerPath, with the
+// specification's "container process state" in front of it.
 #pragma once
 
 #include <sys/types.h>

@@ -158,7 +158,8 @@ Status ProcessSetup::resolve() {
 Status ProcessSetup::apply_limits() {
   for (const Rlimit& limit : plan_.process.rlimits) {
     rlimit64 values = {limit.soft, limit.hard};
-    if (::prlimit64(0, static_cast<__rlimit_resource>(rlimit_number(limit.type)), &values, nullptr) == -1)
+    if (::prlimit64(0, static_cast<__rlimit_resource>(rlimit_number(limit.type)), &values,
+                    nullptr) == -1)
       return errno_error(errno, "process.rlimits: {} soft {} hard {}", limit.type, limit.soft,
                          limit.hard);
   }
@@ -169,7 +170,8 @@ Status ProcessSetup::apply_scheduling() {
   const Process& process = plan_.process;
   if (process.scheduler) TRY(set_scheduler(*process.scheduler));
   if (process.io_priority) {
-    int io_class = TRY(value_of(kIoClasses, process.io_priority->io_class, "process.ioPriority.class"));
+    int io_class =
+        TRY(value_of(kIoClasses, process.io_priority->io_class, "process.ioPriority.class"));
     if (::syscall(SYS_ioprio_set, 1, 0, io_class << 13 | process.io_priority->priority) == -1)
       return error_from_errno(errno, "process.ioPriority");
   }
@@ -194,8 +196,8 @@ bool ProcessSetup::early() const { return !plan_.filter || permits_setup(*plan_.
 Status ProcessSetup::change_directory() {
   const std::string& cwd = plan_.process.cwd;
   // A magic link (/proc/self/fd/N) may lead out of the container: CVE-2024-21626.
-  Result<UniqueFd> directory = sys::openat2(AT_FDCWD, cwd, O_PATH | O_DIRECTORY,
-                                            RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+  Result<UniqueFd> directory =
+      sys::openat2(AT_FDCWD, cwd, O_PATH | O_DIRECTORY, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
   if (!directory && directory.error().code() == ENOSYS)
     directory = sys::open(cwd, O_PATH | O_DIRECTORY);
   if (!directory) return std::move(directory).error().context("process.cwd");
@@ -248,7 +250,8 @@ Status ProcessSetup::enter() {
   return {};
 }
 
-Result<std::string> find_program(const std::string& name, const std::vector<std::string>& environment) {
+Result<std::string> find_program(const std::string& name,
+                                 const std::vector<std::string>& environment) {
   if (name.empty()) return exec_error(name, "executable file not found in $PATH", ENOENT);
   if (name.find('/') != std::string::npos) {
     int code = runnable(name);
@@ -258,7 +261,8 @@ Result<std::string> find_program(const std::string& name, const std::vector<std:
     return exec_error(name, go_text(code), code);
   }
   const char* path = variable(environment, "PATH");
-  std::string_view rest = path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  std::string_view rest =
+      path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   int reason = ENOENT;
   for (;;) {
     size_t colon = rest.find(':');
@@ -293,7 +297,8 @@ Error ProcessSetup::exec_init(int program, std::vector<char*>& environment) {
   std::vector<char*> arguments = pointers(words);
   UniqueFd image(::fcntl(program, F_DUPFD_CLOEXEC, kInitSync + 1));
   if (!image) return error_from_errno(errno, "init");
-  int moved = sync_.fd() == kInitSync ? ::fcntl(kInitSync, F_SETFD, 0) : ::dup2(sync_.fd(), kInitSync);
+  int moved =
+      sync_.fd() == kInitSync ? ::fcntl(kInitSync, F_SETFD, 0) : ::dup2(sync_.fd(), kInitSync);
   if (moved == -1) return error_from_errno(errno, "init");
   ::syscall(SYS_execveat, image.get(), "", arguments.data(), environment.data(), AT_EMPTY_PATH);
   return error_from_errno(errno, "init: exec");

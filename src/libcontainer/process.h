@@ -1,5 +1,5 @@
-// The last stretch of a process's way into a container, the same for init and for exec: limits, labels,
-// user, capabilities, seccomp, exec. Child-only code; the process is in all its namespaces.
+// The last stretch of a process's way into a container, the same for init and for exec: limits,
+// labels, user, capabilities, seccomp, exec. Child-only code; the process is in all its namespaces.
 #pragma once
 
 #include "base/result.h"
@@ -22,9 +22,10 @@ struct ProcessPlan {
   int init_program = -1;  // becomes pid 1 and runs the program (init_protocol.h)
 };
 
-// Where `name` leads: itself with a slash, else the first program of that name in the environment's PATH.
-// The error is what Go's exec package says: `exec: "x": executable file not found in $PATH`.
-Result<std::string> find_program(const std::string& name, const std::vector<std::string>& environment);
+// Where `name` leads: itself with a slash, else the first program of that name in the environment's
+// PATH. The error is what Go's exec package says: `exec: "x": executable file not found in $PATH`.
+Result<std::string> find_program(const std::string& name,
+                                 const std::vector<std::string>& environment);
 // The same for an execve(2) that failed.
 Error exec_error(const std::string& program, int code);
 

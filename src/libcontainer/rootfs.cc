@@ -18,8 +18,8 @@ struct PropagationName {
   uint64_t type;
 };
 constexpr PropagationName kRootPropagations[] = {
-    {"", MS_SLAVE},         {"private", MS_PRIVATE},   {"rprivate", MS_PRIVATE},
-    {"slave", MS_SLAVE},    {"rslave", MS_SLAVE},      {"shared", MS_SHARED},
+    {"", MS_SLAVE},         {"private", MS_PRIVATE},       {"rprivate", MS_PRIVATE},
+    {"slave", MS_SLAVE},    {"rslave", MS_SLAVE},          {"shared", MS_SHARED},
     {"rshared", MS_SHARED}, {"unbindable", MS_UNBINDABLE}, {"runbindable", MS_UNBINDABLE}};
 
 Result<uint64_t> propagation_type(const std::string& word) {
@@ -40,7 +40,8 @@ std::string join_lower(const std::vector<std::string>& lower) {
   return out;
 }
 
-// An overlay as a detached mount. Kernels before 6.7 have no "lowerdir+" and limit a value to 255 bytes.
+// An overlay as a detached mount. Kernels before 6.7 have no "lowerdir+" and limit a value to 255
+// bytes.
 Result<UniqueFd> overlay(const RootfsSource& source) {
   UniqueFd context = TRY(sys::fsopen("overlay"));
   TRY(sys::fsconfig_string(context.get(), "source", "overlay"));
@@ -96,7 +97,8 @@ Device device_node(const char* path, int64_t major, int64_t minor) {
 }  // namespace
 
 Result<Rootfs> Rootfs::attach(const RootfsPlan& plan) {
-  const std::string& word = plan.spec.linux_section ? plan.spec.linux_section->rootfs_propagation : "";
+  const std::string& word =
+      plan.spec.linux_section ? plan.spec.linux_section->rootfs_propagation : "";
   uint64_t propagation = TRY(propagation_type(word));
   // What happens in here must not reach the host, except when that is asked for.
   uint64_t host = propagation == MS_UNBINDABLE ? uint64_t{MS_PRIVATE} : propagation;
@@ -140,8 +142,7 @@ Result<Rootfs> Rootfs::attach(const RootfsPlan& plan) {
 Status Rootfs::populate() {
   const Spec& spec = plan_.spec;
   for (size_t i = 0; i < spec.mounts.size(); ++i)
-    TRY(mount_one(spec.mounts[i])
-            .context("mounts[{}] {}", i, spec.mounts[i].destination));
+    TRY(mount_one(spec.mounts[i]).context("mounts[{}] {}", i, spec.mounts[i].destination));
   if (own_dev_) {
     TRY(make_devices());
     TRY(make_links());
@@ -224,9 +225,9 @@ Status Rootfs::mount_bind(const Mount& mount) {
   MountOptions options = parse_mount_options(mount.options);
   if (mount.source.empty()) return invalid("source: is required for a bind mount");
   unsigned recursive = options.bind == BindKind::rbind ? AT_RECURSIVE : 0;
-  UniqueFd tree = TRY(sys::open_tree(AT_FDCWD, absolute(plan_.bundle, mount.source),
-                                     OPEN_TREE_CLONE | recursive)
-                          .context("source"));
+  UniqueFd tree = TRY(
+      sys::open_tree(AT_FDCWD, absolute(plan_.bundle, mount.source), OPEN_TREE_CLONE | recursive)
+          .context("source"));
   struct stat st = TRY(sys::fstat(tree.get()));
   TRY(set_attributes(tree.get(), options).context("options"));
   int fd = tree.get();
@@ -238,8 +239,9 @@ Status Rootfs::mount_bind(const Mount& mount) {
   return sys::mount_setattr(fd, "", AT_EMPTY_PATH | (all ? AT_RECURSIVE : 0u), 0, 0, propagation);
 }
 
-// The container's own groups are bound in: the same directories that a cgroup mount in its cgroup namespace
-// shows, at a fraction of the cost, and the only ones it can see without such a namespace.
+// The container's own groups are bound in: the same directories that a cgroup mount in its cgroup
+// namespace shows, at a fraction of the cost, and the only ones it can see without such a
+// namespace.
 Status Rootfs::mount_cgroup(const Mount& mount) {
   MountOptions options = parse_mount_options(mount.options);
   bool only_v2 = plan_.cgroups.size() == 1 && plan_.cgroups.front().first.empty();
@@ -272,9 +274,10 @@ Status Rootfs::mount_cgroup(const Mount& mount) {
 }
 
 Status Rootfs::make_devices() {
-  static const Device kDefaults[] = {device_node("/dev/null", 1, 3), device_node("/dev/zero", 1, 5),
-                                     device_node("/dev/full", 1, 7), device_node("/dev/random", 1, 8),
-                                     device_node("/dev/urandom", 1, 9), device_node("/dev/tty", 5, 0)};
+  static const Device kDefaults[] = {
+      device_node("/dev/null", 1, 3),    device_node("/dev/zero", 1, 5),
+      device_node("/dev/full", 1, 7),    device_node("/dev/random", 1, 8),
+      device_node("/dev/urandom", 1, 9), device_node("/dev/tty", 5, 0)};
   for (const Device& device : kDefaults) TRY(make_device(device).context("{}", device.path));
   if (!plan_.spec.linux_section) return {};
   const auto& devices = plan_.spec.linux_section->devices;
@@ -310,12 +313,9 @@ Status Rootfs::make_device(const Device& device) {
 }
 
 Status Rootfs::make_links() {
-  constexpr std::pair<const char*, const char*> kLinks[] = {{"pts/ptmx", "ptmx"},
-                                                            {"/proc/self/fd", "fd"},
-                                                            {"/proc/self/fd/0", "stdin"},
-                                                            {"/proc/self/fd/1", "stdout"},
-                                                            {"/proc/self/fd/2", "stderr"},
-                                                            {"/proc/kcore", "core"}};
+  constexpr std::pair<const char*, const char*> kLinks[] = {
+      {"pts/ptmx", "ptmx"},          {"/proc/self/fd", "fd"},       {"/proc/self/fd/0", "stdin"},
+      {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"}, {"/proc/kcore", "core"}};
   Result<UniqueFd> dev = root_.open("/dev", O_PATH | O_DIRECTORY);
   if (!dev) return std::move(dev).error().context("/dev");
   for (auto [to, name] : kLinks) {
@@ -366,7 +366,8 @@ Status Rootfs::pivot() {
       plan_.spec.linux_section ? plan_.spec.linux_section->rootfs_propagation : ""));
   if (::fchdir(root_.fd()) == -1) return error_from_errno(errno, "chdir to the root file system");
   if (plan_.no_pivot) {
-    if (::mount(".", "/", nullptr, MS_MOVE, nullptr) == -1) return error_from_errno(errno, "move root");
+    if (::mount(".", "/", nullptr, MS_MOVE, nullptr) == -1)
+      return error_from_errno(errno, "move root");
     if (::chroot(".") == -1) return error_from_errno(errno, "chroot");
   } else {
     UniqueFd old = TRY(sys::open("/", O_PATH | O_DIRECTORY));

@@ -1,6 +1,6 @@
-// The container's file system, built inside its own mount namespace and entirely by descriptor: mounts,
-// devices, masked and read-only paths, and the change of root. Child-only code: every function runs in init
-// after clone and before exec.
+// The container's file system, built inside its own mount namespace and entirely by descriptor:
+// mounts, devices, masked and read-only paths, and the change of root. Child-only code: every
+// function runs in init after clone and before exec.
 #pragma once
 
 #include <string>
@@ -18,7 +18,8 @@ struct RootfsPlan {
   const Spec& spec;
   const std::optional<RootfsSource>& source;  // in place of spec.root
   const std::string& bundle;
-  // Directories of the container's cgroups on the host: {name below /sys/fs/cgroup ("" on v2), path}.
+  // Directories of the container's cgroups on the host: {name below /sys/fs/cgroup ("" on v2),
+  // path}.
   const std::vector<std::pair<std::string, std::string>>& cgroups;
   bool user_namespace = false;
   bool no_pivot = false;

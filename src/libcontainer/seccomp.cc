@@ -64,11 +64,10 @@ struct FlagName {
   std::string_view name;
   unsigned value;
 };
-constexpr FlagName kFlags[] = {
-    {"SECCOMP_FILTER_FLAG_TSYNC", 0},  // one thread: nothing to do
-    {"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG},
-    {"SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW},
-    {"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", 1u << 5}};
+constexpr FlagName kFlags[] = {{"SECCOMP_FILTER_FLAG_TSYNC", 0},  // one thread: nothing to do
+                               {"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG},
+                               {"SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW},
+                               {"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", 1u << 5}};
 
 // Calls that libseccomp 2.5.4 does not know. Since 5.1 a new call has the same number everywhere.
 struct NewCall {
@@ -106,36 +105,16 @@ struct DirectCall {
   int number;
 };
 constexpr DirectCall kDirectCalls[] = {
-    {"socket", 359},
-    {"socketpair", 360},
-    {"bind", 361},
-    {"connect", 362},
-    {"listen", 363},
-    {"accept4", 364},
-    {"getsockopt", 365},
-    {"setsockopt", 366},
-    {"getsockname", 367},
-    {"getpeername", 368},
-    {"sendto", 369},
-    {"sendmsg", 370},
-    {"recvfrom", 371},
-    {"recvmsg", 372},
-    {"shutdown", 373},
-    {"recvmmsg", 337},
-    {"sendmmsg", 345},
-    {"semget", 393},
-    {"semctl", 394},
-    {"shmget", 395},
-    {"shmctl", 396},
-    {"shmat", 397},
-    {"shmdt", 398},
-    {"msgget", 399},
-    {"msgsnd", 400},
-    {"msgrcv", 401},
-    {"msgctl", 402}};
+    {"socket", 359},      {"socketpair", 360},  {"bind", 361},       {"connect", 362},
+    {"listen", 363},      {"accept4", 364},     {"getsockopt", 365}, {"setsockopt", 366},
+    {"getsockname", 367}, {"getpeername", 368}, {"sendto", 369},     {"sendmsg", 370},
+    {"recvfrom", 371},    {"recvmsg", 372},     {"shutdown", 373},   {"recvmmsg", 337},
+    {"sendmmsg", 345},    {"semget", 393},      {"semctl", 394},     {"shmget", 395},
+    {"shmctl", 396},      {"shmat", 397},       {"shmdt", 398},      {"msgget", 399},
+    {"msgsnd", 400},      {"msgrcv", 401},      {"msgctl", 402}};
 
-constexpr std::string_view kOperators[] = {"SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE",
-                                           "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT",
+constexpr std::string_view kOperators[] = {"SCMP_CMP_NE",       "SCMP_CMP_LT", "SCMP_CMP_LE",
+                                           "SCMP_CMP_EQ",       "SCMP_CMP_GE", "SCMP_CMP_GT",
                                            "SCMP_CMP_MASKED_EQ"};
 
 template <typename Table>
@@ -175,7 +154,8 @@ int number_of(const std::string& name, const ArchName& arch) {
   int number = ::seccomp_syscall_resolve_name_arch(arch.token, name.c_str());
   if (number >= 0) return number;
   if (number != __NR_SCMP_ERROR) {
-    const DirectCall* direct = arch.token == SCMP_ARCH_X86 ? find_name(kDirectCalls, name) : nullptr;
+    const DirectCall* direct =
+        arch.token == SCMP_ARCH_X86 ? find_name(kDirectCalls, name) : nullptr;
     return direct ? direct->number : kAbsent;
   }
   const NewCall* fresh = find_name(kNewCalls, name);
@@ -336,8 +316,8 @@ Result<SeccompFilter> compile_seccomp(const Seccomp& seccomp) {
     if (!flag) return invalid("linux.seccomp.flags: unknown flag \"{}\"", name);
     filter.flags |= flag->value;
   }
-  uint32_t default_action = TRY(action_of(seccomp.default_action, seccomp.default_errno_ret,
-                                          "linux.seccomp.defaultAction"));
+  uint32_t default_action = TRY(
+      action_of(seccomp.default_action, seccomp.default_errno_ret, "linux.seccomp.defaultAction"));
   if (default_action == SECCOMP_RET_USER_NOTIF)
     return invalid("linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be the default");
   for (const Syscall& rule : seccomp.syscalls)
@@ -391,8 +371,8 @@ Result<SeccompFilter> compile_seccomp(const Seccomp& seccomp) {
   }
   code.answer(SECCOMP_RET_KILL_THREAD);
   if (code.size() > kMaxProgram)
-    return invalid("linux.seccomp: the filter has {} instructions, the kernel takes {}", code.size(),
-                   kMaxProgram);
+    return invalid("linux.seccomp: the filter has {} instructions, the kernel takes {}",
+                   code.size(), kMaxProgram);
   filter.program = code.take();
   return filter;
 }
@@ -401,7 +381,8 @@ Result<SeccompFilter> cached_seccomp(const Seccomp& seccomp, const std::string& 
   if (directory.empty()) return compile_seccomp(seccomp);
   std::string source = std::string(kCacheFormat) + json::dump(seccomp);
   source += '\0';
-  uint64_t low = 0xcbf29ce484222325, high = 0x6c62272e07bb0142;  // FNV-1a, and a second walk beside it
+  uint64_t low = 0xcbf29ce484222325,
+           high = 0x6c62272e07bb0142;  // FNV-1a, and a second walk beside it
   for (unsigned char c : source) {
     low = (low ^ c) * 0x100000001b3;
     high = (high + c) * 0x9e3779b97f4a7c15 ^ high >> 29;
@@ -467,12 +448,13 @@ uint32_t evaluate(const std::vector<sock_filter>& program, const seccomp_data& d
 }
 
 bool permits_setup(const SeccompFilter& filter) {
-  constexpr int kCalls[] = {SYS_read,      SYS_write,     SYS_close,     SYS_sendmsg,   SYS_recvmsg,
-                            SYS_accept4,   SYS_execve,    SYS_exit_group, SYS_prctl,    SYS_setgroups,
-                            SYS_setresuid, SYS_setresgid, SYS_capget,    SYS_capset,    SYS_umask,
-                            SYS_fchdir,    SYS_getcwd,    SYS_openat2,   SYS_newfstatat, SYS_faccessat2,
-                            SYS_fstat,     SYS_brk,       SYS_mmap,      SYS_munmap,    SYS_close_range,
-                            SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_fchown};
+  constexpr int kCalls[] = {
+      SYS_read,           SYS_write,        SYS_close,      SYS_sendmsg,    SYS_recvmsg,
+      SYS_accept4,        SYS_execve,       SYS_exit_group, SYS_prctl,      SYS_setgroups,
+      SYS_setresuid,      SYS_setresgid,    SYS_capget,     SYS_capset,     SYS_umask,
+      SYS_fchdir,         SYS_getcwd,       SYS_openat2,    SYS_newfstatat, SYS_faccessat2,
+      SYS_fstat,          SYS_brk,          SYS_mmap,       SYS_munmap,     SYS_close_range,
+      SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_fchown};
   for (int call : kCalls) {
     seccomp_data data = {};
     data.nr = call;

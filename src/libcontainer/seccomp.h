@@ -1,5 +1,6 @@
-// linux.seccomp as a BPF program: our own small compiler (a binary search over system call numbers for each
-// architecture; libseccomp gives only the numbers of names), a cache of its results on disk, loading.
+// linux.seccomp as a BPF program: our own small compiler (a binary search over system call numbers
+// for each architecture; libseccomp gives only the numbers of names), a cache of its results on
+// disk, loading.
 #pragma once
 
 #include <linux/filter.h>
@@ -20,12 +21,13 @@ struct SeccompFilter {
   bool notifies = false;
 };
 
-// Pure. A rule whose action is the default one is left out; a call that an architecture does not have is
-// skipped there, one that no architecture has is an error. With SCMP_ACT_ERRNO as the default, calls newer
-// than any the profile names answer ENOSYS, so that programs fall back to older ones.
+// Pure. A rule whose action is the default one is left out; a call that an architecture does not
+// have is skipped there, one that no architecture has is an error. With SCMP_ACT_ERRNO as the
+// default, calls newer than any the profile names answer ENOSYS, so that programs fall back to
+// older ones.
 Result<SeccompFilter> compile_seccomp(const Seccomp& seccomp);
-// The same through `directory` ("" or unusable: no cache). An entry holds the text it was made from, so a
-// collision of names cannot give the wrong filter.
+// The same through `directory` ("" or unusable: no cache). An entry holds the text it was made
+// from, so a collision of names cannot give the wrong filter.
 Result<SeccompFilter> cached_seccomp(const Seccomp& seccomp, const std::string& directory);
 
 // What the program answers for a call, by interpreting it.

@@ -16,7 +16,8 @@ namespace {
 
 constexpr uint32_t kErrno = SECCOMP_RET_ERRNO;
 
-seccomp_data call(int number, std::initializer_list<uint64_t> args = {}, uint32_t arch = AUDIT_ARCH_X86_64) {
+seccomp_data call(int number, std::initializer_list<uint64_t> args = {},
+                  uint32_t arch = AUDIT_ARCH_X86_64) {
   seccomp_data data = {};
   data.nr = number;
   data.arch = arch;
@@ -41,7 +42,8 @@ Seccomp one_rule(const char* op, uint64_t value, uint64_t value_two = 0) {
 }
 
 TEST(Seccomp, EveryOperatorComparesAll64Bits) {
-  const uint64_t kValues[] = {0, 1, 0xffffffff, 0x100000000, 0x100000001, 0x1ffffffff, 0x200000000, UINT64_MAX};
+  const uint64_t kValues[] = {0,           1,           0xffffffff,  0x100000000,
+                              0x100000001, 0x1ffffffff, 0x200000000, UINT64_MAX};
   for (uint64_t value : kValues) {
     const std::pair<const char*, bool (*)(uint64_t, uint64_t)> kCases[] = {
         {"SCMP_CMP_NE", [](uint64_t a, uint64_t b) { return a != b; }},
@@ -59,13 +61,15 @@ TEST(Seccomp, EveryOperatorComparesAll64Bits) {
             << argument << " " << op << " " << value;
     }
   }
-  Result<SeccompFilter> masked = compile_seccomp(one_rule("SCMP_CMP_MASKED_EQ", 0xff000000ff, 0x1200000034));
+  Result<SeccompFilter> masked =
+      compile_seccomp(one_rule("SCMP_CMP_MASKED_EQ", 0xff000000ff, 0x1200000034));
   ASSERT_TRUE(masked);
   EXPECT_EQ(evaluate(masked->program, call(SYS_read, {0, 0xab120000cd34})), SECCOMP_RET_ALLOW);
   EXPECT_EQ(evaluate(masked->program, call(SYS_read, {0, 0xab130000cd34})), kErrno | EPERM);
 }
 
-// libseccomp's own compiler is the oracle, for every call number and the arguments the profile tests.
+// libseccomp's own compiler is the oracle, for every call number and the arguments the profile
+// tests.
 TEST(Seccomp, TheDefaultProfileMeansWhatLibseccompMakesOfIt) {
   Seccomp profile = default_seccomp(default_capabilities(), "6.1.0");
   Result<SeccompFilter> ours = compile_seccomp(profile);
@@ -75,7 +79,9 @@ TEST(Seccomp, TheDefaultProfileMeansWhatLibseccompMakesOfIt) {
   ASSERT_EQ(seccomp_arch_add(context, SCMP_ARCH_X86), 0);
   ASSERT_EQ(seccomp_arch_add(context, SCMP_ARCH_X32), 0);
   for (const Syscall& rule : profile.syscalls) {
-    uint32_t action = rule.action == "SCMP_ACT_ALLOW" ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(rule.errno_ret.value_or(EPERM));
+    uint32_t action = rule.action == "SCMP_ACT_ALLOW"
+                          ? SCMP_ACT_ALLOW
+                          : SCMP_ACT_ERRNO(rule.errno_ret.value_or(EPERM));
     for (const std::string& name : rule.names) {
       int number = seccomp_syscall_resolve_name(name.c_str());
       if (number == __NR_SCMP_ERROR) continue;
@@ -87,7 +93,9 @@ TEST(Seccomp, TheDefaultProfileMeansWhatLibseccompMakesOfIt) {
                                                     : SCMP_CMP_MASKED_EQ;
         args.push_back({arg.index, op, arg.value, arg.value_two});
       }
-      ASSERT_EQ(seccomp_rule_add_array(context, action, number, static_cast<unsigned>(args.size()), args.data()), 0)
+      ASSERT_EQ(seccomp_rule_add_array(context, action, number, static_cast<unsigned>(args.size()),
+                                       args.data()),
+                0)
           << name;
     }
   }
@@ -101,18 +109,23 @@ TEST(Seccomp, TheDefaultProfileMeansWhatLibseccompMakesOfIt) {
   std::vector<sock_filter> oracle(bytes->size() / sizeof(sock_filter));
   std::memcpy(oracle.data(), bytes->data(), bytes->size());
 
-  const uint64_t kArguments[] = {0, 1, 8, 37, 38, 39, 40, 41, 0x20000, 0x20008, 0x10000000, 0x7e020000, 0xffffffff,
-                                 0x100000026};
-  // Bounded by what libseccomp 2.5.4 knows (449) and by the stretch where newer calls answer ENOSYS.
+  const uint64_t kArguments[] = {0,          1,          8,          37,         38,
+                                 39,         40,         41,         0x20000,    0x20008,
+                                 0x10000000, 0x7e020000, 0xffffffff, 0x100000026};
+  // Bounded by what libseccomp 2.5.4 knows (449) and by the stretch where newer calls answer
+  // ENOSYS.
   for (uint32_t arch : {uint32_t{AUDIT_ARCH_X86_64}, uint32_t{AUDIT_ARCH_I386}})
     for (int number = 0; number < 450; ++number) {
       if (number == 335 || number == 336) continue;  // uretprobe, which libseccomp does not know
       for (uint64_t argument : kArguments) {
-        if (arch == AUDIT_ARCH_I386 && argument > UINT32_MAX) continue;  // its registers have 32 bits
+        if (arch == AUDIT_ARCH_I386 && argument > UINT32_MAX)
+          continue;  // its registers have 32 bits
         seccomp_data data = call(number, {argument, argument}, arch);
-        // On i386 libseccomp also takes socketcall and ipc apart; the profile allows both as they are.
+        // On i386 libseccomp also takes socketcall and ipc apart; the profile allows both as they
+        // are.
         ASSERT_EQ(evaluate(ours->program, data), evaluate(oracle, data))
-            << "arch " << std::hex << arch << " call " << std::dec << number << " argument " << argument;
+            << "arch " << std::hex << arch << " call " << std::dec << number << " argument "
+            << argument;
       }
     }
 }
@@ -135,7 +148,8 @@ TEST(Seccomp, CallsNewerThanTheProfileAnswerEnosys) {
   EXPECT_EQ(evaluate(filter->program, call(SYS_kexec_load)), kErrno | EPERM);
   EXPECT_EQ(evaluate(filter->program, call(SYS_clone3)), kErrno | ENOSYS);
   EXPECT_EQ(evaluate(filter->program, call(452)), SECCOMP_RET_ALLOW);  // fchmodat2
-  EXPECT_EQ(evaluate(filter->program, call(SYS_read, {}, AUDIT_ARCH_AARCH64)), SECCOMP_RET_KILL_THREAD);
+  EXPECT_EQ(evaluate(filter->program, call(SYS_read, {}, AUDIT_ARCH_AARCH64)),
+            SECCOMP_RET_KILL_THREAD);
 }
 
 TEST(Seccomp, UnknownWordsAreNamed) {
@@ -172,7 +186,8 @@ TEST(Seccomp, TheCacheGivesTheSameFilterAndIgnoresDamage) {
   ASSERT_TRUE(first && second);
   auto same = [&](const SeccompFilter& other) {
     return other.program.size() == first->program.size() &&
-           std::memcmp(other.program.data(), first->program.data(), first->program.size() * sizeof(sock_filter)) == 0;
+           std::memcmp(other.program.data(), first->program.data(),
+                       first->program.size() * sizeof(sock_filter)) == 0;
   };
   EXPECT_TRUE(same(*second));
   Result<std::vector<std::string>> names = fs::list_directory(directory);

@@ -1,8 +1,9 @@
-// The OCI runtime configuration (config.json, runtime-spec 1.2 and 1.3, Linux) as structs. A field has the
-// name and the meaning of the specification (config.md, config-linux.md); what the text allows to be absent
-// and means something when absent is std::optional. Words with a fixed set of values (namespace types,
-// seccomp actions) stay strings here and are translated by the facility that uses them, which names the
-// field when it does not know the word. Plain values: copyable, not thread-safe, no resources held.
+// The OCI runtime configuration (config.json, runtime-spec 1.2 and 1.3, Linux) as structs. A field
+// has the name and the meaning of the specification (config.md, config-linux.md); what the text
+// allows to be absent and means something when absent is std::optional. Words with a fixed set of
+// values (namespace types, seccomp actions) stay strings here and are translated by the facility
+// that uses them, which names the field when it does not know the word. Plain values: copyable, not
+// thread-safe, no resources held.
 #pragma once
 
 #include <cstdint>
@@ -161,8 +162,8 @@ struct MemoryResources {
 
 struct CpuResources {
   std::optional<uint64_t> shares;
-  std::optional<int64_t> quota;   // µs
-  std::optional<uint64_t> burst;  // µs
+  std::optional<int64_t> quota;    // µs
+  std::optional<uint64_t> burst;   // µs
   std::optional<uint64_t> period;  // µs
   std::optional<int64_t> realtime_runtime;
   std::optional<uint64_t> realtime_period;
@@ -310,7 +311,8 @@ struct Spec {
   std::optional<Linux> linux_section;  // "linux", which compilers predefine
 };
 
-// Reads config.json. Types and required fields are checked here, meaning by check_spec() in validate.h.
+// Reads config.json. Types and required fields are checked here, meaning by check_spec() in
+// validate.h.
 Result<Spec> parse_spec(std::string_view text);
 
 }  // namespace gantry::libcontainer

@@ -7,16 +7,14 @@ namespace gantry::json {
 
 template <>
 struct Schema<libcontainer::ConsoleSize> {
-  static constexpr Field fields[] = {
-      field<&libcontainer::ConsoleSize::height>("height", kRequired),
-      field<&libcontainer::ConsoleSize::width>("width", kRequired)};
+  static constexpr Field fields[] = {field<&libcontainer::ConsoleSize::height>("height", kRequired),
+                                     field<&libcontainer::ConsoleSize::width>("width", kRequired)};
 };
 
 template <>
 struct Schema<libcontainer::User> {
   static constexpr Field fields[] = {
-      field<&libcontainer::User::uid>("uid"),
-      field<&libcontainer::User::gid>("gid"),
+      field<&libcontainer::User::uid>("uid"), field<&libcontainer::User::gid>("gid"),
       field<&libcontainer::User::umask>("umask", kOmitEmpty),
       field<&libcontainer::User::additional_gids>("additionalGids", kOmitEmpty),
       field<&libcontainer::User::username>("username", kOmitEmpty)};
@@ -34,10 +32,9 @@ struct Schema<libcontainer::Capabilities> {
 
 template <>
 struct Schema<libcontainer::Rlimit> {
-  static constexpr Field fields[] = {
-      field<&libcontainer::Rlimit::type>("type", kRequired),
-      field<&libcontainer::Rlimit::soft>("soft", kRequired),
-      field<&libcontainer::Rlimit::hard>("hard", kRequired)};
+  static constexpr Field fields[] = {field<&libcontainer::Rlimit::type>("type", kRequired),
+                                     field<&libcontainer::Rlimit::soft>("soft", kRequired),
+                                     field<&libcontainer::Rlimit::hard>("hard", kRequired)};
 };
 
 template <>
@@ -88,9 +85,8 @@ struct Schema<libcontainer::Process> {
 
 template <>
 struct Schema<libcontainer::Root> {
-  static constexpr Field fields[] = {
-      field<&libcontainer::Root::path>("path", kRequired),
-      field<&libcontainer::Root::readonly>("readonly", kOmitEmpty)};
+  static constexpr Field fields[] = {field<&libcontainer::Root::path>("path", kRequired),
+                                     field<&libcontainer::Root::readonly>("readonly", kOmitEmpty)};
 };
 
 template <>
@@ -114,11 +110,10 @@ struct Schema<libcontainer::Mount> {
 
 template <>
 struct Schema<libcontainer::Hook> {
-  static constexpr Field fields[] = {
-      field<&libcontainer::Hook::path>("path", kRequired),
-      field<&libcontainer::Hook::args>("args", kOmitEmpty),
-      field<&libcontainer::Hook::env>("env", kOmitEmpty),
-      field<&libcontainer::Hook::timeout>("timeout", kOmitEmpty)};
+  static constexpr Field fields[] = {field<&libcontainer::Hook::path>("path", kRequired),
+                                     field<&libcontainer::Hook::args>("args", kOmitEmpty),
+                                     field<&libcontainer::Hook::env>("env", kOmitEmpty),
+                                     field<&libcontainer::Hook::timeout>("timeout", kOmitEmpty)};
 };
 
 template <>
@@ -134,9 +129,8 @@ struct Schema<libcontainer::Hooks> {
 
 template <>
 struct Schema<libcontainer::Namespace> {
-  static constexpr Field fields[] = {
-      field<&libcontainer::Namespace::type>("type", kRequired),
-      field<&libcontainer::Namespace::path>("path", kOmitEmpty)};
+  static constexpr Field fields[] = {field<&libcontainer::Namespace::type>("type", kRequired),
+                                     field<&libcontainer::Namespace::path>("path", kOmitEmpty)};
 };
 
 template <>
@@ -153,8 +147,7 @@ struct Schema<libcontainer::Device> {
 
 template <>
 struct Schema<libcontainer::NetDevice> {
-  static constexpr Field fields[] = {
-      field<&libcontainer::NetDevice::name>("name", kOmitEmpty)};
+  static constexpr Field fields[] = {field<&libcontainer::NetDevice::name>("name", kOmitEmpty)};
 };
 
 template <>
@@ -224,10 +217,14 @@ struct Schema<libcontainer::BlockIoResources> {
       field<&libcontainer::BlockIoResources::weight>("weight", kOmitEmpty),
       field<&libcontainer::BlockIoResources::leaf_weight>("leafWeight", kOmitEmpty),
       field<&libcontainer::BlockIoResources::weight_device>("weightDevice", kOmitEmpty),
-      field<&libcontainer::BlockIoResources::throttle_read_bps_device>("throttleReadBpsDevice", kOmitEmpty),
-      field<&libcontainer::BlockIoResources::throttle_write_bps_device>("throttleWriteBpsDevice", kOmitEmpty),
-      field<&libcontainer::BlockIoResources::throttle_read_iops_device>("throttleReadIOPSDevice", kOmitEmpty),
-      field<&libcontainer::BlockIoResources::throttle_write_iops_device>("throttleWriteIOPSDevice", kOmitEmpty)};
+      field<&libcontainer::BlockIoResources::throttle_read_bps_device>("throttleReadBpsDevice",
+                                                                       kOmitEmpty),
+      field<&libcontainer::BlockIoResources::throttle_write_bps_device>("throttleWriteBpsDevice",
+                                                                        kOmitEmpty),
+      field<&libcontainer::BlockIoResources::throttle_read_iops_device>("throttleReadIOPSDevice",
+                                                                        kOmitEmpty),
+      field<&libcontainer::BlockIoResources::throttle_write_iops_device>("throttleWriteIOPSDevice",
+                                                                         kOmitEmpty)};
 };
 
 template <>

@@ -17,7 +17,8 @@ std::string error_of(std::string_view text) {
 
 std::string with_linux(std::string_view section) {
   return fmt::format(R"({{"ociVersion":"1.2.0","root":{{"path":"rootfs"}},
-    "process":{{"cwd":"/","args":["sh"]}},"linux":{}}})", section);
+    "process":{{"cwd":"/","args":["sh"]}},"linux":{}}})",
+                     section);
 }
 
 TEST(Spec, ReadsEveryPartOfAConfiguration) {
@@ -60,14 +61,20 @@ TEST(Spec, AnErrorNamesTheFieldAndTheReason) {
 }
 
 TEST(Spec, SysctlsOfTheHostAreRefused) {
-  EXPECT_NE(error_of(with_linux(R"({"namespaces":[{"type":"mount"}],"sysctl":{"vm.swappiness":"1"}})")), "");
-  EXPECT_NE(error_of(with_linux(R"({"namespaces":[{"type":"mount"}],"sysctl":{"net.ipv4.ip_forward":"1"}})")), "");
-  EXPECT_EQ(error_of(with_linux(
-                R"({"namespaces":[{"type":"mount"},{"type":"network"}],"sysctl":{"net.ipv4.ip_forward":"1"}})")),
-            "");
+  EXPECT_NE(
+      error_of(with_linux(R"({"namespaces":[{"type":"mount"}],"sysctl":{"vm.swappiness":"1"}})")),
+      "");
   EXPECT_NE(error_of(with_linux(
-                R"({"namespaces":[{"type":"mount"},{"type":"network"}],"sysctl":{"net/../vm/x":"1"}})")),
+                R"({"namespaces":[{"type":"mount"}],"sysctl":{"net.ipv4.ip_forward":"1"}})")),
             "");
+  EXPECT_EQ(
+      error_of(with_linux(
+          R"({"namespaces":[{"type":"mount"},{"type":"network"}],"sysctl":{"net.ipv4.ip_forward":"1"}})")),
+      "");
+  EXPECT_NE(
+      error_of(with_linux(
+          R"({"namespaces":[{"type":"mount"},{"type":"network"}],"sysctl":{"net/../vm/x":"1"}})")),
+      "");
 }
 
 TEST(Spec, IdsAreNamesOfDirectories) {

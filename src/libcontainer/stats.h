@@ -1,5 +1,5 @@
-// Resource use of a container, read from its cgroups; the parts that are absent could not be read (no such
-// controller). Names follow `runc events --stats`.
+// Resource use of a container, read from its cgroups; the parts that are absent could not be read
+// (no such controller). Names follow `runc events --stats`.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +18,9 @@ struct CpuThrottling {
   uint64_t throttled_time = 0;  // ns
 };
 struct CpuUsage {
-  uint64_t total = 0;   // ns
-  uint64_t kernel = 0;  // ns
-  uint64_t user = 0;    // ns
+  uint64_t total = 0;             // ns
+  uint64_t kernel = 0;            // ns
+  uint64_t user = 0;              // ns
   std::vector<uint64_t> per_cpu;  // ns; v1 only
 };
 struct CpuStats {
@@ -65,7 +65,6 @@ struct Stats {
 
 namespace gantry::json {
 
-
 template <>
 struct Schema<libcontainer::CpuThrottling> {
   static constexpr Field fields[] = {
@@ -87,9 +86,10 @@ struct Schema<libcontainer::CpuStats> {
 };
 template <>
 struct Schema<libcontainer::MemoryEntry> {
-  static constexpr Field fields[] = {
-      field<&libcontainer::MemoryEntry::limit>("limit"), field<&libcontainer::MemoryEntry::usage>("usage", kOmitEmpty),
-      field<&libcontainer::MemoryEntry::max>("max", kOmitEmpty), field<&libcontainer::MemoryEntry::failcnt>("failcnt")};
+  static constexpr Field fields[] = {field<&libcontainer::MemoryEntry::limit>("limit"),
+                                     field<&libcontainer::MemoryEntry::usage>("usage", kOmitEmpty),
+                                     field<&libcontainer::MemoryEntry::max>("max", kOmitEmpty),
+                                     field<&libcontainer::MemoryEntry::failcnt>("failcnt")};
 };
 template <>
 struct Schema<libcontainer::MemoryStats> {
@@ -100,8 +100,9 @@ struct Schema<libcontainer::MemoryStats> {
 };
 template <>
 struct Schema<libcontainer::PidsStats> {
-  static constexpr Field fields[] = {field<&libcontainer::PidsStats::current>("current", kOmitEmpty),
-                                     field<&libcontainer::PidsStats::limit>("limit", kOmitEmpty)};
+  static constexpr Field fields[] = {
+      field<&libcontainer::PidsStats::current>("current", kOmitEmpty),
+      field<&libcontainer::PidsStats::limit>("limit", kOmitEmpty)};
 };
 template <>
 struct Schema<libcontainer::BlkioEntry> {

@@ -42,8 +42,7 @@ Status SyncSocket::send_error(const Error& error) const {
 
 Result<SyncSocket::Packet> SyncSocket::receive() const {
   std::string buffer(kMaxPacket, '\0');
-  Result<sys::Received> received =
-      sys::receive_with_fds(fd_.get(), buffer.data(), buffer.size());
+  Result<sys::Received> received = sys::receive_with_fds(fd_.get(), buffer.data(), buffer.size());
   Packet packet;
   if (!received) {
     // A peer that died with something of ours unread.

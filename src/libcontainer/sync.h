@@ -1,5 +1,6 @@
-// What the runtime and a child it has cloned say to each other: named messages on a SOCK_SEQPACKET pair (or
-// on the gate's socket), one packet each. A failure on the child's side travels as the Error it is.
+// What the runtime and a child it has cloned say to each other: named messages on a SOCK_SEQPACKET
+// pair (or on the gate's socket), one packet each. A failure on the child's side travels as the
+// Error it is.
 #pragma once
 
 #include <string>

@@ -20,7 +20,8 @@ Result<Terminal> open_terminal(const Beneath& root) {
   struct stat st = TRY(sys::fstat(terminal.master.get()));
   if (::fstatfs(terminal.master.get(), &system) == -1) return error_from_errno(errno, "statfs");
   if (system.f_type != DEVPTS_SUPER_MAGIC || st.st_rdev != makedev(5, 2))
-    return make_error(ErrorKind::permission, "process.terminal: /dev/pts/ptmx is not a devpts master");
+    return make_error(ErrorKind::permission,
+                      "process.terminal: /dev/pts/ptmx is not a devpts master");
   int locked = 0;
   if (::ioctl(terminal.master.get(), TIOCSPTLCK, &locked) == -1)
     return error_from_errno(errno, "process.terminal: unlock");
@@ -38,7 +39,8 @@ Status use_terminal(int slave, const std::optional<ConsoleSize>& size) {
     if (::ioctl(slave, TIOCSWINSZ, &window) == -1)
       return error_from_errno(errno, "process.consoleSize");
   }
-  if (::ioctl(slave, TIOCSCTTY, 0) == -1) return error_from_errno(errno, "process.terminal: TIOCSCTTY");
+  if (::ioctl(slave, TIOCSCTTY, 0) == -1)
+    return error_from_errno(errno, "process.terminal: TIOCSCTTY");
   for (int fd = 0; fd <= 2; ++fd) TRY(sys::dup2(slave, fd));
   return {};
 }
@@ -67,7 +69,8 @@ void own_stdio(uid_t uid) {
     struct stat st;
     if (::fstat(fd, &st) == -1 || st.st_uid == uid) continue;
     if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3)) continue;
-    (void)::fchown(fd, uid, st.st_gid);  // not possible everywhere (read-only, id maps), never needed
+    (void)::fchown(fd, uid,
+                   st.st_gid);  // not possible everywhere (read-only, id maps), never needed
   }
 }
 

@@ -1,5 +1,5 @@
-// Terminals and standard input, output and error of a process in a container. Child-only code, except for
-// send_console().
+// Terminals and standard input, output and error of a process in a container. Child-only code,
+// except for send_console().
 #pragma once
 
 #include "base/fs.h"

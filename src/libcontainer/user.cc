@@ -118,7 +118,8 @@ Result<uint32_t> group_id(std::string_view group, std::string_view name) {
   return *gid;
 }
 
-// The text of a file of the image; "" when it has none, or has something there that is not a plain file.
+// The text of a file of the image; "" when it has none, or has something there that is not a plain
+// file.
 Result<std::string> read_plain_file(const Beneath& root, const std::string& path) {
   // O_PATH first: opening a FIFO or a device would already do something.
   Result<UniqueFd> found = root.open(path, O_PATH | O_NOFOLLOW);
@@ -148,7 +149,8 @@ Result<ResolvedUser> resolve_user_in(std::string_view passwd, std::string_view g
   std::optional<uint32_t> uid = name.empty() ? 0 : number(name);
   if (!uid && all_digits(name)) return invalid("uids must be in range 0-2147483647, not {}", name);
   std::optional<PasswdEntry> entry = find_passwd(passwd, name.empty() ? "root" : name, uid);
-  if (!uid && !entry) return invalid("unable to find user {}: no matching entries in passwd file", name);
+  if (!uid && !entry)
+    return invalid("unable to find user {}: no matching entries in passwd file", name);
 
   ResolvedUser out;
   out.user.uid = uid ? *uid : entry->uid;

@@ -1,7 +1,8 @@
-// Who a process runs as, when it was asked for by name: the words of `docker run --user` and `--group-add`,
-// looked up in the /etc/passwd and /etc/group of the container's own root file system. Parsed by our own
-// code (threats: NSS is never loaded), reads are bounded, and only regular files are read: what the image
-// puts there cannot reach a file of the host, make us wait or make us grow.
+// Who a process runs as, when it was asked for by name: the words of `docker run --user` and
+// `--group-add`, looked up in the /etc/passwd and /etc/group of the container's own root file
+// system. Parsed by our own code (threats: NSS is never loaded), reads are bounded, and only
+// regular files are read: what the image puts there cannot reach a file of the host, make us wait
+// or make us grow.
 #pragma once
 
 #include <string>
@@ -26,9 +27,9 @@ struct ResolvedUser {
   std::string home;  // "/" when the user has no entry
 };
 
-// Docker's rules: a name must be in passwd; a number need not, and its group is 0 then; without an explicit
-// group the entry's group and the groups that list the user apply. Numbers over 2^31-1 are refused. Errors
-// are `invalid`: "unable to find user x: no matching entries in passwd file".
+// Docker's rules: a name must be in passwd; a number need not, and its group is 0 then; without an
+// explicit group the entry's group and the groups that list the user apply. Numbers over 2^31-1 are
+// refused. Errors are `invalid`: "unable to find user x: no matching entries in passwd file".
 Result<ResolvedUser> resolve_user(const Beneath& root, const UserSpec& spec);
 
 // The same on the files' text, for tests and for fuzzing.

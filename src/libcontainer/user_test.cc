@@ -31,7 +31,8 @@ TEST(User, NamesNumbersAndGroups) {
   EXPECT_EQ(resolved({"33:7"}).user.gid, 7u);
   EXPECT_EQ(resolved({"99"}).user.gid, 0u);
   EXPECT_EQ(resolved({"99"}).home, "/");
-  EXPECT_THAT(resolved({"99", {"audio", "77"}}).user.additional_gids, testing::ElementsAre(0, 29, 77));
+  EXPECT_THAT(resolved({"99", {"audio", "77"}}).user.additional_gids,
+              testing::ElementsAre(0, 29, 77));
   EXPECT_EQ(resolved({"short"}).user.gid, 6u);
 }
 

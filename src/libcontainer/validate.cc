@@ -14,35 +14,28 @@ namespace gantry::libcontainer {
 namespace {
 
 constexpr NamespaceKind kNamespaces[] = {
-    {"user", "user", CLONE_NEWUSER}, {"network", "net", CLONE_NEWNET},
-    {"ipc", "ipc", CLONE_NEWIPC},    {"uts", "uts", CLONE_NEWUTS},
+    {"user", "user", CLONE_NEWUSER},       {"network", "net", CLONE_NEWNET},
+    {"ipc", "ipc", CLONE_NEWIPC},          {"uts", "uts", CLONE_NEWUTS},
     {"cgroup", "cgroup", CLONE_NEWCGROUP}, {"time", "time", CLONE_NEWTIME},
-    {"pid", "pid", CLONE_NEWPID},    {"mount", "mnt", CLONE_NEWNS}};
+    {"pid", "pid", CLONE_NEWPID},          {"mount", "mnt", CLONE_NEWNS}};
 
 struct LimitName {
   std::string_view name;
   int number;
 };
-constexpr LimitName kLimits[] = {{"RLIMIT_CPU", RLIMIT_CPU},
-                                 {"RLIMIT_FSIZE", RLIMIT_FSIZE},
-                                 {"RLIMIT_DATA", RLIMIT_DATA},
-                                 {"RLIMIT_STACK", RLIMIT_STACK},
-                                 {"RLIMIT_CORE", RLIMIT_CORE},
-                                 {"RLIMIT_RSS", RLIMIT_RSS},
-                                 {"RLIMIT_NPROC", RLIMIT_NPROC},
-                                 {"RLIMIT_NOFILE", RLIMIT_NOFILE},
-                                 {"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK},
-                                 {"RLIMIT_AS", RLIMIT_AS},
-                                 {"RLIMIT_LOCKS", RLIMIT_LOCKS},
-                                 {"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING},
-                                 {"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE},
-                                 {"RLIMIT_NICE", RLIMIT_NICE},
-                                 {"RLIMIT_RTPRIO", RLIMIT_RTPRIO},
-                                 {"RLIMIT_RTTIME", RLIMIT_RTTIME}};
+constexpr LimitName kLimits[] = {
+    {"RLIMIT_CPU", RLIMIT_CPU},           {"RLIMIT_FSIZE", RLIMIT_FSIZE},
+    {"RLIMIT_DATA", RLIMIT_DATA},         {"RLIMIT_STACK", RLIMIT_STACK},
+    {"RLIMIT_CORE", RLIMIT_CORE},         {"RLIMIT_RSS", RLIMIT_RSS},
+    {"RLIMIT_NPROC", RLIMIT_NPROC},       {"RLIMIT_NOFILE", RLIMIT_NOFILE},
+    {"RLIMIT_MEMLOCK", RLIMIT_MEMLOCK},   {"RLIMIT_AS", RLIMIT_AS},
+    {"RLIMIT_LOCKS", RLIMIT_LOCKS},       {"RLIMIT_SIGPENDING", RLIMIT_SIGPENDING},
+    {"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE}, {"RLIMIT_NICE", RLIMIT_NICE},
+    {"RLIMIT_RTPRIO", RLIMIT_RTPRIO},     {"RLIMIT_RTTIME", RLIMIT_RTTIME}};
 
 constexpr std::string_view kIpcSysctls[] = {
-    "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni",  "kernel.sem",           "kernel.shmall",
-    "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
+    "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
+    "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
 
 Status check_sysctl(const Spec& spec, const std::string& key) {
   auto separate = [&](std::string_view type, std::string_view why) -> Status {
@@ -80,14 +73,16 @@ Status check_time_and_personality(const Spec& spec) {
   for (const auto& [clock, offset] : section.time_offsets) {
     if (clock != "boottime" && clock != "monotonic")
       return invalid("linux.timeOffsets: unknown clock \"{}\"", clock);
-    if (!time || !time->path.empty()) return invalid("linux.timeOffsets: need a new time namespace");
+    if (!time || !time->path.empty())
+      return invalid("linux.timeOffsets: need a new time namespace");
   }
   if (!section.personality) return {};
   const std::string& domain = section.personality->domain;
   if (domain != "LINUX" && domain != "LINUX32")
     return invalid("linux.personality.domain: unknown domain \"{}\"", domain);
   if (!section.personality->flags.empty())
-    return invalid("linux.personality.flags: unknown flag \"{}\"", section.personality->flags.front());
+    return invalid("linux.personality.flags: unknown flag \"{}\"",
+                   section.personality->flags.front());
   return {};
 }
 

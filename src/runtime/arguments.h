@@ -1,5 +1,5 @@
-// Command lines in runc's grammar: options of the program, a verb, options of the verb, arguments. An
-// option is written --name, -name, --name=value or --name value, and may be repeated.
+// Command lines in runc's grammar: options of the program, a verb, options of the verb, arguments.
+// An option is written --name, -name, --name=value or --name value, and may be repeated.
 #pragma once
 
 #include <map>

@@ -19,8 +19,9 @@ namespace {
 
 using libcontainer::SyncSocket;
 
-// Signals of the process itself; and those by which a terminal stops a background process that writes.
-constexpr int kOwnSignals[] = {SIGFPE, SIGILL,  SIGSEGV, SIGBUS, SIGABRT,
+// Signals of the process itself; and those by which a terminal stops a background process that
+// writes.
+constexpr int kOwnSignals[] = {SIGFPE,  SIGILL, SIGSEGV, SIGBUS, SIGABRT,
                                SIGTRAP, SIGSYS, SIGTTIN, SIGTTOU};
 
 void ignore(int number, void (*handler)(int)) {
@@ -29,8 +30,8 @@ void ignore(int number, void (*handler)(int)) {
   ::sigaction(number, &action, nullptr);
 }
 
-// A process group of its own, in the foreground when there is a terminal: what the keyboard sends goes to
-// the program and not to us as well.
+// A process group of its own, in the foreground when there is a terminal: what the keyboard sends
+// goes to the program and not to us as well.
 [[noreturn]] void run_program(char** argv, const sigset_t& mask, const SyncSocket& sync) {
   std::vector<std::string> environment;
   for (char** entry = environ; *entry; ++entry) environment.emplace_back(*entry);

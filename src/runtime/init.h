@@ -1,5 +1,5 @@
-// pid 1 of a container that asked for one (`docker run --init`): runs the program as its child, passes
-// signals on to it, reaps whatever becomes an orphan, and ends with the program's status.
+// pid 1 of a container that asked for one (`docker run --init`): runs the program as its child,
+// passes signals on to it, reaps whatever becomes an orphan, and ends with the program's status.
 #pragma once
 
 namespace gantry::runtime {

@@ -46,7 +46,8 @@ std::string usage_of(const Verb& verb) {
   return out;
 }
 
-// A container's process has its own standard error, and what we log on its way there does not go into it.
+// A container's process has its own standard error, and what we log on its way there does not go
+// into it.
 void keep_log_apart() {
   int copy = ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 10);
   if (copy != -1) log::set_output(copy);  // for the life of the program
@@ -79,7 +80,8 @@ Result<int> dispatch(int argc, char** argv) {
     if (verb.name != globals.rest.front()) continue;
     if (verb.enters) TRY(ensure_protected(argv));
     std::span<char* const> rest = words.subspan(words.size() - globals.rest.size() + 1);
-    if (!rest.empty() && (std::string_view(rest[0]) == "--help" || std::string_view(rest[0]) == "-h")) {
+    if (!rest.empty() &&
+        (std::string_view(rest[0]) == "--help" || std::string_view(rest[0]) == "-h")) {
       TRY(print(usage_of(verb)));
       return 0;
     }

@@ -18,8 +18,9 @@ constexpr const char* kMark = "_GANTRY_RUNTIME_PROTECTED";
 constexpr int kSeals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 constexpr uint64_t kReadonly = 0x1;  // MOUNT_ATTR_RDONLY
 
-// A mount of just this file, read-only and attached nowhere: once the descriptor is closed (by exec) it
-// belongs to no mount namespace, so nobody can change its flags, and the running image keeps it alive.
+// A mount of just this file, read-only and attached nowhere: once the descriptor is closed (by
+// exec) it belongs to no mount namespace, so nobody can change its flags, and the running image
+// keeps it alive.
 Result<UniqueFd> detached_image() {
   UniqueFd tree = TRY(sys::open_tree(AT_FDCWD, kProgram, OPEN_TREE_CLONE));
   TRY(sys::mount_setattr(tree.get(), "", AT_EMPTY_PATH, kReadonly, 0));
@@ -48,7 +49,8 @@ Result<bool> is_protected() {
   int seals = ::fcntl(program.get(), F_GET_SEALS);
   if (seals >= 0 && (seals & F_SEAL_WRITE)) return true;
   struct statvfs system;
-  if (::fstatvfs(program.get(), &system) == -1) return error_from_errno(errno, "statvfs /proc/self/exe");
+  if (::fstatvfs(program.get(), &system) == -1)
+    return error_from_errno(errno, "statvfs /proc/self/exe");
   return (system.f_flag & ST_RDONLY) != 0;
 }
 

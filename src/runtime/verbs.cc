@@ -52,28 +52,32 @@ constexpr Flag kExecFlags[] = {{"process", "p", kText, "file with the process as
                                {"cgroup", "", kText, "cgroup below the container's"},
                                {"preserve-fds", "", kText, "number of further descriptors"}};
 constexpr Flag kPsFlags[] = {{"format", "f", kText, "table or json"}};
-constexpr Flag kUpdateFlags[] = {{"resources", "r", kText, "file with resources as JSON, - for stdin"},
-                                 {"memory", "", kText, "bytes"},
-                                 {"memory-reservation", "", kText, "bytes"},
-                                 {"memory-swap", "", kText, "bytes"},
-                                 {"cpu-share", "", kText, "shares"},
-                                 {"cpu-period", "", kText, "microseconds"},
-                                 {"cpu-quota", "", kText, "microseconds"},
-                                 {"cpuset-cpus", "", kText, "list"},
-                                 {"cpuset-mems", "", kText, "list"},
-                                 {"pids-limit", "", kText, "number"},
-                                 {"blkio-weight", "", kText, "weight"}};
+constexpr Flag kUpdateFlags[] = {
+    {"resources", "r", kText, "file with resources as JSON, - for stdin"},
+    {"memory", "", kText, "bytes"},
+    {"memory-reservation", "", kText, "bytes"},
+    {"memory-swap", "", kText, "bytes"},
+    {"cpu-share", "", kText, "shares"},
+    {"cpu-period", "", kText, "microseconds"},
+    {"cpu-quota", "", kText, "microseconds"},
+    {"cpuset-cpus", "", kText, "list"},
+    {"cpuset-mems", "", kText, "list"},
+    {"pids-limit", "", kText, "number"},
+    {"blkio-weight", "", kText, "weight"}};
 constexpr Flag kEventsFlags[] = {{"stats", "", kBool, "once, then end"},
                                  {"interval", "", kText, "seconds between statistics (5)"}};
 constexpr Flag kSpecFlags[] = {{"bundle", "b", kText, "directory that gets config.json"}};
 
 constexpr Verb kVerbs[] = {
-    {"create", "create [options] ID", "create a container", kCreateFlags, Until::end, true, verb_create},
+    {"create", "create [options] ID", "create a container", kCreateFlags, Until::end, true,
+     verb_create},
     {"start", "start ID", "start a created container", {}, Until::end, false, verb_start},
-    {"run", "run [options] ID", "create and start a container", kRunFlags, Until::end, true, verb_run},
+    {"run", "run [options] ID", "create and start a container", kRunFlags, Until::end, true,
+     verb_run},
     {"state", "state ID", "print the state", {}, Until::end, false, verb_state},
     {"kill", "kill [--all] ID [SIGNAL]", "send a signal", kKillFlags, Until::end, false, verb_kill},
-    {"delete", "delete [--force] ID", "delete a container", kDeleteFlags, Until::end, false, verb_delete},
+    {"delete", "delete [--force] ID", "delete a container", kDeleteFlags, Until::end, false,
+     verb_delete},
     {"list", "list [options]", "list containers", kListFlags, Until::end, false, verb_list},
     {"exec", "exec [options] ID COMMAND [ARG...]", "run a process in a container", kExecFlags,
      Until::first_argument, true, verb_exec},
@@ -82,9 +86,16 @@ constexpr Verb kVerbs[] = {
     {"resume", "resume ID", "let them go on", {}, Until::end, false, verb_resume},
     {"update", "update [options] ID", "change resource limits", kUpdateFlags, Until::end, false,
      verb_update},
-    {"events", "events [options] ID", "print statistics", kEventsFlags, Until::end, false, verb_events},
+    {"events", "events [options] ID", "print statistics", kEventsFlags, Until::end, false,
+     verb_events},
     {"spec", "spec [options]", "write a config.json", kSpecFlags, Until::end, false, verb_spec},
-    {"features", "features", "print what this runtime can do", {}, Until::end, false, verb_features}};
+    {"features",
+     "features",
+     "print what this runtime can do",
+     {},
+     Until::end,
+     false,
+     verb_features}};
 
 }  // namespace
 
@@ -108,8 +119,7 @@ Result<int> preserved_fds(const Arguments& arguments) {
   if (const char* listen = ::getenv("LISTEN_FDS")) count += parse_number(listen, "").value_or(0);
   if (count < 0 || count > 1024) return invalid("--preserve-fds: {} is out of range", count);
   for (int fd = 3; fd < 3 + count; ++fd)
-    if (::fcntl(fd, F_GETFD) == -1)
-      return invalid("--preserve-fds: descriptor {} is not open", fd);
+    if (::fcntl(fd, F_GETFD) == -1) return invalid("--preserve-fds: descriptor {} is not open", fd);
   return static_cast<int>(count);
 }
 

@@ -29,7 +29,8 @@ Result<std::string> real_path(const std::string& path) {
   return std::string(buffer);
 }
 
-Result<CreateOptions> create_options(const Globals& globals, const Arguments& arguments, Gate gate) {
+Result<CreateOptions> create_options(const Globals& globals, const Arguments& arguments,
+                                     Gate gate) {
   if (arguments.rest.size() != 1) return invalid("exactly one container id is required");
   CreateOptions options;
   options.id = arguments.rest.front();
@@ -47,7 +48,8 @@ Result<CreateOptions> create_options(const Globals& globals, const Arguments& ar
   return options;
 }
 
-// The terminal's master goes to the console socket. Without one a detached terminal has nowhere to go.
+// The terminal's master goes to the console socket. Without one a detached terminal has nowhere to
+// go.
 Status check_console(const CreateOptions& options, const Arguments& arguments, bool detached) {
   bool terminal = options.spec.process && options.spec.process->terminal;
   bool socket = !arguments.get("console-socket").empty();
@@ -80,12 +82,14 @@ json::object document(const Container& container, ContainerStatus status) {
 }
 
 constexpr std::pair<std::string_view, int> kSignals[] = {
-    {"HUP", SIGHUP},   {"INT", SIGINT},   {"QUIT", SIGQUIT}, {"ILL", SIGILL},   {"TRAP", SIGTRAP},
-    {"ABRT", SIGABRT}, {"BUS", SIGBUS},   {"FPE", SIGFPE},   {"KILL", SIGKILL}, {"USR1", SIGUSR1},
-    {"SEGV", SIGSEGV}, {"USR2", SIGUSR2}, {"PIPE", SIGPIPE}, {"ALRM", SIGALRM}, {"TERM", SIGTERM},
-    {"CHLD", SIGCHLD}, {"CONT", SIGCONT}, {"STOP", SIGSTOP}, {"TSTP", SIGTSTP}, {"TTIN", SIGTTIN},
-    {"TTOU", SIGTTOU}, {"URG", SIGURG},   {"XCPU", SIGXCPU}, {"XFSZ", SIGXFSZ}, {"VTALRM", SIGVTALRM},
-    {"PROF", SIGPROF}, {"WINCH", SIGWINCH}, {"IO", SIGIO},   {"PWR", SIGPWR},   {"SYS", SIGSYS}};
+    {"HUP", SIGHUP},       {"INT", SIGINT},   {"QUIT", SIGQUIT},   {"ILL", SIGILL},
+    {"TRAP", SIGTRAP},     {"ABRT", SIGABRT}, {"BUS", SIGBUS},     {"FPE", SIGFPE},
+    {"KILL", SIGKILL},     {"USR1", SIGUSR1}, {"SEGV", SIGSEGV},   {"USR2", SIGUSR2},
+    {"PIPE", SIGPIPE},     {"ALRM", SIGALRM}, {"TERM", SIGTERM},   {"CHLD", SIGCHLD},
+    {"CONT", SIGCONT},     {"STOP", SIGSTOP}, {"TSTP", SIGTSTP},   {"TTIN", SIGTTIN},
+    {"TTOU", SIGTTOU},     {"URG", SIGURG},   {"XCPU", SIGXCPU},   {"XFSZ", SIGXFSZ},
+    {"VTALRM", SIGVTALRM}, {"PROF", SIGPROF}, {"WINCH", SIGWINCH}, {"IO", SIGIO},
+    {"PWR", SIGPWR},       {"SYS", SIGSYS}};
 
 Result<int> parse_signal(std::string_view text) {
   if (Result<int64_t> number = parse_number(text, "signal"); number) {
@@ -180,13 +184,16 @@ Result<int> verb_delete(const Globals& globals, const Arguments& arguments) {
 
 Result<int> verb_list(const Globals& globals, const Arguments& arguments) {
   std::string format = arguments.get("format", "table");
-  if (format != "table" && format != "json") return invalid("--format: unknown format \"{}\"", format);
+  if (format != "table" && format != "json")
+    return invalid("--format: unknown format \"{}\"", format);
   std::vector<std::string> names;
   if (fs::exists(globals.root)) names = TRY(fs::list_directory(globals.root));
   std::sort(names.begin(), names.end());
   json::array documents;
   std::string out;
-  auto row = [](auto&&... cells) { return fmt::format("{:<12} {:<11} {:<11} {:<24} {:<36} {}\n", cells...); };
+  auto row = [](auto&&... cells) {
+    return fmt::format("{:<12} {:<11} {:<11} {:<24} {:<36} {}\n", cells...);
+  };
   if (!arguments.has("quiet") && format == "table")
     out += row("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER");
   for (const std::string& name : names) {
@@ -196,7 +203,8 @@ Result<int> verb_list(const Globals& globals, const Arguments& arguments) {
     Result<ContainerStatus> status = container->status();
     if (!status) continue;
     json::object entry = document(*container, *status);
-    entry["owner"] = container->state().owner == 0 ? "root" : std::to_string(container->state().owner);
+    entry["owner"] =
+        container->state().owner == 0 ? "root" : std::to_string(container->state().owner);
     if (arguments.has("quiet"))
       out += name + "\n";
     else if (format == "table")

@@ -115,26 +115,28 @@ Result<int> verb_features(const Globals&, const Arguments&) {
   json::object cgroup{{"v1", v1}, {"v2", v2}, {"systemd", false}, {"systemdUser", false}};
   json::object seccomp{
       {"enabled", true},
-      {"actions", {"SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
-                   "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP"}},
-      {"operators", {"SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT",
-                     "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"}}};
-  json::object section{
-      {"namespaces", {"cgroup", "ipc", "mount", "network", "pid", "user", "uts"}},
-      {"capabilities", strings(libcontainer::all_capabilities())},
-      {"cgroup", cgroup},
-      {"seccomp", seccomp},
-      {"apparmor", {{"enabled", true}}},
-      {"selinux", {{"enabled", true}}},
-      {"intelRdt", {{"enabled", false}}},
-      {"mountExtensions", {{"idmap", {{"enabled", false}}}}},
-      {"netDevices", {{"enabled", false}}}};
-  json::object out{{"ociVersionMin", "1.0.0"},
-                   {"ociVersionMax", std::string(libcontainer::kOciVersion)},
-                   {"hooks", {"prestart", "createRuntime", "createContainer", "startContainer",
-                              "poststart", "poststop"}},
-                   {"mountOptions", strings(libcontainer::known_mount_options())},
-                   {"linux", section}};
+      {"actions",
+       {"SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
+        "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP"}},
+      {"operators",
+       {"SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT",
+        "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"}}};
+  json::object section{{"namespaces", {"cgroup", "ipc", "mount", "network", "pid", "user", "uts"}},
+                       {"capabilities", strings(libcontainer::all_capabilities())},
+                       {"cgroup", cgroup},
+                       {"seccomp", seccomp},
+                       {"apparmor", {{"enabled", true}}},
+                       {"selinux", {{"enabled", true}}},
+                       {"intelRdt", {{"enabled", false}}},
+                       {"mountExtensions", {{"idmap", {{"enabled", false}}}}},
+                       {"netDevices", {{"enabled", false}}}};
+  json::object out{
+      {"ociVersionMin", "1.0.0"},
+      {"ociVersionMax", std::string(libcontainer::kOciVersion)},
+      {"hooks",
+       {"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"}},
+      {"mountOptions", strings(libcontainer::known_mount_options())},
+      {"linux", section}};
   TRY(print(json::pretty(out) + "\n"));
   return 0;
 }

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/units.h"
 #include "client/commands/commands.h"
 #include "client/format/table.h"
 #include "client/format/template.h"
-#include "base/units.h"
 #include "client/io/terminal.h"
 #include "client/options/specs.h"
 

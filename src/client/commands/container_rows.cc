@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <map>
 
+#include "base/units.h"
 #include "client/commands/commands.h"
 #include "client/format/template.h"
-#include "base/units.h"
 
 namespace gantry::client {
 namespace {

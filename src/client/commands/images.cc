@@ -1,9 +1,9 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/units.h"
 #include "client/commands/commands.h"
 #include "client/format/table.h"
-#include "base/units.h"
 #include "client/options/specs.h"
 
 namespace gantry::client {

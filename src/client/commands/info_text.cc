@@ -3,10 +3,10 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/units.h"
 #include "client/commands/commands.h"
 #include "client/commands/container_rows.h"
 #include "client/format/table.h"
-#include "base/units.h"
 
 namespace gantry::client {
 namespace {

@@ -1,5 +1,5 @@
-#include "client/commands/commands.h"
 #include "base/units.h"
+#include "client/commands/commands.h"
 #include "client/options/specs.h"
 
 namespace gantry::client {

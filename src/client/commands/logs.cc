@@ -5,10 +5,10 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
+#include "base/units.h"
 #include "client/commands/commands.h"
 #include "client/format/table.h"
 #include "client/format/template.h"
-#include "base/units.h"
 #include "client/io/stream.h"
 #include "client/options/specs.h"
 

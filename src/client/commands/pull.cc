@@ -3,8 +3,8 @@
 #include <map>
 
 #include "base/sys.h"
-#include "client/commands/commands.h"
 #include "base/units.h"
+#include "client/commands/commands.h"
 #include "client/io/terminal.h"
 #include "client/options/specs.h"
 

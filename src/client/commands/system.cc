@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
+#include "base/units.h"
 #include "client/commands/commands.h"
 #include "client/commands/info_text.h"
 #include "client/format/table.h"
 #include "client/format/template.h"
-#include "base/units.h"
 #include "client/options/specs.h"
 
 namespace gantry::client {

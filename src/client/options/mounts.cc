@@ -4,8 +4,8 @@
 #include <charconv>
 #include <cstdlib>
 
-#include "client/cli/flags.h"
 #include "base/units.h"
+#include "client/cli/flags.h"
 #include "client/options/specs.h"
 
 namespace gantry::client {

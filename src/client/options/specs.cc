@@ -8,8 +8,8 @@
 #include <cstdlib>
 
 #include "base/fs.h"
-#include "client/cli/flags.h"
 #include "base/units.h"
+#include "client/cli/flags.h"
 
 namespace gantry::client {
 namespace {

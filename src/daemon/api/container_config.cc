@@ -6,8 +6,8 @@ Result<CreateBody> parse_create_body(const json::value& body) {
   if (!body.is_object()) return json::type_error("an object", body);
   CreateBody out;
   TRY(json::decode(out.config, body));
-  // HostConfig and NetworkingConfig stand beside the members of the config itself; the generic decoder
-  // finds them there.
+  // HostConfig and NetworkingConfig stand beside the members of the config itself; the generic
+  // decoder finds them there.
   struct Beside {
     HostConfig host_config;
     NetworkingConfig networking_config;

@@ -1,6 +1,6 @@
-// The Engine API's container configuration, as clients send it and `inspect` shows it (Engine API 1.51:
-// ContainerConfig, HostConfig, NetworkingConfig). Names and emptiness rules are Docker's; a field that is
-// null when absent there is optional or kNullEmpty here. Values; not thread-safe.
+// The Engine API's container configuration, as clients send it and `inspect` shows it (Engine
+// API 1.51: ContainerConfig, HostConfig, NetworkingConfig). Names and emptiness rules are Docker's;
+// a field that is null when absent there is optional or kNullEmpty here. Values; not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -213,27 +213,40 @@ struct CodecOf<daemon::api::StringOrList> {
 
 GANTRY_FIELDS(HealthConfig) {
   using T = daemon::api::HealthConfig;
-  static constexpr Field fields[] = {
-      field<&T::Test>("Test", kOmitEmpty), field<&T::Interval>("Interval", kOmitEmpty),
-      field<&T::Timeout>("Timeout", kOmitEmpty), field<&T::StartPeriod>("StartPeriod", kOmitEmpty),
-      field<&T::StartInterval>("StartInterval", kOmitEmpty), field<&T::Retries>("Retries", kOmitEmpty)};
+  static constexpr Field fields[] = {field<&T::Test>("Test", kOmitEmpty),
+                                     field<&T::Interval>("Interval", kOmitEmpty),
+                                     field<&T::Timeout>("Timeout", kOmitEmpty),
+                                     field<&T::StartPeriod>("StartPeriod", kOmitEmpty),
+                                     field<&T::StartInterval>("StartInterval", kOmitEmpty),
+                                     field<&T::Retries>("Retries", kOmitEmpty)};
 };
 GANTRY_FIELDS(ContainerConfig) {
   using T = daemon::api::ContainerConfig;
-  static constexpr Field fields[] = {
-      field<&T::Hostname>("Hostname"), field<&T::Domainname>("Domainname"), field<&T::User>("User"),
-      field<&T::AttachStdin>("AttachStdin"), field<&T::AttachStdout>("AttachStdout"),
-      field<&T::AttachStderr>("AttachStderr"), field<&T::ExposedPorts>("ExposedPorts", kOmitEmpty),
-      field<&T::Tty>("Tty"), field<&T::OpenStdin>("OpenStdin"), field<&T::StdinOnce>("StdinOnce"),
-      field<&T::Env>("Env", kNullEmpty), field<&T::Cmd>("Cmd"),
-      field<&T::Healthcheck>("Healthcheck", kOmitEmpty),
-      field<&T::ArgsEscaped>("ArgsEscaped", kOmitEmpty), field<&T::Image>("Image"),
-      field<&T::Volumes>("Volumes", kNullEmpty), field<&T::WorkingDir>("WorkingDir"),
-      field<&T::Entrypoint>("Entrypoint"),
-      field<&T::NetworkDisabled>("NetworkDisabled", kOmitEmpty),
-      field<&T::MacAddress>("MacAddress", kOmitEmpty), field<&T::OnBuild>("OnBuild", kNullEmpty),
-      field<&T::Labels>("Labels"), field<&T::StopSignal>("StopSignal", kOmitEmpty),
-      field<&T::StopTimeout>("StopTimeout", kOmitEmpty), field<&T::Shell>("Shell", kOmitEmpty)};
+  static constexpr Field fields[] = {field<&T::Hostname>("Hostname"),
+                                     field<&T::Domainname>("Domainname"),
+                                     field<&T::User>("User"),
+                                     field<&T::AttachStdin>("AttachStdin"),
+                                     field<&T::AttachStdout>("AttachStdout"),
+                                     field<&T::AttachStderr>("AttachStderr"),
+                                     field<&T::ExposedPorts>("ExposedPorts", kOmitEmpty),
+                                     field<&T::Tty>("Tty"),
+                                     field<&T::OpenStdin>("OpenStdin"),
+                                     field<&T::StdinOnce>("StdinOnce"),
+                                     field<&T::Env>("Env", kNullEmpty),
+                                     field<&T::Cmd>("Cmd"),
+                                     field<&T::Healthcheck>("Healthcheck", kOmitEmpty),
+                                     field<&T::ArgsEscaped>("ArgsEscaped", kOmitEmpty),
+                                     field<&T::Image>("Image"),
+                                     field<&T::Volumes>("Volumes", kNullEmpty),
+                                     field<&T::WorkingDir>("WorkingDir"),
+                                     field<&T::Entrypoint>("Entrypoint"),
+                                     field<&T::NetworkDisabled>("NetworkDisabled", kOmitEmpty),
+                                     field<&T::MacAddress>("MacAddress", kOmitEmpty),
+                                     field<&T::OnBuild>("OnBuild", kNullEmpty),
+                                     field<&T::Labels>("Labels"),
+                                     field<&T::StopSignal>("StopSignal", kOmitEmpty),
+                                     field<&T::StopTimeout>("StopTimeout", kOmitEmpty),
+                                     field<&T::Shell>("Shell", kOmitEmpty)};
 };
 GANTRY_FIELDS(PortBinding) {
   using T = daemon::api::PortBinding;
@@ -264,10 +277,10 @@ GANTRY_FIELDS(DeviceMapping) {
 };
 GANTRY_FIELDS(DeviceRequest) {
   using T = daemon::api::DeviceRequest;
-  static constexpr Field fields[] = {
-      field<&T::Driver>("Driver"), field<&T::Count>("Count"),
-      field<&T::DeviceIDs>("DeviceIDs", kNullEmpty), field<&T::Capabilities>("Capabilities"),
-      field<&T::Options>("Options")};
+  static constexpr Field fields[] = {field<&T::Driver>("Driver"), field<&T::Count>("Count"),
+                                     field<&T::DeviceIDs>("DeviceIDs", kNullEmpty),
+                                     field<&T::Capabilities>("Capabilities"),
+                                     field<&T::Options>("Options")};
 };
 GANTRY_FIELDS(Ulimit) {
   using T = daemon::api::Ulimit;
@@ -290,9 +303,10 @@ GANTRY_FIELDS(VolumeDriverConfig) {
 };
 GANTRY_FIELDS(VolumeOptions) {
   using T = daemon::api::VolumeOptions;
-  static constexpr Field fields[] = {
-      field<&T::NoCopy>("NoCopy", kOmitEmpty), field<&T::Labels>("Labels", kOmitEmpty),
-      field<&T::DriverConfig>("DriverConfig", kOmitEmpty), field<&T::Subpath>("Subpath", kOmitEmpty)};
+  static constexpr Field fields[] = {field<&T::NoCopy>("NoCopy", kOmitEmpty),
+                                     field<&T::Labels>("Labels", kOmitEmpty),
+                                     field<&T::DriverConfig>("DriverConfig", kOmitEmpty),
+                                     field<&T::Subpath>("Subpath", kOmitEmpty)};
 };
 GANTRY_FIELDS(ImageOptions) {
   using T = daemon::api::ImageOptions;
@@ -306,54 +320,87 @@ GANTRY_FIELDS(TmpfsOptions) {
 };
 GANTRY_FIELDS(Mount) {
   using T = daemon::api::Mount;
-  static constexpr Field fields[] = {
-      field<&T::Type>("Type", kOmitEmpty), field<&T::Source>("Source", kOmitEmpty),
-      field<&T::Target>("Target", kOmitEmpty), field<&T::ReadOnly>("ReadOnly", kOmitEmpty),
-      field<&T::Consistency>("Consistency", kOmitEmpty), field<&T::bind>("BindOptions", kOmitEmpty),
-      field<&T::volume>("VolumeOptions", kOmitEmpty), field<&T::image>("ImageOptions", kOmitEmpty),
-      field<&T::tmpfs>("TmpfsOptions", kOmitEmpty)};
+  static constexpr Field fields[] = {field<&T::Type>("Type", kOmitEmpty),
+                                     field<&T::Source>("Source", kOmitEmpty),
+                                     field<&T::Target>("Target", kOmitEmpty),
+                                     field<&T::ReadOnly>("ReadOnly", kOmitEmpty),
+                                     field<&T::Consistency>("Consistency", kOmitEmpty),
+                                     field<&T::bind>("BindOptions", kOmitEmpty),
+                                     field<&T::volume>("VolumeOptions", kOmitEmpty),
+                                     field<&T::image>("ImageOptions", kOmitEmpty),
+                                     field<&T::tmpfs>("TmpfsOptions", kOmitEmpty)};
 };
 GANTRY_FIELDS(HostConfig) {
   using T = daemon::api::HostConfig;
-  static constexpr Field fields[] = {
-      field<&T::Binds>("Binds", kNullEmpty), field<&T::ContainerIDFile>("ContainerIDFile"),
-      field<&T::log_config>("LogConfig"), field<&T::NetworkMode>("NetworkMode"),
-      field<&T::PortBindings>("PortBindings"), field<&T::restart_policy>("RestartPolicy"),
-      field<&T::AutoRemove>("AutoRemove"), field<&T::VolumeDriver>("VolumeDriver"),
-      field<&T::VolumesFrom>("VolumesFrom", kNullEmpty), field<&T::ConsoleSize>("ConsoleSize", kOmitEmpty),
-      field<&T::Annotations>("Annotations", kOmitEmpty), field<&T::CapAdd>("CapAdd", kNullEmpty),
-      field<&T::CapDrop>("CapDrop", kNullEmpty), field<&T::CgroupnsMode>("CgroupnsMode"),
-      field<&T::Dns>("Dns"), field<&T::DnsOptions>("DnsOptions"), field<&T::DnsSearch>("DnsSearch"),
-      field<&T::ExtraHosts>("ExtraHosts", kNullEmpty), field<&T::GroupAdd>("GroupAdd", kNullEmpty),
-      field<&T::IpcMode>("IpcMode"), field<&T::Cgroup>("Cgroup"),
-      field<&T::Links>("Links", kNullEmpty), field<&T::OomScoreAdj>("OomScoreAdj"),
-      field<&T::PidMode>("PidMode"), field<&T::Privileged>("Privileged"),
-      field<&T::PublishAllPorts>("PublishAllPorts"), field<&T::ReadonlyRootfs>("ReadonlyRootfs"),
-      field<&T::SecurityOpt>("SecurityOpt", kNullEmpty),
-      field<&T::StorageOpt>("StorageOpt", kOmitEmpty), field<&T::Tmpfs>("Tmpfs", kOmitEmpty),
-      field<&T::UTSMode>("UTSMode"), field<&T::UsernsMode>("UsernsMode"),
-      field<&T::ShmSize>("ShmSize"), field<&T::Sysctls>("Sysctls", kOmitEmpty),
-      field<&T::Runtime>("Runtime", kOmitEmpty), field<&T::Isolation>("Isolation"),
-      field<&T::CpuShares>("CpuShares"), field<&T::Memory>("Memory"),
-      field<&T::NanoCpus>("NanoCpus"), field<&T::CgroupParent>("CgroupParent"),
-      field<&T::BlkioWeight>("BlkioWeight"), field<&T::BlkioWeightDevice>("BlkioWeightDevice"),
-      field<&T::BlkioDeviceReadBps>("BlkioDeviceReadBps"),
-      field<&T::BlkioDeviceWriteBps>("BlkioDeviceWriteBps"),
-      field<&T::BlkioDeviceReadIOps>("BlkioDeviceReadIOps"),
-      field<&T::BlkioDeviceWriteIOps>("BlkioDeviceWriteIOps"), field<&T::CpuPeriod>("CpuPeriod"),
-      field<&T::CpuQuota>("CpuQuota"), field<&T::CpuRealtimePeriod>("CpuRealtimePeriod"),
-      field<&T::CpuRealtimeRuntime>("CpuRealtimeRuntime"), field<&T::CpusetCpus>("CpusetCpus"),
-      field<&T::CpusetMems>("CpusetMems"), field<&T::Devices>("Devices"),
-      field<&T::DeviceCgroupRules>("DeviceCgroupRules", kNullEmpty),
-      field<&T::DeviceRequests>("DeviceRequests", kNullEmpty),
-      field<&T::MemoryReservation>("MemoryReservation"), field<&T::MemorySwap>("MemorySwap"),
-      field<&T::MemorySwappiness>("MemorySwappiness"), field<&T::OomKillDisable>("OomKillDisable"),
-      field<&T::PidsLimit>("PidsLimit"), field<&T::Ulimits>("Ulimits"),
-      field<&T::CpuCount>("CpuCount"), field<&T::CpuPercent>("CpuPercent"),
-      field<&T::IOMaximumIOps>("IOMaximumIOps"),
-      field<&T::IOMaximumBandwidth>("IOMaximumBandwidth"), field<&T::Mounts>("Mounts", kOmitEmpty),
-      field<&T::MaskedPaths>("MaskedPaths"), field<&T::ReadonlyPaths>("ReadonlyPaths"),
-      field<&T::Init>("Init", kOmitEmpty)};
+  static constexpr Field fields[] = {field<&T::Binds>("Binds", kNullEmpty),
+                                     field<&T::ContainerIDFile>("ContainerIDFile"),
+                                     field<&T::log_config>("LogConfig"),
+                                     field<&T::NetworkMode>("NetworkMode"),
+                                     field<&T::PortBindings>("PortBindings"),
+                                     field<&T::restart_policy>("RestartPolicy"),
+                                     field<&T::AutoRemove>("AutoRemove"),
+                                     field<&T::VolumeDriver>("VolumeDriver"),
+                                     field<&T::VolumesFrom>("VolumesFrom", kNullEmpty),
+                                     field<&T::ConsoleSize>("ConsoleSize", kOmitEmpty),
+                                     field<&T::Annotations>("Annotations", kOmitEmpty),
+                                     field<&T::CapAdd>("CapAdd", kNullEmpty),
+                                     field<&T::CapDrop>("CapDrop", kNullEmpty),
+                                     field<&T::CgroupnsMode>("CgroupnsMode"),
+                                     field<&T::Dns>("Dns"),
+                                     field<&T::DnsOptions>("DnsOptions"),
+                                     field<&T::DnsSearch>("DnsSearch"),
+                                     field<&T::ExtraHosts>("ExtraHosts", kNullEmpty),
+                                     field<&T::GroupAdd>("GroupAdd", kNullEmpty),
+                                     field<&T::IpcMode>("IpcMode"),
+                                     field<&T::Cgroup>("Cgroup"),
+                                     field<&T::Links>("Links", kNullEmpty),
+                                     field<&T::OomScoreAdj>("OomScoreAdj"),
+                                     field<&T::PidMode>("PidMode"),
+                                     field<&T::Privileged>("Privileged"),
+                                     field<&T::PublishAllPorts>("PublishAllPorts"),
+                                     field<&T::ReadonlyRootfs>("ReadonlyRootfs"),
+                                     field<&T::SecurityOpt>("SecurityOpt", kNullEmpty),
+                                     field<&T::StorageOpt>("StorageOpt", kOmitEmpty),
+                                     field<&T::Tmpfs>("Tmpfs", kOmitEmpty),
+                                     field<&T::UTSMode>("UTSMode"),
+                                     field<&T::UsernsMode>("UsernsMode"),
+                                     field<&T::ShmSize>("ShmSize"),
+                                     field<&T::Sysctls>("Sysctls", kOmitEmpty),
+                                     field<&T::Runtime>("Runtime", kOmitEmpty),
+                                     field<&T::Isolation>("Isolation"),
+                                     field<&T::CpuShares>("CpuShares"),
+                                     field<&T::Memory>("Memory"),
+                                     field<&T::NanoCpus>("NanoCpus"),
+                                     field<&T::CgroupParent>("CgroupParent"),
+                                     field<&T::BlkioWeight>("BlkioWeight"),
+                                     field<&T::BlkioWeightDevice>("BlkioWeightDevice"),
+                                     field<&T::BlkioDeviceReadBps>("BlkioDeviceReadBps"),
+                                     field<&T::BlkioDeviceWriteBps>("BlkioDeviceWriteBps"),
+                                     field<&T::BlkioDeviceReadIOps>("BlkioDeviceReadIOps"),
+                                     field<&T::BlkioDeviceWriteIOps>("BlkioDeviceWriteIOps"),
+                                     field<&T::CpuPeriod>("CpuPeriod"),
+                                     field<&T::CpuQuota>("CpuQuota"),
+                                     field<&T::CpuRealtimePeriod>("CpuRealtimePeriod"),
+                                     field<&T::CpuRealtimeRuntime>("CpuRealtimeRuntime"),
+                                     field<&T::CpusetCpus>("CpusetCpus"),
+                                     field<&T::CpusetMems>("CpusetMems"),
+                                     field<&T::Devices>("Devices"),
+                                     field<&T::DeviceCgroupRules>("DeviceCgroupRules", kNullEmpty),
+                                     field<&T::DeviceRequests>("DeviceRequests", kNullEmpty),
+                                     field<&T::MemoryReservation>("MemoryReservation"),
+                                     field<&T::MemorySwap>("MemorySwap"),
+                                     field<&T::MemorySwappiness>("MemorySwappiness"),
+                                     field<&T::OomKillDisable>("OomKillDisable"),
+                                     field<&T::PidsLimit>("PidsLimit"),
+                                     field<&T::Ulimits>("Ulimits"),
+                                     field<&T::CpuCount>("CpuCount"),
+                                     field<&T::CpuPercent>("CpuPercent"),
+                                     field<&T::IOMaximumIOps>("IOMaximumIOps"),
+                                     field<&T::IOMaximumBandwidth>("IOMaximumBandwidth"),
+                                     field<&T::Mounts>("Mounts", kOmitEmpty),
+                                     field<&T::MaskedPaths>("MaskedPaths"),
+                                     field<&T::ReadonlyPaths>("ReadonlyPaths"),
+                                     field<&T::Init>("Init", kOmitEmpty)};
 };
 GANTRY_FIELDS(EndpointIpamConfig) {
   using T = daemon::api::EndpointIpamConfig;
@@ -363,16 +410,21 @@ GANTRY_FIELDS(EndpointIpamConfig) {
 };
 GANTRY_FIELDS(EndpointSettings) {
   using T = daemon::api::EndpointSettings;
-  static constexpr Field fields[] = {
-      field<&T::IPAMConfig>("IPAMConfig"), field<&T::Links>("Links", kNullEmpty),
-      field<&T::Aliases>("Aliases", kNullEmpty), field<&T::MacAddress>("MacAddress"),
-      field<&T::DriverOpts>("DriverOpts", kNullEmpty), field<&T::GwPriority>("GwPriority"),
-      field<&T::NetworkID>("NetworkID"), field<&T::EndpointID>("EndpointID"),
-      field<&T::Gateway>("Gateway"), field<&T::IPAddress>("IPAddress"),
-      field<&T::IPPrefixLen>("IPPrefixLen"), field<&T::IPv6Gateway>("IPv6Gateway"),
-      field<&T::GlobalIPv6Address>("GlobalIPv6Address"),
-      field<&T::GlobalIPv6PrefixLen>("GlobalIPv6PrefixLen"),
-      field<&T::DNSNames>("DNSNames", kNullEmpty)};
+  static constexpr Field fields[] = {field<&T::IPAMConfig>("IPAMConfig"),
+                                     field<&T::Links>("Links", kNullEmpty),
+                                     field<&T::Aliases>("Aliases", kNullEmpty),
+                                     field<&T::MacAddress>("MacAddress"),
+                                     field<&T::DriverOpts>("DriverOpts", kNullEmpty),
+                                     field<&T::GwPriority>("GwPriority"),
+                                     field<&T::NetworkID>("NetworkID"),
+                                     field<&T::EndpointID>("EndpointID"),
+                                     field<&T::Gateway>("Gateway"),
+                                     field<&T::IPAddress>("IPAddress"),
+                                     field<&T::IPPrefixLen>("IPPrefixLen"),
+                                     field<&T::IPv6Gateway>("IPv6Gateway"),
+                                     field<&T::GlobalIPv6Address>("GlobalIPv6Address"),
+                                     field<&T::GlobalIPv6PrefixLen>("GlobalIPv6PrefixLen"),
+                                     field<&T::DNSNames>("DNSNames", kNullEmpty)};
 };
 GANTRY_FIELDS(NetworkingConfig) {
   using T = daemon::api::NetworkingConfig;

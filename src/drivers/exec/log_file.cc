@@ -84,7 +84,8 @@ Result<int64_t> LogFile::seek_from_end(int64_t count) {
 }
 
 Result<int64_t> LogFile::lines_from_end(int64_t count, off_t end) {
-  // Counting the newlines backwards; the one that ends the last line counts only once a line follows it.
+  // Counting the newlines backwards; the one that ends the last line counts only once a line
+  // follows it.
   std::string chunk(kChunk, '\0');
   int64_t lines = 0;
   bool last_byte = true;

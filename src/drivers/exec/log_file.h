@@ -23,7 +23,8 @@ class LogFile {
   int fd() const { return fd_.get(); }
   // The next whole entry; nothing when the file has no more (yet). Unreadable ones are skipped.
   Result<std::optional<shim::LogEntry>> next();
-  // Positions before the last `count` entries of the file as it is now; returns how many there are of them.
+  // Positions before the last `count` entries of the file as it is now; returns how many there are
+  // of them.
   Result<int64_t> seek_from_end(int64_t count);
   // The file has been truncated below where we are: begins anew.
   Status check_truncated();

@@ -45,22 +45,26 @@ std::string directory_of(const std::string& path) {
   return slash == std::string::npos ? "." : path.substr(0, std::max<size_t>(slash, 1));
 }
 
-// Opens the log's files, the current one first. A rotation while we do it would make us miss a file or take
-// one twice: then the current name has become another file, and we look again.
+// Opens the log's files, the current one first. A rotation while we do it would make us miss a file
+// or take one twice: then the current name has become another file, and we look again.
 Result<std::vector<UniqueFd>> open_all(const shim::LogConfig& config) {
   for (;;) {
     std::vector<UniqueFd> files;
     for (int number = 0; number < std::max(config.max_files, 1); ++number) {
       std::string name = number == 0 ? config.path : fmt::format("{}.{}", config.path, number);
       Result<UniqueFd> file = sys::open(name, O_RDONLY | O_NOFOLLOW);
-      if (file) files.push_back(std::move(*file));
-      else if (file.error().code() != ENOENT) return std::move(file).error();
-      else if (number > 0) break;
+      if (file)
+        files.push_back(std::move(*file));
+      else if (file.error().code() != ENOENT)
+        return std::move(file).error();
+      else if (number > 0)
+        break;
     }
     if (files.empty()) return files;
     struct stat now;
     FileId first = TRY(id_of(files[0].get()));
-    if (::stat(config.path.c_str(), &now) == 0 && FileId(now.st_dev, now.st_ino) == first) return files;
+    if (::stat(config.path.c_str(), &now) == 0 && FileId(now.st_dev, now.st_ino) == first)
+      return files;
     if (::stat(config.path.c_str(), &now) == -1) return files;
   }
 }
@@ -102,8 +106,8 @@ bool LogReader::Impl::is_finished() const {
   return sys::retry([&] { return ::poll(&entry, 1, 0); }) > 0;
 }
 
-// The file after the front one: a file that we have open already, or what a rotation has put in its place.
-// False when the front one is the log's last.
+// The file after the front one: a file that we have open already, or what a rotation has put in its
+// place. False when the front one is the log's last.
 Result<bool> LogReader::Impl::next_file() {
   if (files.size() > 1) {
     files.pop_front();

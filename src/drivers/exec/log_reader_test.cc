@@ -159,10 +159,11 @@ TEST(LogReader, GarbageBetweenLinesIsSkipped) {
   ASSERT_NE(::mkdtemp(name), nullptr);
   shim::LogConfig config;
   config.path = std::string(name) + "/log";
-  ASSERT_TRUE(fs::write_file(config.path,
-                             "{\"log\":\"a\\n\",\"stream\":\"stdout\",\"time\":\"2024-01-01T00:00:00Z\"}\n"
-                             "{\"log\":\"half\n\n"
-                             "{\"log\":\"b\\n\",\"stream\":\"stderr\",\"time\":\"2024-01-01T00:00:01Z\"}\n"));
+  ASSERT_TRUE(fs::write_file(
+      config.path,
+      "{\"log\":\"a\\n\",\"stream\":\"stdout\",\"time\":\"2024-01-01T00:00:00Z\"}\n"
+      "{\"log\":\"half\n\n"
+      "{\"log\":\"b\\n\",\"stream\":\"stderr\",\"time\":\"2024-01-01T00:00:01Z\"}\n"));
   auto reader = std::move(LogReader::open(config, {})).value();
   EXPECT_EQ((*reader->next())->line, "a\n");
   EXPECT_EQ((*reader->next())->stream, shim::Stream::err);

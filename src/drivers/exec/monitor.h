@@ -22,10 +22,11 @@ class Monitor {
   ~Monitor();  // not from a handler
   Monitor(const Monitor&) = delete;
 
-  // Calls `handler` whenever `fd` is readable or its peer is gone, until remove(). `fd` is borrowed.
+  // Calls `handler` whenever `fd` is readable or its peer is gone, until remove(). `fd` is
+  // borrowed.
   Result<uint64_t> add(int fd, Handler handler);
-  // The handler is not called any more, though a call may still be running on the monitor's thread. What it
-  // holds is given up after that.
+  // The handler is not called any more, though a call may still be running on the monitor's thread.
+  // What it holds is given up after that.
   void remove(uint64_t token, int fd);
 
  private:

@@ -132,28 +132,30 @@ Result<UniqueFd> sealed_copy(const std::string& program) {
     copy = sys::memfd_create("gantry-runtime", MFD_ALLOW_SEALING);
   if (!copy) return std::move(copy).error();
   for (off_t left = st.st_size; left > 0;) {
-    ssize_t sent = sys::retry([&] {
-      return ::sendfile(copy->get(), source.get(), nullptr, static_cast<size_t>(left));
-    });
+    ssize_t sent = sys::retry(
+        [&] { return ::sendfile(copy->get(), source.get(), nullptr, static_cast<size_t>(left)); });
     if (sent == -1) return errno_error(errno, "copy {}", program);
     if (sent == 0) return internal("copy {}: it became shorter", program);
     left -= sent;
   }
   TRY(sys::fchmod(copy->get(), 0555));
-  if (::fcntl(copy->get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == -1)
+  if (::fcntl(copy->get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) ==
+      -1)
     return error_from_errno(errno, "seal the runtime's copy");
   // Through a descriptor that was opened for reading: a writable one cannot be executed (ETXTBSY).
   return sys::open(fmt::format("/proc/self/fd/{}", copy->get()), O_RDONLY);
 }
 
-// The hierarchies that matter for a shim: what it uses is not the daemon's, and a service manager that
-// stops the daemon's unit does not find it there.
+// The hierarchies that matter for a shim: what it uses is not the daemon's, and a service manager
+// that stops the daemon's unit does not find it there.
 bool concerns_shims(const libcontainer::Hierarchy& hierarchy) {
-  static constexpr std::array<std::string_view, 4> kNames = {"name=systemd", "memory", "cpu", "pids"};
+  static constexpr std::array<std::string_view, 4> kNames = {"name=systemd", "memory", "cpu",
+                                                             "pids"};
   return hierarchy.v2 ||
-         std::any_of(hierarchy.controllers.begin(), hierarchy.controllers.end(), [](const auto& name) {
-           return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
-         });
+         std::any_of(hierarchy.controllers.begin(), hierarchy.controllers.end(),
+                     [](const auto& name) {
+                       return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
+                     });
 }
 
 class NativeDriver final : public ExecDriver {
@@ -213,8 +215,8 @@ Result<ChildProcess> NativeDriver::spawn_shim(const std::string& id, int socket)
   SpawnOptions spawn;
   spawn.arguments = {"gantry-runtime", "shim", id};
   spawn.program_fd = program_.get();
-  spawn.environment = std::vector<std::string>{
-      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
+  spawn.environment =
+      std::vector<std::string>{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
   spawn.working_directory = "/";
   spawn.descriptors = {{socket, kShimSocket}};
   if (log::enabled(log::Level::debug)) spawn.descriptors.emplace_back(2, 2);
@@ -248,8 +250,7 @@ Result<std::shared_ptr<Instance>> NativeDriver::create(const Launch& launch) {
   if (::mkdir(launch.directory.c_str(), 0700) == -1) {
     if (errno != EEXIST) return errno_error(errno, "mkdir {}", launch.directory);
     bool locked = TRY(shim::is_locked(launch.directory));
-    if (locked)
-      return conflict("{}: a living shim holds it", launch.directory);
+    if (locked) return conflict("{}: a living shim holds it", launch.directory);
   }
   auto [ours, theirs] = TRY(sys::socketpair(SOCK_STREAM));
   ChildProcess process = TRY(spawn_shim(launch.id, theirs.get()));
@@ -294,8 +295,7 @@ Status wait_for_undo(const std::string& directory) {
   bool locked = TRY(shim::is_locked(directory));
   if (!locked || fs::exists(directory + "/" + shim::kSocketFile)) return {};
   bool changed = TRY(sys::poll_one(watch.get(), POLLIN, kUndoMs));
-  if (!changed)
-    return conflict("{}: its shim is still making a container", directory);
+  if (!changed) return conflict("{}: its shim is still making a container", directory);
   return {};
 }
 
@@ -310,7 +310,8 @@ Result<std::shared_ptr<Instance>> NativeDriver::adopt(const std::string& directo
       if (exit) return adopt_ended(directory, std::move(*exit));
       shim::State state = TRY(shim::read_state(directory));
       if (state.started_at == 0 && !fs::exists(directory + "/" + shim::kSocketFile)) {
-        [[maybe_unused]] ExitStatus never = TRY(settle_lost_container(directory, "it was never started"));
+        [[maybe_unused]] ExitStatus never =
+            TRY(settle_lost_container(directory, "it was never started"));
         return not_found("container {} was never started", state.id);
       }
       ExitStatus lost = TRY(settle_lost_container(directory, "the container's shim was killed"));

@@ -1,4 +1,5 @@
-// Real containers from a busybox root file system; needs root and busybox-static, and skips without.
+// Real containers from a busybox root file system; needs root and busybox-static, and skips
+// without.
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
@@ -83,17 +84,20 @@ class NativeDriverTest : public testing::Test {
 
   void new_driver() {
     driver_.reset();
-    auto driver = make_native_driver({.runtime = runtime_path(), .shims_cgroup = group_ + "/shims"});
+    auto driver =
+        make_native_driver({.runtime = runtime_path(), .shims_cgroup = group_ + "/shims"});
     ASSERT_TRUE(driver) << driver.error().message();
     driver_ = std::move(*driver);
   }
 
   void make_root() {
-    for (const char* path : {"/root/bin", "/root/dev", "/root/proc", "/root/sys", "/root/tmp", "/root/etc"})
+    for (const char* path :
+         {"/root/bin", "/root/dev", "/root/proc", "/root/sys", "/root/tmp", "/root/etc"})
       ASSERT_TRUE(fs::make_directories(directory_ + path, 0755));
     std::string busybox = *fs::read_file("/bin/busybox");
     ASSERT_TRUE(fs::write_file(directory_ + "/root/bin/busybox", busybox, 0755));
-    for (const char* applet : {"sh", "true", "cat", "sleep", "echo", "stty", "yes", "head", "tty", "tr", "ls", "readlink", "grep", "kill"})
+    for (const char* applet : {"sh", "true", "cat", "sleep", "echo", "stty", "yes", "head", "tty",
+                               "tr", "ls", "readlink", "grep", "kill"})
       ASSERT_TRUE(sys::symlinkat("busybox", AT_FDCWD, directory_ + "/root/bin/" + applet));
   }
 
@@ -151,14 +155,16 @@ class NativeDriverTest : public testing::Test {
     auto ended = sys::poll_one(pidfd.get(), POLLIN, 20'000);
     return ended && *ended;
   }
-  // create() and start(): which of them a program that cannot be started fails is a matter of speed.
+  // create() and start(): which of them a program that cannot be started fails is a matter of
+  // speed.
   Status launched(const Launch& what) {
     auto instance = driver_->create(what);
     if (!instance) return std::move(instance).error();
     Status started = (*instance)->start();
     if (!started) {
       EXPECT_EQ((*instance)->state(), InstanceState::exited);
-      EXPECT_EQ((*instance)->exit_status()->code, started.error().kind() == ErrorKind::not_found ? 127 : 126);
+      EXPECT_EQ((*instance)->exit_status()->code,
+                started.error().kind() == ErrorKind::not_found ? 127 : 126);
     }
     return started;
   }
@@ -206,13 +212,15 @@ TEST_F(NativeDriverTest, AProgramThatIsNotThereIsAnErrorAndLeavesNothing) {
   EXPECT_TRUE(cgroup_empty(what));
 }
 
-// What `sh` finds of pid 1: its words, that its image is the one nobody can write, and an orphan's new parent.
+// What `sh` finds of pid 1: its words, that its image is the one nobody can write, and an orphan's
+// new parent.
 TEST_F(NativeDriverTest, AnInitRunsTheProgramReapsOrphansAndCannotBeWritten) {
-  Launch what = launch({"sh", "-c",
-                        "tr '\\0' ' ' </proc/1/cmdline; echo; readlink /proc/1/exe;"
-                        "(: >>/proc/1/exe) 2>/dev/null && echo writ\"\"ten; ls /proc/1/fd;"
-                        "sh -c 'sleep 0.05 & echo $! >/tmp/orphan';"
-                        "while [ -e /proc/$(cat /tmp/orphan) ]; do :; done; echo reaped; kill -9 $$"});
+  Launch what =
+      launch({"sh", "-c",
+              "tr '\\0' ' ' </proc/1/cmdline; echo; readlink /proc/1/exe;"
+              "(: >>/proc/1/exe) 2>/dev/null && echo writ\"\"ten; ls /proc/1/fd;"
+              "sh -c 'sleep 0.05 & echo $! >/tmp/orphan';"
+              "while [ -e /proc/$(cat /tmp/orphan) ]; do :; done; echo reaped; kill -9 $$"});
   what.init = true;
   auto instance = create(what);
   ASSERT_TRUE(instance);
@@ -264,11 +272,13 @@ TEST_F(NativeDriverTest, AProgramThatInitCannotRunIsAnErrorOfTheStart) {
 
 // The streams of a user's process can be opened by their names, and nothing of ours is in them.
 TEST_F(NativeDriverTest, AUserOpensItsStreamsByName) {
-  Launch what = launch({"sh", "-c", "echo out >/dev/stdout; echo err >/dev/stderr; echo $HOME; pwd"});
+  Launch what =
+      launch({"sh", "-c", "echo out >/dev/stdout; echo err >/dev/stderr; echo $HOME; pwd"});
   what.user.user = "web";
   what.spec.process->cwd = "/made/here";
   what.spec.process->capabilities->bounding.emplace_back("CAP_NO_SUCH");
-  ASSERT_TRUE(fs::write_file(directory_ + "/root/etc/passwd", "web:x:1000:1000::/srv/web:/bin/sh\n", 0644));
+  ASSERT_TRUE(
+      fs::write_file(directory_ + "/root/etc/passwd", "web:x:1000:1000::/srv/web:/bin/sh\n", 0644));
   auto instance = create(what);
   ASSERT_TRUE(instance);
   Ears ears;
@@ -276,10 +286,12 @@ TEST_F(NativeDriverTest, AUserOpensItsStreamsByName) {
   Status started = instance->start();
   ASSERT_TRUE(started) << started.error().message();
   ASSERT_TRUE(ears.wait_for(Notice::Type::exited));
-  EXPECT_EQ(log_of(what).size(), std::string("stdout:out\nstdout:/srv/web\nstdout:/made/here\nstderr:err\n").size())
+  EXPECT_EQ(log_of(what).size(),
+            std::string("stdout:out\nstdout:/srv/web\nstdout:/made/here\nstderr:err\n").size())
       << log_of(what);
 
-  Launch terminal = launch({"sh", "-c", "echo typed >/dev/stdout; echo more >/dev/tty; echo last >/dev/console"});
+  Launch terminal =
+      launch({"sh", "-c", "echo typed >/dev/stdout; echo more >/dev/tty; echo last >/dev/console"});
   terminal.user.user = "web";
   terminal.terminal = terminal.spec.process->terminal = true;
   instance = create(terminal);
@@ -297,7 +309,8 @@ TEST_F(NativeDriverTest, AClientGetsFramesAndItsInputReachesTheProgram) {
   auto instance = create(what);
   ASSERT_TRUE(instance);
   auto [client, theirs] = *sys::socketpair(SOCK_STREAM);
-  ASSERT_TRUE(instance->attach(std::move(theirs), {.standard_in = true, .multiplexed = true}, "left "));
+  ASSERT_TRUE(
+      instance->attach(std::move(theirs), {.standard_in = true, .multiplexed = true}, "left "));
   ASSERT_TRUE(instance->start());
   ASSERT_TRUE(sys::write_all(client.get(), "over"));
   ASSERT_EQ(::shutdown(client.get(), SHUT_WR), 0);
@@ -306,8 +319,10 @@ TEST_F(NativeDriverTest, AClientGetsFramesAndItsInputReachesTheProgram) {
   bool err = false;
   for (size_t at = 0; at + 8 <= all.size();) {
     auto size = static_cast<unsigned char>(all[at + 7]);
-    if (all[at] == 2) err = all.substr(at + 8, size) == "done\n";
-    else text += all.substr(at + 8, size);
+    if (all[at] == 2)
+      err = all.substr(at + 8, size) == "done\n";
+    else
+      text += all.substr(at + 8, size);
     at += 8u + size;
   }
   EXPECT_EQ(text, "left over");
@@ -573,7 +588,9 @@ TEST_F(NativeDriverTest, DISABLED_FiguresOfTrueFromCreateToExited) {
 
 TEST_F(NativeDriverTest, DISABLED_FiguresOfLogging) {
   for (const char* driver : {"json-file", "local", "none"}) {
-    Launch what = launch({"sh", "-c", "yes 'a line of about eighty bytes, as programs like to print them when asked to' | head -c 1000000000"});
+    Launch what = launch({"sh", "-c",
+                          "yes 'a line of about eighty bytes, as programs like to print them when "
+                          "asked to' | head -c 1000000000"});
     what.log.driver = driver;
     what.log.max_size = 50 << 20;
     what.log.max_files = 2;
@@ -584,7 +601,8 @@ TEST_F(NativeDriverTest, DISABLED_FiguresOfLogging) {
     int64_t begin = monotonic_ns();
     ASSERT_TRUE(instance->start());
     ASSERT_TRUE(ears.wait_for(Notice::Type::exited));
-    std::printf("%s: %.0f MB/s\n", driver, 1000.0 / (static_cast<double>(monotonic_ns() - begin) / 1e9));
+    std::printf("%s: %.0f MB/s\n", driver,
+                1000.0 / (static_cast<double>(monotonic_ns() - begin) / 1e9));
     instance->set_listener(nullptr);
   }
 }

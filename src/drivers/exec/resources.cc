@@ -27,7 +27,8 @@ struct ShimData {
 
 template <>
 struct gantry::json::Schema<gantry::drivers::ShimData> {
-  static constexpr Field fields[] = {field<&gantry::drivers::ShimData::directory>("directory", kRequired)};
+  static constexpr Field fields[] = {
+      field<&gantry::drivers::ShimData::directory>("directory", kRequired)};
 };
 
 namespace gantry::drivers {
@@ -57,7 +58,8 @@ Result<Presence> probe_shim(const Resource& resource) {
   return locked ? Presence::present : Presence::absent;
 }
 
-// By pidfd, and only if it is the process that wrote state.json: a pid alone may be somebody else's by now.
+// By pidfd, and only if it is the process that wrote state.json: a pid alone may be somebody else's
+// by now.
 Status release_shim(const Resource& resource) {
   ShimData data = TRY(json::parse<ShimData>(resource.data));
   bool locked = TRY(shim::is_locked(data.directory));
@@ -75,8 +77,7 @@ Status release_shim(const Resource& resource) {
   if (!started || *started != state->shim_start_time) return {};
   TRY(sys::pidfd_send_signal(process->get(), SIGKILL));
   bool dead = TRY(sys::poll_one(process->get(), POLLIN, kDeathMs));
-  if (!dead)
-    return make_error(ErrorKind::unavailable, "shim {}: does not die", resource.name);
+  if (!dead) return make_error(ErrorKind::unavailable, "shim {}: does not die", resource.name);
   return {};
 }
 

@@ -1,8 +1,9 @@
 // What a run of a container takes from the system, as resources of the engine.
 //
-//   rundir  the runtime directory     name: its path          release: the tree, once no shim holds it
-//   cgroup  the container's group     name: linux.cgroupsPath release: its processes and directories
-//   shim    the process beside it     name: the container's id release: the process, unless the container
+//   rundir  the runtime directory     name: its path          release: the tree, once no shim holds
+//   it cgroup  the container's group     name: linux.cgroupsPath release: its processes and
+//   directories shim    the process beside it     name: the container's id release: the process,
+//   unless the container
 //                                     has ended and it only hands over the last output
 #pragma once
 

@@ -81,7 +81,8 @@ TEST_F(ExecResources, ALockedRuntimeDirectoryIsLeftAlone) {
 TEST_F(ExecResources, AShimIsKilledByItsIdentityAndNotByItsNumber) {
   ASSERT_TRUE(fs::make_directories(launch_.directory));
   UniqueFd lock = std::move(shim::take_lock(launch_.directory)).value();
-  ChildProcess process = std::move(ChildProcess::spawn({.arguments = {"sleep", "1000"}, .program = "sleep"})).value();
+  ChildProcess process =
+      std::move(ChildProcess::spawn({.arguments = {"sleep", "1000"}, .program = "sleep"})).value();
   shim::State state;
   state.id = "abc";
   state.boot_id = *boot_id();

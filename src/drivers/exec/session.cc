@@ -38,8 +38,8 @@ Result<std::shared_ptr<Session>> Session::begin(Monitor& monitor, Start start) {
   auto session = std::make_shared<Session>(monitor, std::move(start));
   if (session->start_.state == InstanceState::exited) return session;
   TRY(sys::set_nonblocking(session->start_.socket.get(), false));
-  session->socket_token_ = TRY(monitor.add(session->start_.socket.get(),
-                                           [session] { session->socket_ready(); }));
+  session->socket_token_ =
+      TRY(monitor.add(session->start_.socket.get(), [session] { session->socket_ready(); }));
   Result<uint64_t> token =
       monitor.add(session->start_.shim.get(), [session] { session->shim_ready(); });
   if (!token) {
@@ -132,8 +132,10 @@ void Session::set_listener(Listener listener) {
 void Session::notify(Notice notice) {
   std::lock_guard lock(notice_mutex_);
   if (abandoned_) return;
-  if (listener_) listener_(notice);
-  else unheard_.push_back(std::move(notice));
+  if (listener_)
+    listener_(notice);
+  else
+    unheard_.push_back(std::move(notice));
 }
 
 void Session::abandon() {
@@ -276,8 +278,8 @@ void Session::shim_is_gone() {
   Result<ExitStatus> status = settle_lost_container(start_.directory, kShimKilled);
   if (!status) {
     log::error("container {}: {}", start_.id, status.error().message());
-    status = ExitStatus{.code = 137, .signal = SIGKILL, .finished_at = now_ns(),
-                        .reason = kShimKilled};
+    status =
+        ExitStatus{.code = 137, .signal = SIGKILL, .finished_at = now_ns(), .reason = kShimKilled};
   }
   ended(std::move(*status));
 }

@@ -18,8 +18,8 @@
 
 namespace gantry::drivers {
 
-// Thread-safe. Shared by the instance that callers hold and, while the shim lives, by the monitor, which
-// reads its socket, reaps it and finds out when it was killed.
+// Thread-safe. Shared by the instance that callers hold and, while the shim lives, by the monitor,
+// which reads its socket, reaps it and finds out when it was killed.
 class Session : public std::enable_shared_from_this<Session> {
  public:
   // What is known of an instance when a session begins.
@@ -31,9 +31,9 @@ class Session : public std::enable_shared_from_this<Session> {
     InstanceState state = InstanceState::created;
     int64_t started_at = 0;
     std::optional<ExitStatus> exit;
-    UniqueFd init;   // pidfd of the first process
+    UniqueFd init;  // pidfd of the first process
     UniqueFd netns;
-    UniqueFd shim;   // pidfd of the shim
+    UniqueFd shim;  // pidfd of the shim
     UniqueFd socket;
     shim::Decoder decoder;  // with what was read from the socket already
   };
@@ -77,7 +77,8 @@ class Session : public std::enable_shared_from_this<Session> {
   void notify(Notice notice);
 
   Monitor& monitor_;
-  Start start_;  // state, started_at, exit and socket are guarded by mutex_; the rest does not change
+  Start
+      start_;  // state, started_at, exit and socket are guarded by mutex_; the rest does not change
   uint64_t socket_token_ = 0;
   uint64_t shim_token_ = 0;
 
@@ -96,8 +97,8 @@ class Session : public std::enable_shared_from_this<Session> {
   bool abandoned_ = false;
 };
 
-// What a shim that was killed leaves undone: kills what is left of the container and records its end in
-// exit.json, unless that has been recorded. The shim's lock must be free.
+// What a shim that was killed leaves undone: kills what is left of the container and records its
+// end in exit.json, unless that has been recorded. The shim's lock must be free.
 Result<ExitStatus> settle_lost_container(const std::string& directory, const std::string& reason);
 
 }  // namespace gantry::drivers

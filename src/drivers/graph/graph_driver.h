@@ -1,28 +1,31 @@
 // Where layers and container file systems live on disk.
 //
-// Vocabulary. A *layer* is the change that one tar archive of an image makes, named by its *chain id* (the
-// digest of the whole stack up to it: image-spec, config.md). Layers are immutable and form trees by their
-// parent. A *container layer* is the writable top of a container, named by the container's id. A *recipe*
-// (RootfsSource) says how to mount one; whoever starts the container carries it out in the container's own
-// mount namespace, so nothing here is ever attached to the host's tree.
+// Vocabulary. A *layer* is the change that one tar archive of an image makes, named by its *chain
+// id* (the digest of the whole stack up to it: image-spec, config.md). Layers are immutable and
+// form trees by their parent. A *container layer* is the writable top of a container, named by the
+// container's id. A *recipe* (RootfsSource) says how to mount one; whoever starts the container
+// carries it out in the container's own mount namespace, so nothing here is ever attached to the
+// host's tree.
 //
-// Life of a layer: `new_layer_directory()` draws a directory name, the caller writes the resource row
-// (kLayerKind), `apply()` unpacks into that directory and publishes it under its chain id as its very
-// last step. An error or a crash before that leaves an unpublished directory, which releasing the resource
-// removes. A name is never used twice, so a release that is still pending can never hit a layer that was
-// loaded again meanwhile.
+// Life of a layer: `new_layer_directory()` draws a directory name, the caller writes the resource
+// row (kLayerKind), `apply()` unpacks into that directory and publishes it under its chain id as
+// its very last step. An error or a crash before that leaves an unpublished directory, which
+// releasing the resource removes. A name is never used twice, so a release that is still pending
+// can never hit a layer that was loaded again meanwhile.
 //
 // Life of a container layer: the caller writes the row (kContainerKind), `create_container()` makes
-// it, the recipe is mounted and unmounted any number of times (by one mount at a time), and releasing the
-// resource removes it: `remove_*` only renames into <data root>/trash, so it is fast; what lies in the
-// trash is deleted by the background releaser.
+// it, the recipe is mounted and unmounted any number of times (by one mount at a time), and
+// releasing the resource removes it: `remove_*` only renames into <data root>/trash, so it is fast;
+// what lies in the trash is deleted by the background releaser.
 //
-// Durability: nothing here calls fsync. Before the rows that name layers are committed, the caller calls
-// `sync()` once for all of them; a layer whose row was lost in a power failure is an orphan, which the
-// reconciler finds at the next start. Container layers are as durable as the container's own fsyncs.
+// Durability: nothing here calls fsync. Before the rows that name layers are committed, the caller
+// calls `sync()` once for all of them; a layer whose row was lost in a power failure is an orphan,
+// which the reconciler finds at the next start. Container layers are as durable as the container's
+// own fsyncs.
 //
-// Every method is thread-safe. Two applies of one chain id at a time both succeed; the last one published
-// wins and the caller (who holds a lock or finds the layer in the graph) decides which to keep.
+// Every method is thread-safe. Two applies of one chain id at a time both succeed; the last one
+// published wins and the caller (who holds a lock or finds the layer in the graph) decides which to
+// keep.
 #pragma once
 
 #include <functional>
@@ -47,8 +50,8 @@ struct LayerSpec {
   Digest chain_id;
   Digest parent;          // chain id of the layer below; empty for the lowest
   std::string directory;  // from new_layer_directory()
-  // Called when the whole stream was read and before the layer becomes visible; an error discards the
-  // layer and is what apply() returns. This is where the caller compares the diff id.
+  // Called when the whole stream was read and before the layer becomes visible; an error discards
+  // the layer and is what apply() returns. This is where the caller compares the diff id.
   std::function<Status()> accept;
 };
 
@@ -61,7 +64,8 @@ struct LayerInfo {
 
 enum class ContainerLifetime {
   kept,       // survives a crash of the machine as far as the container synced its files
-  ephemeral,  // --rm: gone with its container, so nothing of it need reach the disk (overlay "volatile")
+  ephemeral,  // --rm: gone with its container, so nothing of it need reach the disk (overlay
+              // "volatile")
 };
 
 struct ContainerSpec {
@@ -76,22 +80,24 @@ enum class ChangeKind : int { modified = 0, added = 1, deleted = 2 };
 struct Change {
   ChangeKind kind;
   std::string path;  // absolute in the container, "/etc/motd"
-  // The directory that holds it now and its name there; -1 for what was deleted. Borrowed for the call.
+  // The directory that holds it now and its name there; -1 for what was deleted. Borrowed for the
+  // call.
   int directory_fd = -1;
   std::string name;
 };
-// Called for each change, a directory before its contents, siblings in byte order; an error ends the walk.
+// Called for each change, a directory before its contents, siblings in byte order; an error ends
+// the walk.
 using ChangeVisitor = std::function<Status(const Change&)>;
 
 class GraphDriver {
  public:
   virtual ~GraphDriver() = default;
-  std::string_view name() const { return name_; }          // "overlay2", "vfs"
+  std::string_view name() const { return name_; }  // "overlay2", "vfs"
   const std::string& data_root() const { return data_root_; }
 
-  // Unpacks `tar` (uncompressed) over `parent`. Whatever its members are called, nothing outside the
-  // layer's directory is touched; a member that tries is an `invalid` error that names it. The source is
-  // read to its end.
+  // Unpacks `tar` (uncompressed) over `parent`. Whatever its members are called, nothing outside
+  // the layer's directory is touched; a member that tries is an `invalid` error that names it. The
+  // source is read to its end.
   virtual Result<LayerInfo> apply(const LayerSpec& spec, ByteSource& tar) = 0;
   // What apply() returned, for a published layer; not_found for any other chain id.
   virtual Result<LayerInfo> layer(const Digest& chain_id) = 0;
@@ -102,11 +108,13 @@ class GraphDriver {
 
   // A few system calls, no fsync: on the path of every `run`.
   virtual Result<RootfsSource> create_container(const ContainerSpec& spec) = 0;
-  // Makes the container layer ready for another mount and says how to do it. Not while it is mounted.
+  // Makes the container layer ready for another mount and says how to do it. Not while it is
+  // mounted.
   virtual Result<RootfsSource> recipe(const std::string& id) = 0;
   // Moves the container layer to the trash; one that is not there is success.
   virtual Status remove_container(const std::string& id) = 0;
-  // Differences between the container layer and its image; sees a running container's files as they are.
+  // Differences between the container layer and its image; sees a running container's files as they
+  // are.
   virtual Status diff(const std::string& id, const ChangeVisitor& visit) = 0;
 
   // The driver's tree on disk, for the resource kinds and sync().
@@ -121,9 +129,9 @@ class GraphDriver {
   std::string data_root_;
 };
 
-// Opens the driver called `name`, or, for "", overlay2 if it works on this data root and else vfs. Whether
-// it works is found by really mounting one, attached to nothing. An unknown name is `invalid`; a named
-// driver that does not work here is `unsupported` with the kernel's reason.
+// Opens the driver called `name`, or, for "", overlay2 if it works on this data root and else vfs.
+// Whether it works is found by really mounting one, attached to nothing. An unknown name is
+// `invalid`; a named driver that does not work here is `unsupported` with the kernel's reason.
 Result<std::shared_ptr<GraphDriver>> open_graph_driver(const std::string& name,
                                                        const std::string& data_root);
 
@@ -133,8 +141,9 @@ std::string new_layer_directory();
 // Flushes everything the driver has written to the disk (syncfs); see "Durability" above.
 Status sync(GraphDriver& driver);
 
-// Kinds of the rows: "layer-dir" (named by directory) and "container-dir" (named by container id). Both are
-// deferred: released by the background releaser, which renames into the trash and deletes there.
+// Kinds of the rows: "layer-dir" (named by directory) and "container-dir" (named by container id).
+// Both are deferred: released by the background releaser, which renames into the trash and deletes
+// there.
 inline constexpr std::string_view kLayerKind = "layer-dir";
 inline constexpr std::string_view kContainerKind = "container-dir";
 Status register_resource_kinds(engine::Resources& resources, std::shared_ptr<GraphDriver> driver);

@@ -270,8 +270,8 @@ TEST_P(GraphDriverTest, AnArchiveIsGivenBackByteForByte) {
 TEST_P(GraphDriverTest, ALayerIsAbsentWhenItsContentsWereRefused) {
   std::string tar = Archive().file("a", "1").done();
   MemorySource source(tar);
-  LayerSpec spec{Digest::of("x"), {}, new_layer_directory(),
-                 [] { return Status(invalid("wrong diff id")); }};
+  LayerSpec spec{
+      Digest::of("x"), {}, new_layer_directory(), [] { return Status(invalid("wrong diff id")); }};
   Result<LayerInfo> info = driver_->apply(spec, source);
   ASSERT_FALSE(info);
   EXPECT_EQ(info.error().message(), "wrong diff id");
@@ -297,13 +297,19 @@ TEST_P(GraphDriverTest, AnOldGenerationOfALayerIsRemovedWithoutTheNewOne) {
 }
 
 TEST_P(GraphDriverTest, DiffTellsWhatAContainerChanged) {
-  Digest image = layer(
-      Archive().directory("etc").file("etc/a", "1").file("etc/b", "2").directory("d").file("d/x", "3").done());
+  Digest image = layer(Archive()
+                           .directory("etc")
+                           .file("etc/a", "1")
+                           .file("etc/b", "2")
+                           .directory("d")
+                           .file("d/x", "3")
+                           .done());
   RootfsSource source = driver_->create_container({"c1", image}).release();
   EXPECT_EQ(changes("c1"), std::vector<std::string>{});
   {
-    UniqueFd root = source.type == "bind" ? sys::open(source.source, O_RDONLY | O_DIRECTORY).release()
-                                          : mount_overlay(source).release();
+    UniqueFd root = source.type == "bind"
+                        ? sys::open(source.source, O_RDONLY | O_DIRECTORY).release()
+                        : mount_overlay(source).release();
     ASSERT_TRUE(sys::unlinkat(root.get(), "etc/a"));
     ASSERT_TRUE(fs::replace_file_at(root.get(), "new", "123456"));
     UniqueFd x = sys::openat(root.get(), "d/x", O_WRONLY | O_APPEND).release();

@@ -70,11 +70,11 @@ Status init_tree(int root) {
 }
 
 Status check_name(const std::string& name) {
-  bool plain = !name.empty() && name.size() <= 128 &&
-               std::all_of(name.begin(), name.end(), [](char c) {
-                 return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                        (c >= '0' && c <= '9') || c == '_' || c == '-';
-               });
+  bool plain =
+      !name.empty() && name.size() <= 128 && std::all_of(name.begin(), name.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '_' || c == '-';
+      });
   if (!plain) return internal("\"{}\" cannot name a directory", name);
   return {};
 }
@@ -158,7 +158,8 @@ Result<UniqueFd> LayerDirectories::open_below(const std::string& relative) const
   return sys::openat(fd(), relative, kOpenDirectory);
 }
 
-Result<std::unique_ptr<ByteSource>> LayerDirectories::read_archive(const LayerRecord& record) const {
+Result<std::unique_ptr<ByteSource>> LayerDirectories::read_archive(
+    const LayerRecord& record) const {
   UniqueFd directory = TRY(open_below(record.directory));
   UniqueFd archive = TRY(sys::openat(directory.get(), "archive", O_RDONLY));
   UniqueFd diff = TRY(sys::openat(directory.get(), "diff", kOpenDirectory));

@@ -2,10 +2,12 @@
 //
 //   <data root>/<driver>/           0700
 //     layers/<hex of chain id>      symbolic link to the layer's directory: published
-//     <directory>/                  a layer: diff/ (its files), kept/ (files the archive itself replaced),
+//     <directory>/                  a layer: diff/ (its files), kept/ (files the archive itself
+//     replaced),
 //                                   archive (the record of the tar), layer.json
 //     containers/<id>/              a container layer; its contents are the driver's
-//     init/                         what every container needs to have mounted over (see init_tree())
+//     init/                         what every container needs to have mounted over (see
+//     init_tree())
 //   <data root>/trash/              waiting for deletion
 //
 // A layer appears by the creation of its link and disappears by its removal, both atomic.
@@ -55,21 +57,22 @@ class LayerDirectories {
   Result<Fresh> make(const std::string& directory) const;
   // Writes layer.json and points the chain id at the directory.
   Status publish(const Fresh& fresh, const LayerRecord& record);
-  Result<std::shared_ptr<const LayerRecord>> find(const Digest& chain_id);          // not_found
+  Result<std::shared_ptr<const LayerRecord>> find(const Digest& chain_id);           // not_found
   Result<std::shared_ptr<const LayerRecord>> by_directory(const std::string& name);  // not_found
   Result<UniqueFd> open_below(const std::string& relative) const;  // a directory, for reading
   Result<std::unique_ptr<ByteSource>> read_archive(const LayerRecord& record) const;
   Status remove(const std::string& directory);
   Status remove_container(const std::string& id) const;
-  bool layer_exists(const std::string& directory) const;      // on disk or in the trash
-  bool container_exists(const std::string& id) const;         // the same
-  Result<std::vector<std::string>> all_layers() const;        // directories, published or not
+  bool layer_exists(const std::string& directory) const;  // on disk or in the trash
+  bool container_exists(const std::string& id) const;     // the same
+  Result<std::vector<std::string>> all_layers() const;    // directories, published or not
   Result<std::vector<std::string>> all_containers() const;
   // Deletes what remove() or remove_container() put aside; absent is success.
   Status empty_trash(const std::string& name) const;
 
  private:
-  LayerDirectories(std::string path, std::string driver) : path_(std::move(path)), driver_(std::move(driver)) {}
+  LayerDirectories(std::string path, std::string driver)
+      : path_(std::move(path)), driver_(std::move(driver)) {}
   std::string trash_name(const std::string& name) const { return driver_ + "-" + name; }
 
   std::string path_;
@@ -82,8 +85,9 @@ class LayerDirectories {
   std::map<std::string, std::shared_ptr<const LayerRecord>> records_;  // by directory
 };
 
-// Where the container's runtime mounts things whatever the image holds: /dev, /proc, /sys, /etc/hosts and
-// so on. Made once; the lowest layer of every container, so that an image that has them wins.
+// Where the container's runtime mounts things whatever the image holds: /dev, /proc, /sys,
+// /etc/hosts and so on. Made once; the lowest layer of every container, so that an image that has
+// them wins.
 struct InitEntry {
   const char* path;
   mode_t mode;       // with the file type
@@ -105,9 +109,12 @@ Result<std::shared_ptr<GraphDriver>> open_vfs(const std::string& data_root);
 template <>
 struct gantry::json::Schema<gantry::drivers::LayerRecord> {
   using T = gantry::drivers::LayerRecord;
-  static constexpr Field fields[] = {
-      field<&T::chain_id>("chain_id", kRequired), field<&T::parent>("parent", kOmitEmpty),
-      field<&T::directory>("directory", kRequired), field<&T::size>("size"),
-      field<&T::stack>("stack"),                  field<&T::root_mode>("root_mode"),
-      field<&T::root_uid>("root_uid"),            field<&T::root_gid>("root_gid")};
+  static constexpr Field fields[] = {field<&T::chain_id>("chain_id", kRequired),
+                                     field<&T::parent>("parent", kOmitEmpty),
+                                     field<&T::directory>("directory", kRequired),
+                                     field<&T::size>("size"),
+                                     field<&T::stack>("stack"),
+                                     field<&T::root_mode>("root_mode"),
+                                     field<&T::root_uid>("root_uid"),
+                                     field<&T::root_gid>("root_gid")};
 };

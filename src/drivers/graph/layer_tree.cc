@@ -38,7 +38,9 @@ std::string parent_path(const std::string& path) {
 
 }  // namespace
 
-bool is_whiteout(const struct stat& st) { return S_ISCHR(st.st_mode) && st.st_rdev == makedev(0, 0); }
+bool is_whiteout(const struct stat& st) {
+  return S_ISCHR(st.st_mode) && st.st_rdev == makedev(0, 0);
+}
 
 Result<std::optional<struct stat>> stat_entry(int directory, const std::string& name) {
   struct stat st;
@@ -180,7 +182,7 @@ Result<std::shared_ptr<LayerTree::Directory>> LayerTree::find_directory(const st
 }
 
 Result<std::shared_ptr<LayerTree::Directory>> LayerTree::walk(const std::string& path,
-                                                             Missing missing) {
+                                                              Missing missing) {
   std::deque<std::string> todo;
   for (std::string& part : split(path)) todo.push_back(std::move(part));
   std::shared_ptr<Directory> current = TRY(open_root());

@@ -1,5 +1,6 @@
-// The directory a layer is being unpacked to, seen together with the layers below it. All of it is walked
-// by descriptor, one component at a time; overlayfs's whiteouts and opaque directories are honoured.
+// The directory a layer is being unpacked to, seen together with the layers below it. All of it is
+// walked by descriptor, one component at a time; overlayfs's whiteouts and opaque directories are
+// honoured.
 #pragma once
 
 #include <fcntl.h>
@@ -30,7 +31,8 @@ Result<std::optional<struct stat>> stat_entry(int directory, const std::string& 
 Result<bool> is_opaque(int directory);
 Status make_opaque(int directory);
 Status make_whiteout(int directory, const std::string& name);
-// Copies owner, mode and xattrs (overlayfs's own excepted) from one open directory or file to another.
+// Copies owner, mode and xattrs (overlayfs's own excepted) from one open directory or file to
+// another.
 Status copy_attributes(int from, int to);
 
 // Layers stacked by overlayfs's rules, for reading. The descriptors are borrowed; topmost first.
@@ -65,9 +67,9 @@ class LayerTree {
     UniqueFd fd;       // readable
     std::string path;  // inside the root, without links; "" is the root
   };
-  // The directory at `path` (clean): links on the way are followed as inside a chroot to the merged tree.
-  // Directories that the layer lacks are made, with the attributes they have below. Gives a descriptor
-  // that stays valid as long as it is held.
+  // The directory at `path` (clean): links on the way are followed as inside a chroot to the merged
+  // tree. Directories that the layer lacks are made, with the attributes they have below. Gives a
+  // descriptor that stays valid as long as it is held.
   Result<std::shared_ptr<Directory>> make_directory(const std::string& path);
   // The same without making anything; not_found when the layer itself lacks it.
   Result<std::shared_ptr<Directory>> find_directory(const std::string& path);

@@ -1,4 +1,5 @@
-// overlay2: a layer is a directory of files in overlayfs's own form, a container an upper directory.
+// overlay2: a layer is a directory of files in overlayfs's own form, a container an upper
+// directory.
 #include <fcntl.h>
 #include <sys/sysmacros.h>
 
@@ -15,8 +16,8 @@
 namespace gantry::drivers {
 namespace {
 
-// Everything that would make an upper directory mean more than its files say: diff() and images made from
-// it rely on its being plain.
+// Everything that would make an upper directory mean more than its files say: diff() and images
+// made from it rely on its being plain.
 const std::vector<std::string> kOptions = {"redirect_dir=nofollow", "metacopy=off", "index=off"};
 
 enum class VolatileMounts { no, yes };  // "volatile" is of Linux 5.10
@@ -124,8 +125,8 @@ RootfsSource Overlay2::source(const std::string& id, const Base& base) const {
   return source;
 }
 
-// base: a link whose text is the topmost layer's directory ("-" for none) and the lifetime; a link because
-// it is made and read by one call each and needs no block on the disk.
+// base: a link whose text is the topmost layer's directory ("-" for none) and the lifetime; a link
+// because it is made and read by one call each and needs no block on the disk.
 Result<RootfsSource> Overlay2::create_container(const ContainerSpec& spec) {
   TRY(check_name(spec.id));
   Base base{nullptr, spec.lifetime};
@@ -162,8 +163,9 @@ Result<Overlay2::Base> Overlay2::base_of(const std::string& id) const {
 Result<RootfsSource> Overlay2::recipe(const std::string& id) {
   Base base = TRY(base_of(id));
   if (base.lifetime == ContainerLifetime::ephemeral) {
-    // A volatile mount leaves a mark that refuses the next one, since files may be torn after a crash of
-    // the machine (overlayfs.rst, "Volatile mount"). Containers that are not kept do not outlive a boot.
+    // A volatile mount leaves a mark that refuses the next one, since files may be torn after a
+    // crash of the machine (overlayfs.rst, "Volatile mount"). Containers that are not kept do not
+    // outlive a boot.
     std::string work = id + "/work";
     int parent = directories_->containers();
     if (::faccessat(parent, (work + "/work/incompat").c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) {
@@ -182,9 +184,9 @@ Status Overlay2::diff(const std::string& id, const ChangeVisitor& visit) {
   return diff_overlay(upper.get(), borrowed(lower), visit);
 }
 
-// Mounts an overlay in the data root and deletes a file of the lower layer: everything the driver needs.
-// A volatile mount is tried first: besides showing whether there are such, it spares the flush of the whole
-// file system that unmounting any other overlay means.
+// Mounts an overlay in the data root and deletes a file of the lower layer: everything the driver
+// needs. A volatile mount is tried first: besides showing whether there are such, it spares the
+// flush of the whole file system that unmounting any other overlay means.
 Status probe(LayerDirectories& directories, VolatileMounts volatile_mounts) {
   std::string name = "probe-" + random_hex(6);
   Status works = [&]() -> Status {
@@ -224,7 +226,9 @@ Result<std::shared_ptr<GraphDriver>> open_overlay2(const std::string& data_root)
     works = probe(*directories, volatile_mounts);
   }
   if (!works)
-    return std::move(works).error().context(fmt::format("overlay2 does not work on {}", data_root))
+    return std::move(works)
+        .error()
+        .context(fmt::format("overlay2 does not work on {}", data_root))
         .with_kind(ErrorKind::unsupported);
   return std::shared_ptr<GraphDriver>(
       std::make_shared<Overlay2>(data_root, std::move(directories), volatile_mounts));

@@ -45,8 +45,8 @@ Status configure(int context, const RootfsSource& source) {
   return sys::fsconfig_create(context);
 }
 
-// By mount(2), whose option string may be a page long, in a mount namespace that only this thread has;
-// what is taken out of it is a copy that belongs to no namespace.
+// By mount(2), whose option string may be a page long, in a mount namespace that only this thread
+// has; what is taken out of it is a copy that belongs to no namespace.
 Result<UniqueFd> mount_in_private_namespace(const RootfsSource& source) {
   Result<UniqueFd> mounted = internal("not mounted");
   std::thread([&] {

@@ -7,8 +7,9 @@
 
 namespace gantry::drivers {
 
-// A directory descriptor of the merged root. Read-only and without touching work directories, so it does
-// not disturb (and must not be asked to follow) a mount of the same container layer that is in use.
+// A directory descriptor of the merged root. Read-only and without touching work directories, so it
+// does not disturb (and must not be asked to follow) a mount of the same container layer that is in
+// use.
 Result<UniqueFd> open_rootfs(const RootfsSource& source);
 
 // Mounts an overlay as the recipe says, attached to nothing. For a private use such as the probe.

@@ -1,7 +1,7 @@
-// Tar archives, read and written as streams: ustar (POSIX.1-1988), pax (POSIX.1-2001, pax(1)) and the GNU
-// extensions (long names, base-256 numbers, sparse files; info tar, "Tar Internals"). Bytes an archive holds
-// are hostile: memory is bounded by kMaxSpecialSize whatever it says, and a name is just text here; what it
-// may lead to is the business of whoever unpacks.
+// Tar archives, read and written as streams: ustar (POSIX.1-1988), pax (POSIX.1-2001, pax(1)) and
+// the GNU extensions (long names, base-256 numbers, sparse files; info tar, "Tar Internals"). Bytes
+// an archive holds are hostile: memory is bounded by kMaxSpecialSize whatever it says, and a name
+// is just text here; what it may lead to is the business of whoever unpacks.
 #pragma once
 
 #include <sys/types.h>
@@ -43,7 +43,8 @@ struct Entry {
   unsigned major = 0;
   unsigned minor = 0;
   std::vector<std::pair<std::string, std::string>> xattrs;
-  // Of a sparse file: where its data goes, ascending and without overlaps; the payload is the data alone.
+  // Of a sparse file: where its data goes, ascending and without overlaps; the payload is the data
+  // alone.
   std::optional<std::vector<Extent>> extents;
 };
 
@@ -60,15 +61,16 @@ class Reader {
  public:
   explicit Reader(ByteSource& source, RawObserver* observer = nullptr);
 
-  // The next member (what is left of the payload before it is passed over); nothing at the end of the
-  // archive. A stream that ends inside a member is `invalid`: "unexpected end of archive"; one that ends
-  // between members without the zero blocks is taken, as other readers do.
+  // The next member (what is left of the payload before it is passed over); nothing at the end of
+  // the archive. A stream that ends inside a member is `invalid`: "unexpected end of archive"; one
+  // that ends between members without the zero blocks is taken, as other readers do.
   Result<std::optional<Entry>> next();
   // The next piece of the current member's payload, valid until the next call; "" when it is done.
   Result<std::string_view> payload();
   // Passes over the trailer and whatever follows, so that the source has been read to its end.
   Status finish();
-  // Bytes of payload that the current member holds in the archive (for a sparse file less than its size).
+  // Bytes of payload that the current member holds in the archive (for a sparse file less than its
+  // size).
   uint64_t payload_size() const { return payload_total_; }
 
  private:
@@ -93,17 +95,19 @@ class Reader {
   uint64_t payload_left_ = 0;
   uint64_t payload_total_ = 0;
   size_t padding_ = 0;
-  std::vector<std::pair<std::string, std::string>> global_;  // pax global records, in force from here on
+  std::vector<std::pair<std::string, std::string>>
+      global_;  // pax global records, in force from here on
 };
 
-// Writes ustar headers, with a pax header before them for whatever does not fit. The bytes depend on the
-// entries alone. Not thread-safe. The sink is borrowed.
+// Writes ustar headers, with a pax header before them for whatever does not fit. The bytes depend
+// on the entries alone. Not thread-safe. The sink is borrowed.
 class Writer {
  public:
   explicit Writer(ByteSink& sink) : sink_(sink) {}
 
-  // A member; for a regular file `entry.size` bytes of write() calls follow, then the next begin() or
-  // finish(). More or fewer is `internal`. Sparse extents are not written: give the whole contents.
+  // A member; for a regular file `entry.size` bytes of write() calls follow, then the next begin()
+  // or finish(). More or fewer is `internal`. Sparse extents are not written: give the whole
+  // contents.
   Status begin(const Entry& entry);
   Status write(std::string_view bytes);
   Status add(const Entry& entry, std::string_view contents);
@@ -118,8 +122,8 @@ class Writer {
   size_t padding_ = 0;
 };
 
-// The path without empty and "." components and with ".." taken lexically: "./a//b/../c/" is "a/c", the
-// archive's root "". Nothing when it leads above the root or is longer than PATH_MAX.
+// The path without empty and "." components and with ".." taken lexically: "./a//b/../c/" is "a/c",
+// the archive's root "". Nothing when it leads above the root or is longer than PATH_MAX.
 std::optional<std::string> clean_path(std::string_view path);
 
 }  // namespace gantry::tar

@@ -39,7 +39,8 @@ std::string_view text_field(const char* block, HeaderField field);
 Result<int64_t> number_field(const char* block, HeaderField field);
 // Decimal, digits only; for pax records.
 Result<uint64_t> parse_decimal(std::string_view text);
-// "123.000456" → seconds and nanoseconds; may be negative (the fraction then counts up from the floor).
+// "123.000456" → seconds and nanoseconds; may be negative (the fraction then counts up from the
+// floor).
 Result<timespec> parse_pax_time(std::string_view text);
 // The sum of a block's bytes with the checksum field taken as blanks, unsigned and signed.
 struct Checksums {

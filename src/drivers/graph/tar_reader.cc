@@ -122,8 +122,7 @@ Status Reader::Pax::apply(const std::string& key, const std::string& value) {
 namespace {
 
 // "LENGTH KEY=VALUE\n", LENGTH counting the whole record.
-Status parse_records(std::string_view text,
-                     std::vector<std::pair<std::string, std::string>>& out) {
+Status parse_records(std::string_view text, std::vector<std::pair<std::string, std::string>>& out) {
   while (!text.empty()) {
     size_t blank = text.find(' ');
     if (blank == std::string_view::npos || blank > 10) return invalid("malformed pax header");
@@ -280,7 +279,9 @@ Result<Entry> Reader::decode(const Pax& pax, std::string long_name, std::string 
   if (!long_link.empty()) entry.link = std::move(long_link);
   if (pax.link) entry.link = *pax.link;
   std::string context = fmt::format("tar member \"{}\"", entry.path.substr(0, 256));
-  auto field = [&](HeaderField which) { return number_field(block_, which).context("{}", context); };
+  auto field = [&](HeaderField which) {
+    return number_field(block_, which).context("{}", context);
+  };
 
   entry.mode = static_cast<mode_t>(TRY(field(kMode))) & 07777;
   int64_t uid = pax.uid ? static_cast<int64_t>(*pax.uid) : TRY(field(kUid));
@@ -324,11 +325,12 @@ Result<Entry> Reader::decode(const Pax& pax, std::string long_name, std::string 
       entry.type = Type::fifo;
       break;
     default:
-      return invalid("{}: unknown type '{}'", context,
-                     type >= ' ' && type < 127 ? std::string(1, type)
-                                               : fmt::format("\\x{:02x}", type & 0xff));
+      return invalid(
+          "{}: unknown type '{}'", context,
+          type >= ' ' && type < 127 ? std::string(1, type) : fmt::format("\\x{:02x}", type & 0xff));
   }
-  // Only regular files have contents; a size on a link or a directory says nothing (as in other readers).
+  // Only regular files have contents; a size on a link or a directory says nothing (as in other
+  // readers).
   payload_total_ = payload_left_ = entry.type == Type::regular ? size : 0;
   padding_ = padding_of(payload_left_);
   entry.size = payload_left_;
@@ -387,8 +389,8 @@ Status Reader::decode_pax_sparse(Entry& entry, const Pax& pax) {
   return {};
 }
 
-// Format 1.0: the payload begins with decimal numbers, one a line (how many extents, then offset and size
-// of each), padded to a block.
+// Format 1.0: the payload begins with decimal numbers, one a line (how many extents, then offset
+// and size of each), padded to a block.
 Result<std::vector<Extent>> Reader::read_sparse_map_v1() {
   std::vector<uint64_t> numbers;
   std::string digits;

@@ -1,10 +1,11 @@
-// A layer's archive is not kept, but must be given back byte for byte (save, push). So while it is unpacked,
-// everything but the contents of its files is recorded: headers, padding and trailer literally, contents as
-// a reference to the unpacked file. The record is zstd-compressed and small.
+// A layer's archive is not kept, but must be given back byte for byte (save, push). So while it is
+// unpacked, everything but the contents of its files is recorded: headers, padding and trailer
+// literally, contents as a reference to the unpacked file. The record is zstd-compressed and small.
 //
-// Record: a sequence of (kind byte, length as LEB128, bytes). 'L': literal bytes. 'F': a file; the bytes are
-// its inode number and its size (both LEB128) and its path in the layer. A file that a later member of the
-// same archive replaced lies in the layer's scratch directory, named by its inode number.
+// Record: a sequence of (kind byte, length as LEB128, bytes). 'L': literal bytes. 'F': a file; the
+// bytes are its inode number and its size (both LEB128) and its path in the layer. A file that a
+// later member of the same archive replaced lies in the layer's scratch directory, named by its
+// inode number.
 #pragma once
 
 #include <memory>

@@ -85,8 +85,7 @@ TEST(Tar, EveryTruncationInsideAMemberIsAnError) {
       EXPECT_EQ(size % 512, 0u) << "cut at " << size;  // between members
     } else {
       ++errors;
-      EXPECT_EQ(members.error().message().find("unexpected end of archive") ==
-                    std::string::npos,
+      EXPECT_EQ(members.error().message().find("unexpected end of archive") == std::string::npos,
                 false)
           << members.error().message();
     }
@@ -111,11 +110,12 @@ TEST_P(TarOracle, ReadsWhatGnuTarWrites) {
   options.program = "sh";
   options.arguments = {
       "sh", "-c",
-      fmt::format("cd {0}/t && echo -n small > s && mkdir {1} && echo -n deep > {1}/{1} && "
-                  "truncate -s 10M sparse && printf mid | dd of=sparse bs=1 seek=5000000 "
-                  "conv=notrunc status=none && ln s h && ln -s {1}/{1} l && mkfifo p && "
-                  "cd .. && tar --sort=name --sparse --numeric-owner --owner=70000:70000 {2} -cf a.tar t",
-                  root, name, GetParam())};
+      fmt::format(
+          "cd {0}/t && echo -n small > s && mkdir {1} && echo -n deep > {1}/{1} && "
+          "truncate -s 10M sparse && printf mid | dd of=sparse bs=1 seek=5000000 "
+          "conv=notrunc status=none && ln s h && ln -s {1}/{1} l && mkfifo p && "
+          "cd .. && tar --sort=name --sparse --numeric-owner --owner=70000:70000 {2} -cf a.tar t",
+          root, name, GetParam())};
   Result<ProcessOutput> made = run_process(options);
   ASSERT_TRUE(made) << made.error().message();
   if (made->status != 0) GTEST_SKIP() << "no GNU tar: " << made->err;

@@ -92,8 +92,9 @@ Status Writer::begin(const Entry& entry) {
       seconds = nanoseconds ? -seconds - 1 : -seconds;
       nanoseconds = nanoseconds ? 1'000'000'000 - nanoseconds : 0;
     }
-    add_record(records, "mtime", nanoseconds ? fmt::format("{}{}.{:09}", sign, seconds, nanoseconds)
-                                             : fmt::format("{}{}", sign, seconds));
+    add_record(records, "mtime",
+               nanoseconds ? fmt::format("{}{}.{:09}", sign, seconds, nanoseconds)
+                           : fmt::format("{}{}", sign, seconds));
   }
   auto xattrs = entry.xattrs;
   std::sort(xattrs.begin(), xattrs.end());
@@ -108,8 +109,8 @@ Status Writer::begin(const Entry& entry) {
     put_number(block.data(), kUid, plain || !fits_octal(entry.uid, kUid) ? 0 : entry.uid);
     put_number(block.data(), kGid, plain || !fits_octal(entry.gid, kGid) ? 0 : entry.gid);
     put_number(block.data(), kSize, fits_octal(bytes, kSize) ? bytes : 0);
-    bool time_fits = entry.mtime.tv_sec >= 0 &&
-                     fits_octal(static_cast<uint64_t>(entry.mtime.tv_sec), kMtime);
+    bool time_fits =
+        entry.mtime.tv_sec >= 0 && fits_octal(static_cast<uint64_t>(entry.mtime.tv_sec), kMtime);
     put_number(block.data(), kMtime, plain || !time_fits ? 0 : entry.mtime.tv_sec);
     block[kType.offset] = type;
     put_text(block.data(), kMagic, std::string_view("ustar\00000", 8));

@@ -29,8 +29,8 @@ Result<std::vector<std::string>> sorted_names(int directory) {
   return names;
 }
 
-// Visits a tree depth first on an explicit stack (it may be as deep as a container liked to make it).
-// `enter` sees each entry before its contents and tells whether to descend.
+// Visits a tree depth first on an explicit stack (it may be as deep as a container liked to make
+// it). `enter` sees each entry before its contents and tells whether to descend.
 enum class Descend { no, yes };
 struct TreeEntry {
   int directory;
@@ -240,7 +240,8 @@ class TreeArchiver {
     for (const char* name = names; name < names + size; name += std::strlen(name) + 1) {
       if (std::string_view(name).starts_with("trusted.overlay.")) continue;
       ssize_t length = ::fgetxattr(fd, name, value.data(), value.size());
-      if (length >= 0) entry.xattrs.emplace_back(name, value.substr(0, static_cast<size_t>(length)));
+      if (length >= 0)
+        entry.xattrs.emplace_back(name, value.substr(0, static_cast<size_t>(length)));
     }
     return {};
   }

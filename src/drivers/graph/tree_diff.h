@@ -10,7 +10,8 @@ namespace gantry::drivers {
 
 // `upper` in overlay form over the layers `lower` (topmost first).
 Status diff_overlay(int upper, const std::vector<int>& lower, const ChangeVisitor& visit);
-// Two whole trees; entries of `ignored` (a tree of the engine's own) that are new in `now` do not count.
+// Two whole trees; entries of `ignored` (a tree of the engine's own) that are new in `now` do not
+// count.
 Status diff_trees(int before, int now, int ignored, const ChangeVisitor& visit);
 
 // Bytes of regular files that a container added or changed (SizeRw).

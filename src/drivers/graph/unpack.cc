@@ -20,8 +20,8 @@ namespace {
 constexpr std::string_view kWhiteout = ".wh.";
 constexpr std::string_view kWhiteoutMeta = ".wh..wh.";
 constexpr std::string_view kOpaque = ".wh..wh..opq";
-// Modification times of directories, which have to be set after everything else. On disk, since an archive
-// may hold any number of directories.
+// Modification times of directories, which have to be set after everything else. On disk, since an
+// archive may hold any number of directories.
 class DirectoryTimes {
  public:
   static Result<DirectoryTimes> create(int scratch) {
@@ -56,8 +56,8 @@ class DirectoryTimes {
       if (path.empty()) {
         directory = TRY(sys::openat(root, ".", kOpenDirectory));
       } else {
-        Result<UniqueFd> opened = sys::openat2(root, path, kOpenDirectory,
-                                               RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+        Result<UniqueFd> opened =
+            sys::openat2(root, path, kOpenDirectory, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
         if (!opened) continue;  // replaced by a later member
         directory = opened.release();
       }
@@ -77,9 +77,7 @@ struct Place {
   std::shared_ptr<LayerTree::Directory> directory;
   std::string name;
   int fd() const { return directory->fd.get(); }
-  std::string path() const {
-    return directory->path.empty() ? name : directory->path + "/" + name;
-  }
+  std::string path() const { return directory->path.empty() ? name : directory->path + "/" + name; }
 };
 
 class Unpacker {
@@ -182,8 +180,7 @@ Status Unpacker::member(const tar::Entry& entry) {
   }
   if (base.starts_with(kWhiteout)) {
     std::string hidden = base.substr(kWhiteout.size());
-    if (hidden.empty() || hidden == "." || hidden == "..")
-      return refuse("a whiteout of nothing");
+    if (hidden.empty() || hidden == "." || hidden == "..") return refuse("a whiteout of nothing");
     return whiteout(place, hidden);
   }
   return create(entry, place);
@@ -241,8 +238,8 @@ Status Unpacker::create_directory(const tar::Entry& entry, const Place& place, b
 }
 
 Status Unpacker::create_file(const tar::Entry& entry, const Place& place) {
-  UniqueFd file = TRY(
-      sys::openat(place.fd(), place.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+  UniqueFd file =
+      TRY(sys::openat(place.fd(), place.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
   if (target_.recorder && !entry.extents && entry.size > 0) {
     struct stat st = TRY(sys::fstat(file.get()));
     TRY(target_.recorder->reference(place.path(), st.st_ino, entry.size));
@@ -401,7 +398,8 @@ Result<uint64_t> unpack_layer(ByteSource& archive, const UnpackTarget& target) {
 
 Result<uint64_t> unpack_recorded(const LayerDirectories::Fresh& fresh, std::vector<int> lower,
                                  ByteSource& archive) {
-  FdSink record(TRY(sys::openat(fresh.directory.get(), "archive", O_WRONLY | O_CREAT | O_EXCL, 0600)));
+  FdSink record(
+      TRY(sys::openat(fresh.directory.get(), "archive", O_WRONLY | O_CREAT | O_EXCL, 0600)));
   SplitRecorder recorder(record);
   UnpackTarget target;
   target.root = fresh.diff.get();

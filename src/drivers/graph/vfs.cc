@@ -1,5 +1,5 @@
-// vfs: every layer and every container is a whole copy. Works on any file system; for where overlayfs
-// does not.
+// vfs: every layer and every container is a whole copy. Works on any file system; for where
+// overlayfs does not.
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
@@ -228,11 +228,11 @@ Result<RootfsSource> Vfs::create_container(const ContainerSpec& spec) {
 
 Status Vfs::diff(const std::string& id, const ChangeVisitor& visit) {
   TRY(check_name(id));
-  std::string base = TRY(sys::readlinkat(directories_->containers(), id + "/base")
-                             .context("container layer {}", id));
+  std::string base = TRY(
+      sys::readlinkat(directories_->containers(), id + "/base").context("container layer {}", id));
   UniqueFd init = TRY(directories_->open_below("init"));
-  UniqueFd before = base == "-" ? TRY(sys::dup(init.get()))
-                                : TRY(directories_->open_below(base + "/diff"));
+  UniqueFd before =
+      base == "-" ? TRY(sys::dup(init.get())) : TRY(directories_->open_below(base + "/diff"));
   UniqueFd now = TRY(directories_->open_below("containers/" + id + "/tree"));
   return diff_trees(before.get(), now.get(), init.get(), visit);
 }

@@ -72,8 +72,8 @@ std::vector<Cidr> subnets_of(const NetworkConfig& network) {
   return out;
 }
 
-// With br_netfilter the bridge itself translates what a container sends to a published port of its own
-// network, and then must send it out of the port it came from.
+// With br_netfilter the bridge itself translates what a container sends to a published port of its
+// own network, and then must send it out of the port it came from.
 bool bridge_netfilter_active() {
   auto value = read_sysctl("net.bridge.bridge-nf-call-iptables");
   return value && *value != "0";
@@ -89,10 +89,12 @@ Result<BridgeSettings> BridgeSettings::read(const NetworkConfig& network) {
   BridgeSettings settings;
   settings.link = "br-" + network.id.substr(0, 12);
   for (const auto& [key, text] : network.options) {
-    if (!std::string_view(key).starts_with(kOptionPrefix)) continue;  // of others; Docker ignores them
+    if (!std::string_view(key).starts_with(kOptionPrefix))
+      continue;  // of others; Docker ignores them
     const std::string_view name = std::string_view(key).substr(kOptionPrefix.size());
-    const auto option = std::find_if(std::begin(kOptions), std::end(kOptions),
-                                     [&](const Option& candidate) { return candidate.name == name; });
+    const auto option =
+        std::find_if(std::begin(kOptions), std::end(kOptions),
+                     [&](const Option& candidate) { return candidate.name == name; });
     if (option == std::end(kOptions))
       return invalid("network option {} is not supported by the bridge driver", key);
     TRY(option->read(settings, key, text));
@@ -109,13 +111,16 @@ Status BridgeDriver::choose_pools(NetworkConfig& network) {
   for (IpamPool& pool : network.pools) TRY(services_->ipam.reserve_subnet(pool.subnet, network.id));
   if (!missing.empty()) {
     std::vector<Cidr> in_use;
-    for (const Route& route : TRY(services_->links.with(list_routes))) in_use.push_back(route.destination);
+    for (const Route& route : TRY(services_->links.with(list_routes)))
+      in_use.push_back(route.destination);
     for (IpFamily family : missing) {
       std::vector<AddressPool> pools = services_->options.address_pools;
-      // Unique local addresses (RFC 4193): a /48 drawn per network is as good as one drawn per host.
+      // Unique local addresses (RFC 4193): a /48 drawn per network is as good as one drawn per
+      // host.
       if (family == IpFamily::v6) {
         const std::string id = random_hex(5);
-        const std::string text = fmt::format("fd{}:{}:{}::/64", id.substr(0, 2), id.substr(2, 4), id.substr(6, 4));
+        const std::string text =
+            fmt::format("fd{}:{}:{}::/64", id.substr(0, 2), id.substr(2, 4), id.substr(6, 4));
         pools.push_back({TRY(Cidr::parse(text)), 64});
       }
       IpamPool pool;
@@ -142,7 +147,8 @@ Result<NetworkPlan> BridgeDriver::plan_network(NetworkConfig wanted) {
       const char* name = forwarding_sysctl(pool.subnet.family());
       const std::string old = TRY(read_sysctl(name));
       if (old == "0")
-        plan.rows.push_back({"net.sysctl", wanted.id + "/" + name, owner, json::dump(SysctlRow{old})});
+        plan.rows.push_back(
+            {"net.sysctl", wanted.id + "/" + name, owner, json::dump(SysctlRow{old})});
     }
   }
   plan.rows.push_back({"net.bridge", settings.link, owner,
@@ -152,27 +158,35 @@ Result<NetworkPlan> BridgeDriver::plan_network(NetworkConfig wanted) {
   return plan;
 }
 
-// A bridge of our name that is not marked as this instance's. Of a Gantry that is gone (its table is not owned
-// by a living process, nothing is plugged in) it is rubbish; else it is somebody's.
+// A bridge of our name that is not marked as this instance's. Of a Gantry that is gone (its table
+// is not owned by a living process, nothing is plugged in) it is rubbish; else it is somebody's.
 Status BridgeDriver::reclaim(const Link& existing, const BridgeSettings& settings) {
   constexpr std::string_view kMark = "gantry:";
   if (existing.kind == "bridge" && std::string_view(existing.alias).starts_with(kMark)) {
-    const std::string other = existing.alias.substr(kMark.size(), existing.alias.find(':', kMark.size()) - kMark.size());
+    const std::string other =
+        existing.alias.substr(kMark.size(), existing.alias.find(':', kMark.size()) - kMark.size());
     bool alive = other == services_->instance();
     NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_NETFILTER));
     for (const nft::TableInfo& table : TRY(nft::list_tables(socket)))
-      if (table.name == Firewall::table_name(other) && (table.owner != 0 || table.flags == 0)) alive = true;
+      if (table.name == Firewall::table_name(other) && (table.owner != 0 || table.flags == 0))
+        alive = true;
     for (const Link& link : TRY(services_->links.with(list_links)))
       if (link.master == existing.index) alive = true;
     if (!alive) {
       log::info("removing the bridge {} that the Gantry instance {} left", settings.link, other);
-      return services_->removals.with([&](NetlinkSocket& s) { return delete_link(s, settings.link); });
+      return services_->removals.with(
+          [&](NetlinkSocket& s) { return delete_link(s, settings.link); });
     }
-    return conflict("bridge {} belongs to another network or daemon of Gantry ({}): choose another name with --bridge",
-                    settings.link, existing.alias);
+    return conflict(
+        "bridge {} belongs to another network or daemon of Gantry ({}): choose another name with "
+        "--bridge",
+        settings.link, existing.alias);
   }
-  return conflict("interface {} exists and is not Gantry's: choose another name with --bridge, or remove it with "
-                  "`ip link delete {}`", settings.link, settings.link);
+  return conflict(
+      "interface {} exists and is not Gantry's: choose another name with --bridge, or remove it "
+      "with "
+      "`ip link delete {}`",
+      settings.link, settings.link);
 }
 
 Status BridgeDriver::ensure_bridge(const NetworkConfig& network, const BridgeSettings& settings) {
@@ -190,8 +204,10 @@ Status BridgeDriver::ensure_bridge(const NetworkConfig& network, const BridgeSet
     spec.alias = services_->alias(network.id);
     spec.mtu = settings.mtu;
     const IpamPool* pool = network.pool(IpFamily::v4);
-    spec.mac = mac_from_ipv4(pool != nullptr ? *pool->gateway
-                                             : IpAddress::from_number(IpFamily::v4, network.pools[0].gateway->number() & 0xffffffff));
+    spec.mac = mac_from_ipv4(
+        pool != nullptr ? *pool->gateway
+                        : IpAddress::from_number(IpFamily::v4,
+                                                 network.pools[0].gateway->number() & 0xffffffff));
     // Lets 127.0.0.1 of the host reach published ports; the firewall keeps containers from it.
     spec.route_localnet = services_->firewall != nullptr && !network.internal;
     TRY(links.with([&](NetlinkSocket& s) { return create_bridge(s, spec); }));
@@ -216,8 +232,8 @@ Status BridgeDriver::create_network(const NetworkConfig& network) {
   TRY(ensure_bridge(network, settings).context("network {}", network.name));
   TRY(failpoint("network.firewall_bridge"));
   if (services_->firewall)
-    TRY(services_->firewall->add_bridge({settings.link, settings.masquerade, network.internal,
-                                             settings.icc, subnets_of(network)}));
+    TRY(services_->firewall->add_bridge(
+        {settings.link, settings.masquerade, network.internal, settings.icc, subnets_of(network)}));
   if (services_->firewall && !network.internal) {
     // Best effort: a firewall that is owned by another process cannot be changed, and is told of.
     NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_NETFILTER));
@@ -270,7 +286,8 @@ Status BridgeDriver::release_sysctl(const std::string& row_name, const std::stri
   const SysctlRow row = TRY(json::parse<SysctlRow>(data));
   const std::string own = services_->alias(row_name.substr(0, row_name.find('/')));
   for (const Link& link : TRY(services_->links.with(list_links)))
-    if (std::string_view(link.alias).starts_with("gantry:") && link.kind == "bridge" && link.alias != own)
+    if (std::string_view(link.alias).starts_with("gantry:") && link.kind == "bridge" &&
+        link.alias != own)
       return {};
   return write_sysctl(name, row.old);
 }
@@ -279,9 +296,12 @@ Status BridgeDriver::release_sysctl(const std::string& row_name, const std::stri
 
 Status BridgeDriver::plan_ports(const NetworkConfig& network, const EndpointRequest& request,
                                 EndpointPlan& plan) {
-  if (network.internal || request.ports.empty()) return {};  // as Docker: nothing is published there
+  if (network.internal || request.ports.empty())
+    return {};  // as Docker: nothing is published there
   if (!services_->firewall)
-    return unsupported("ports cannot be published: the daemon was told to leave the firewall alone (--iptables=false)");
+    return unsupported(
+        "ports cannot be published: the daemon was told to leave the firewall alone "
+        "(--iptables=false)");
   const BridgeSettings settings = TRY(BridgeSettings::read(network));
   Endpoint& endpoint = plan.endpoint;
   for (const PortRequest& port : request.ports) {
@@ -289,7 +309,8 @@ Status BridgeDriver::plan_ports(const NetworkConfig& network, const EndpointRequ
     if (port.host_ip) {
       host_ips.push_back(*port.host_ip);
     } else {
-      const auto configured = settings.host_ip ? settings.host_ip : services_->options.default_host_ip;
+      const auto configured =
+          settings.host_ip ? settings.host_ip : services_->options.default_host_ip;
       if (endpoint.ipv4) host_ips.push_back(configured.value_or(IpAddress::v4(0)));
       if (endpoint.ipv6) host_ips.push_back(IpAddress::from_number(IpFamily::v6, 0));
     }
@@ -307,8 +328,8 @@ Status BridgeDriver::plan_ports(const NetworkConfig& network, const EndpointRequ
     const PortRow row{mapping,
                       mapping.host_ip.is_v4() ? endpoint.ipv4->address() : endpoint.ipv6->address(),
                       request.container_id};
-    plan.rows.push_back({"net.port", port_row_name(mapping), "container:" + request.container_id,
-                         json::dump(row)});
+    plan.rows.push_back(
+        {"net.port", port_row_name(mapping), "container:" + request.container_id, json::dump(row)});
   }
   return {};
 }
@@ -322,7 +343,8 @@ Result<EndpointPlan> BridgeDriver::plan_endpoint(const NetworkConfig& network,
   endpoint.network_id = network.id;
   endpoint.container_id = request.container_id;
   endpoint.interface_name = request.interface_name;
-  endpoint.host_interface = "gv" + services_->instance().substr(0, 4) + request.endpoint_id.substr(0, 9);
+  endpoint.host_interface =
+      "gv" + services_->instance().substr(0, 4) + request.endpoint_id.substr(0, 9);
   endpoint.default_gateway = request.default_gateway && !network.internal;
   endpoint.options = request.options;
   const std::string owner = "container:" + request.container_id;
@@ -347,9 +369,8 @@ Result<EndpointPlan> BridgeDriver::plan_endpoint(const NetworkConfig& network,
     }
     const IpAddress address = TRY(services_->ipam.allocate(network, family, wanted));
     chosen->addresses.push_back(address);
-    const auto pool = std::find_if(network.pools.begin(), network.pools.end(), [&](const IpamPool& p) {
-      return p.subnet.contains(address);
-    });
+    const auto pool = std::find_if(network.pools.begin(), network.pools.end(),
+                                   [&](const IpamPool& p) { return p.subnet.contains(address); });
     (v4 ? endpoint.ipv4 : endpoint.ipv6) = Cidr(address, pool->subnet.prefix());
     if (endpoint.default_gateway) (v4 ? endpoint.gateway4 : endpoint.gateway6) = pool->gateway;
     plan.rows.push_back({"net.address", address_row_name(network.id, address), owner, "{}"});
@@ -377,7 +398,8 @@ std::vector<PortRule> BridgeDriver::port_rules(const Endpoint& endpoint) const {
   return rules;
 }
 
-Result<int> BridgeDriver::bridge_index(const NetworkConfig& network, const BridgeSettings& settings) {
+Result<int> BridgeDriver::bridge_index(const NetworkConfig& network,
+                                       const BridgeSettings& settings) {
   {
     std::lock_guard lock(mutex_);
     const auto known = indexes_.find(settings.link);

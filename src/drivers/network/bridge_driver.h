@@ -1,5 +1,5 @@
-// The bridge driver: a Linux bridge per network, a veth pair per endpoint, NAT and filter by the instance's
-// nftables table.
+// The bridge driver: a Linux bridge per network, a veth pair per endpoint, NAT and filter by the
+// instance's nftables table.
 #pragma once
 
 #include <map>
@@ -12,8 +12,8 @@
 
 namespace gantry::drivers {
 
-// The driver options of a bridge network, read from NetworkConfig::options. An unknown com.docker.network.*
-// option is an error: one that is silently without effect would be worse.
+// The driver options of a bridge network, read from NetworkConfig::options. An unknown
+// com.docker.network.* option is an error: one that is silently without effect would be worse.
 struct BridgeSettings {
   std::string link;  // com.docker.network.bridge.name
   unsigned mtu = 1500;
@@ -32,7 +32,8 @@ class BridgeDriver : public NetworkDriver {
   Result<NetworkPlan> plan_network(NetworkConfig wanted) override;
   Status create_network(const NetworkConfig& network) override;
   Status remove_network(const NetworkConfig& network) override;
-  Result<EndpointPlan> plan_endpoint(const NetworkConfig& network, EndpointRequest request) override;
+  Result<EndpointPlan> plan_endpoint(const NetworkConfig& network,
+                                     EndpointRequest request) override;
   Status join(const NetworkConfig& network, const Endpoint& endpoint, int netns) override;
   Status leave(const NetworkConfig& network, const Endpoint& endpoint) override;
   Status adopt(const NetworkConfig& network, const Endpoint& endpoint) override;
@@ -47,7 +48,8 @@ class BridgeDriver : public NetworkDriver {
   Status ensure_bridge(const NetworkConfig& network, const BridgeSettings& settings);
   Status reclaim(const Link& existing, const BridgeSettings& settings);
   Result<int> bridge_index(const NetworkConfig& network, const BridgeSettings& settings);
-  Status plan_ports(const NetworkConfig& network, const EndpointRequest& request, EndpointPlan& plan);
+  Status plan_ports(const NetworkConfig& network, const EndpointRequest& request,
+                    EndpointPlan& plan);
   std::vector<PortRule> port_rules(const Endpoint& endpoint) const;
 
   NetworkServices* services_;

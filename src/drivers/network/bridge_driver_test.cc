@@ -1,5 +1,5 @@
-// The bridge driver with real packets: a "host", containers and an outside neighbour, each a network namespace
-// of the test's own.
+// The bridge driver with real packets: a "host", containers and an outside neighbour, each a
+// network namespace of the test's own.
 #include "drivers/network/bridge_driver.h"
 
 #include <arpa/inet.h>
@@ -19,18 +19,18 @@ namespace gantry::drivers {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::Not;
 using testing::in_new_netns;
 using testing::make_netns;
+using ::testing::Not;
 using testing::output_of;
 
 constexpr int kPatienceMs = 500;  // how long a packet that must not come is waited for
 
 IpAddress ip(const std::string& text) { return *IpAddress::parse(text); }
 
-#define ASSERT_OK(expression)                                  \
-  do {                                                         \
-    auto&& assert_ok_status = (expression);                    \
+#define ASSERT_OK(expression)                                            \
+  do {                                                                   \
+    auto&& assert_ok_status = (expression);                              \
     ASSERT_TRUE(assert_ok_status) << assert_ok_status.error().message(); \
   } while (0)
 
@@ -88,10 +88,12 @@ class Server {
         char data[64];
         ::recvfrom(socket_.get(), data, sizeof data, 0, reinterpret_cast<sockaddr*>(&peer), &size);
         const std::string text = inet_ntoa(peer.sin_addr);
-        ::sendto(socket_.get(), text.data(), text.size(), 0, reinterpret_cast<sockaddr*>(&peer), size);
+        ::sendto(socket_.get(), text.data(), text.size(), 0, reinterpret_cast<sockaddr*>(&peer),
+                 size);
         continue;
       }
-      UniqueFd client(::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC));
+      UniqueFd client(
+          ::accept4(socket_.get(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC));
       const std::string text = inet_ntoa(peer.sin_addr);
       (void)sys::write_all(client.get(), text);
     }
@@ -102,12 +104,14 @@ class Server {
   std::thread thread_;
 };
 
-// What the server says ("172.17.0.1", the client as it sees it), or the error ("refused", "timeout").
+// What the server says ("172.17.0.1", the client as it sees it), or the error ("refused",
+// "timeout").
 std::string ask(int netns, const std::string& address, uint16_t port, int type = SOCK_STREAM) {
   return inside(netns, [&]() -> std::string {
     UniqueFd fd(::socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     const sockaddr_in in = at(address, port);
-    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&in), sizeof in) != 0 && errno != EINPROGRESS)
+    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&in), sizeof in) != 0 &&
+        errno != EINPROGRESS)
       return strerrorname_np(errno);
     if (type == SOCK_DGRAM) ::send(fd.get(), "?", 1, 0);
     pollfd wait{fd.get(), POLLIN, 0};
@@ -204,7 +208,8 @@ UniqueFd make_neighbour() {
   return netns;
 }
 
-// The neighbour takes the host for the way to everything: what a hostile one on the same LAN can do.
+// The neighbour takes the host for the way to everything: what a hostile one on the same LAN can
+// do.
 void route_through_host(int netns) {
   auto there = *NetlinkSocket::open_in(NETLINK_ROUTE, netns);
   auto link = *find_link(there, "eth0");
@@ -232,9 +237,8 @@ TEST(BridgeDriver, ContainerGetsDockersAddressMacAndRoute) {
     ASSERT_OK(container);
     EXPECT_EQ(container->endpoint.ipv4->to_string(), "172.17.0.2/16");
     EXPECT_EQ(container->endpoint.mac, "02:42:ac:11:00:02");
-    const std::string seen = inside(container->netns.get(), [] {
-      return output_of("ip -o address; ip route; ip -o link");
-    });
+    const std::string seen = inside(
+        container->netns.get(), [] { return output_of("ip -o address; ip route; ip -o link"); });
     EXPECT_THAT(seen, HasSubstr("eth0    inet 172.17.0.2/16 brd 172.17.255.255"));
     EXPECT_THAT(seen, HasSubstr("default via 172.17.0.1 dev eth0"));
     EXPECT_THAT(seen, HasSubstr("inet 127.0.0.1/8"));
@@ -266,21 +270,25 @@ INSTANTIATE_TEST_SUITE_P(BridgeDriver, BridgeNetfilter, ::testing::Values("0", "
 
 TEST_P(BridgeNetfilter, PublishedPortIsReachedFromEverywhere) {
   in_new_netns([] {
-    if (!write_sysctl("net.bridge.bridge-nf-call-iptables", GetParam()) && GetParam() != std::string("0"))
+    if (!write_sysctl("net.bridge.bridge-nf-call-iptables", GetParam()) &&
+        GetParam() != std::string("0"))
       GTEST_SKIP() << "br_netfilter is not there";
     World world;
     UniqueFd neighbour = make_neighbour();
-    auto a = world.start(world.network, {publish(8080, 80), publish(5353, 53, nullptr, Protocol::udp)});
+    auto a =
+        world.start(world.network, {publish(8080, 80), publish(5353, 53, nullptr, Protocol::udp)});
     ASSERT_OK(a);
     auto b = world.start(world.network);
     ASSERT_OK(b);
     Server server(a->netns.get(), 80), datagrams(a->netns.get(), 53, SOCK_DGRAM);
-    EXPECT_EQ(ask(neighbour.get(), "203.0.113.1", 8080), "203.0.113.2");  // the client's address is kept
+    EXPECT_EQ(ask(neighbour.get(), "203.0.113.1", 8080),
+              "203.0.113.2");  // the client's address is kept
     EXPECT_EQ(ask(neighbour.get(), "203.0.113.1", 5353, SOCK_DGRAM), "203.0.113.2");
     EXPECT_EQ(ask(world.host.get(), "127.0.0.1", 8080), "172.17.0.1");
     EXPECT_EQ(ask(world.host.get(), "127.0.0.1", 5353, SOCK_DGRAM), "172.17.0.1");
     EXPECT_EQ(ask(world.host.get(), "203.0.113.1", 8080), "203.0.113.1");
-    EXPECT_EQ(ask(b->netns.get(), "172.17.0.1", 8080), "172.17.0.1");  // another container, by the host
+    EXPECT_EQ(ask(b->netns.get(), "172.17.0.1", 8080),
+              "172.17.0.1");  // another container, by the host
     EXPECT_EQ(ask(a->netns.get(), "172.17.0.1", 8080), "172.17.0.1");  // itself
     EXPECT_EQ(ask(a->netns.get(), "203.0.113.1", 8080), "172.17.0.1");
 
@@ -321,9 +329,10 @@ TEST(BridgeDriver, AContainerCannotReachTheHostsLoopback) {
     auto inside_a = *NetlinkSocket::open_in(NETLINK_ROUTE, a->netns.get());
     // Root in the container points 127.9.9.9 at the bridge.
     inside(a->netns.get(), [] {
-      return output_of("sysctl -w net.ipv4.conf.all.route_localnet=1; ip addr flush dev lo;"
-                       "ip route flush table local; ip route add 127.0.0.0/8 via 172.17.0.1 dev eth0;"
-                       "ip route add local 172.17.0.2 dev eth0 table local");
+      return output_of(
+          "sysctl -w net.ipv4.conf.all.route_localnet=1; ip addr flush dev lo;"
+          "ip route flush table local; ip route add 127.0.0.0/8 via 172.17.0.1 dev eth0;"
+          "ip route add local 172.17.0.2 dev eth0 table local");
     });
     EXPECT_EQ(ask(a->netns.get(), "172.17.0.1", 9000), "172.17.0.2");
     EXPECT_EQ(ask(a->netns.get(), "127.0.0.1", 9000), "timeout");
@@ -442,7 +451,8 @@ TEST(BridgeDriver, RestartedDaemonKnowsWhatIsTakenAndTrafficGoesOn) {
     next.ports.clear();
     plan = driver->plan_endpoint(network, next);
     ASSERT_OK(plan);
-    EXPECT_EQ(plan->endpoint.ipv4->address().to_string(), "172.17.0.4");  // .3 rests since the refusal
+    EXPECT_EQ(plan->endpoint.ipv4->address().to_string(),
+              "172.17.0.4");  // .3 rests since the refusal
     for (engine::ResourceKind& kind : (*system)->resource_kinds())
       for (auto row = kept.rbegin(); row != kept.rend(); ++row)
         if (row->kind == kind.name) {
@@ -458,7 +468,8 @@ TEST(BridgeDriver, TwoInstancesStandSideBySide) {
     World one;
     World two({.link = "gantry1"}, "ba9876543210");
     EXPECT_EQ(two.network.pools[0].subnet.to_string(), "172.18.0.0/16");
-    auto a = one.start(one.network, {publish(8080, 80)}), b = two.start(two.network, {publish(8081, 80)});
+    auto a = one.start(one.network, {publish(8080, 80)}),
+         b = two.start(two.network, {publish(8081, 80)});
     ASSERT_OK(a);
     ASSERT_OK(b);
     Server on_a(a->netns.get(), 80), on_b(b->netns.get(), 80);
@@ -476,8 +487,9 @@ TEST(BridgeDriver, TwoInstancesStandSideBySide) {
 
 TEST(BridgeDriver, PassesAnotherFirewallThatDropsWhatIsForwarded) {
   in_new_netns([] {
-    output_of("nft 'add table ip filter; add chain ip filter FORWARD "
-              "{ type filter hook forward priority 0; policy drop; }'");
+    output_of(
+        "nft 'add table ip filter; add chain ip filter FORWARD "
+        "{ type filter hook forward priority 0; policy drop; }'");
     const std::string before = output_of("nft -s list table ip filter");
     World world;
     UniqueFd neighbour = make_neighbour();
@@ -518,7 +530,8 @@ TEST(BridgeDriver, AThousandPublishedPortsCostTheSameAsOne) {
   in_new_netns([] {
     World world;
     std::vector<PortRequest> many;
-    for (uint16_t i = 0; i < 1000; ++i) many.push_back(publish(static_cast<uint16_t>(20000 + i), 80));
+    for (uint16_t i = 0; i < 1000; ++i)
+      many.push_back(publish(static_cast<uint16_t>(20000 + i), 80));
     auto first = world.start(world.network, many);
     ASSERT_OK(first);
     auto a = world.start(world.network, {publish(8080, 80)});

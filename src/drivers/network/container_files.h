@@ -1,5 +1,6 @@
-// The contents of the three files that tell a container who and where it is. Pure functions of their
-// arguments; parsing of the host's resolv.conf is bounded by its size. Sources: hosts(5), resolv.conf(5).
+// The contents of the three files that tell a container who and where it is. Pure functions of
+// their arguments; parsing of the host's resolv.conf is bounded by its size. Sources: hosts(5),
+// resolv.conf(5).
 #pragma once
 
 #include <optional>
@@ -25,8 +26,8 @@ struct HostsFile {
 std::string build_hosts(const HostsFile& file);
 std::string build_hostname(std::string_view hostname);
 
-// "name:address" or "name=address" of --add-host; the address "host-gateway" stands for `host_gateway`.
-// Docker's words for what is wrong.
+// "name:address" or "name=address" of --add-host; the address "host-gateway" stands for
+// `host_gateway`. Docker's words for what is wrong.
 Result<HostsEntry> parse_extra_host(std::string_view text,
                                     const std::optional<IpAddress>& host_gateway);
 
@@ -43,12 +44,14 @@ struct ResolvOverrides {  // --dns, --dns-search, --dns-option; empty: the host'
   std::vector<std::string> options;
 };
 enum class Ipv6Servers { keep, drop };
-// What a container without a DNS server of its own gets: the host's servers, except those on loopback
-// addresses, which are another machine's loopback from in there; when none is left, public ones.
+// What a container without a DNS server of its own gets: the host's servers, except those on
+// loopback addresses, which are another machine's loopback from in there; when none is left, public
+// ones.
 std::string build_resolv_conf(const ResolvConf& host, const ResolvOverrides& overrides,
                               Ipv6Servers ipv6);
 
-// The file to read the host's servers from: systemd-resolved's own when the host points at its stub.
+// The file to read the host's servers from: systemd-resolved's own when the host points at its
+// stub.
 std::string host_resolv_conf_path();
 
 }  // namespace gantry::drivers

@@ -12,7 +12,8 @@ using ::testing::Not;
 TEST(Hosts, NamesTheContainerAfterTheExtraHosts) {
   HostsFile file{"web", "", {*IpAddress::parse("172.17.0.2")}, {{"10.0.0.9", "db"}}};
   EXPECT_THAT(build_hosts(file), HasSubstr("127.0.0.1\tlocalhost\n"));
-  EXPECT_THAT(build_hosts(file), HasSubstr("ff02::2\tip6-allrouters\n10.0.0.9\tdb\n172.17.0.2\tweb\n"));
+  EXPECT_THAT(build_hosts(file),
+              HasSubstr("ff02::2\tip6-allrouters\n10.0.0.9\tdb\n172.17.0.2\tweb\n"));
   file.domainname = "example.org";
   EXPECT_THAT(build_hosts(file), HasSubstr("172.17.0.2\tweb.example.org web\n"));
   EXPECT_EQ(build_hostname("web"), "web\n");
@@ -35,13 +36,18 @@ TEST(ExtraHost, TakesBothSeparatorsAndTheGateway) {
 
 TEST(ResolvConf, LoopbackServersAreLeftOut) {
   const ResolvConf host = parse_resolv_conf(
-      "# comment\nnameserver 127.0.0.53\nnameserver 192.0.2.1\nnameserver ::1\nnameserver 2001:db8::1\n"
-      "nameserver fe80::1%eth0\nsearch a.example\nsearch b.example c.example\noptions ndots:2\noptions rotate\n");
+      "# comment\nnameserver 127.0.0.53\nnameserver 192.0.2.1\nnameserver ::1\nnameserver "
+      "2001:db8::1\n"
+      "nameserver fe80::1%eth0\nsearch a.example\nsearch b.example c.example\noptions "
+      "ndots:2\noptions rotate\n");
   const std::string text = build_resolv_conf(host, {}, Ipv6Servers::drop);
-  EXPECT_THAT(text, HasSubstr("nameserver 192.0.2.1\nsearch b.example c.example\noptions ndots:2 rotate\n"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("nameserver 192.0.2.1\nsearch b.example c.example\noptions ndots:2 rotate\n"));
   EXPECT_THAT(text, Not(HasSubstr("127.0.0.53")));
   EXPECT_THAT(text, Not(HasSubstr("2001:db8")));
-  EXPECT_THAT(build_resolv_conf(host, {}, Ipv6Servers::keep), HasSubstr("nameserver 2001:db8::1\n"));
+  EXPECT_THAT(build_resolv_conf(host, {}, Ipv6Servers::keep),
+              HasSubstr("nameserver 2001:db8::1\n"));
   EXPECT_THAT(build_resolv_conf(host, {}, Ipv6Servers::keep), Not(HasSubstr("fe80")));
 }
 
@@ -52,9 +58,10 @@ TEST(ResolvConf, PublicServersWhenNoneIsLeft) {
 }
 
 TEST(ResolvConf, OptionsOfTheContainerReplaceTheHosts) {
-  const ResolvConf host = parse_resolv_conf("nameserver 192.0.2.1\nsearch a.example\noptions ndots:2\n");
-  const std::string text = build_resolv_conf(
-      host, {{"127.0.0.1"}, {"."}, {"timeout:1"}}, Ipv6Servers::drop);
+  const ResolvConf host =
+      parse_resolv_conf("nameserver 192.0.2.1\nsearch a.example\noptions ndots:2\n");
+  const std::string text =
+      build_resolv_conf(host, {{"127.0.0.1"}, {"."}, {"timeout:1"}}, Ipv6Servers::drop);
   EXPECT_THAT(text, HasSubstr("nameserver 127.0.0.1\noptions timeout:1\n"));
   EXPECT_THAT(text, Not(HasSubstr("search")));
 }

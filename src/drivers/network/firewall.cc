@@ -21,13 +21,14 @@ constexpr uint8_t kFamily = NFPROTO_INET;
 constexpr uint32_t kOwned = NFT_TABLE_F_OWNER | nft::kTablePersist;
 constexpr size_t kElementsInOneBatch = 500;  // keeps a batch below the socket's send buffer
 
-// Offsets in the headers: RFC 791, RFC 8200, RFC 9293 (the port is in the same place for UDP and SCTP).
+// Offsets in the headers: RFC 791, RFC 8200, RFC 9293 (the port is in the same place for UDP and
+// SCTP).
 constexpr uint32_t kDestination4 = 16, kSource4 = 12, kDestination6 = 24, kSource6 = 8;
 constexpr uint32_t kDestinationPort = 2;
 constexpr std::string_view kLoopbackNet("\x7f", 1);
 
-const char* kBridges = "bridges";    // ifname: every bridge of this instance
-const char* kSame = "same_bridge";   // ifname . ifname: (b, b) for each with icc
+const char* kBridges = "bridges";   // ifname: every bridge of this instance
+const char* kSame = "same_bridge";  // ifname . ifname: (b, b) for each with icc
 const char* kMasquerade = "masquerade";
 const char* kInternal = "internal";
 
@@ -75,7 +76,8 @@ std::vector<BridgeElement> bridge_elements(const BridgeRules& bridge) {
     first.address(subnet.first());
     const IpAddress after = IpAddress::from_number(subnet.family(), subnet.last().number() + 1);
     if (subnet.last().number() != Cidr(subnet.first(), 0).last().number()) end.address(after);
-    out.push_back({subnets_set(subnet.family()), std::string(first.data()), std::string(end.data()), true});
+    out.push_back(
+        {subnets_set(subnet.family()), std::string(first.data()), std::string(end.data()), true});
   }
   return out;
 }
@@ -152,13 +154,17 @@ void add_nat_rules(nft::Transaction& change) {
   // The kernel does not route a packet from ::1 to another host, so it must not be translated.
   change.add_rule("output", "no way out of ::1", [](nft::Rule& rule) {
     const std::string loopback = std::string(15, '\0') + '\1';
-    rule.family(IpFamily::v6).network_payload(kDestination6, 16).equals(loopback).verdict(NF_ACCEPT);
+    rule.family(IpFamily::v6)
+        .network_payload(kDestination6, 16)
+        .equals(loopback)
+        .verdict(NF_ACCEPT);
   });
   add_translation(change, "output", IpFamily::v4);
   add_translation(change, "output", IpFamily::v6);
 
-  // A container that reaches a published port of its own network: the answer must come back through us. Its
-  // interface is not asked for, since with bridge-nf-call-iptables the bridge calls us without one.
+  // A container that reaches a published port of its own network: the answer must come back through
+  // us. Its interface is not asked for, since with bridge-nf-call-iptables the bridge calls us
+  // without one.
   for (const auto& [family, offset, size] :
        {std::tuple{IpFamily::v4, kSource4, 4u}, std::tuple{IpFamily::v6, kSource6, 16u}}) {
     change.add_rule("postrouting", "hairpin", [&](nft::Rule& rule) {
@@ -177,8 +183,9 @@ void add_nat_rules(nft::Transaction& change) {
         .in_set(kSame)
         .verdict(NF_ACCEPT);
   });
-  change.add_rule("postrouting", "out of a bridge",
-                  [](nft::Rule& rule) { rule.meta(NFT_META_IIFNAME).in_set(kMasquerade).masquerade(); });
+  change.add_rule("postrouting", "out of a bridge", [](nft::Rule& rule) {
+    rule.meta(NFT_META_IIFNAME).in_set(kMasquerade).masquerade();
+  });
   change.add_rule("postrouting", "the host by its loopback address", [](nft::Rule& rule) {
     rule.family(IpFamily::v4)
         .network_payload(kSource4, 1)
@@ -216,8 +223,9 @@ void add_filter_rules(nft::Transaction& change) {
   change.add_rule("forward", "published ports", [](nft::Rule& rule) {
     rule.meta(NFT_META_OIFNAME).in_set(kBridges).ct_status(IPS_DST_NAT).verdict(NF_ACCEPT);
   });
-  change.add_rule("forward", "nothing else enters a bridge",
-                  [](nft::Rule& rule) { rule.meta(NFT_META_OIFNAME).in_set(kBridges).verdict(NF_DROP); });
+  change.add_rule("forward", "nothing else enters a bridge", [](nft::Rule& rule) {
+    rule.meta(NFT_META_OIFNAME).in_set(kBridges).verdict(NF_DROP);
+  });
 }
 
 bool is_missing(const Error& error) { return error.code() == ENOENT; }
@@ -229,7 +237,8 @@ Result<std::unique_ptr<Firewall>> Firewall::open(const std::string& instance_id)
   firewall->socket_ = TRY(NetlinkSocket::open(NETLINK_NETFILTER));
   auto tables = nft::list_tables(*firewall->socket_);
   if (!tables)
-    return std::move(tables).error()
+    return std::move(tables)
+        .error()
         .context("this kernel has no nf_tables (CONFIG_NF_TABLES; modprobe nf_tables)")
         .with_kind(ErrorKind::unsupported);
   return firewall;
@@ -257,8 +266,8 @@ Status Firewall::install(std::vector<BridgeRules> bridges, std::vector<PortRule>
   return write_all();
 }
 
-// Chains and rules first, in one transaction with as many elements as fit; the rest follows. A port that is
-// still missing for that moment is not translated and is refused by the host.
+// Chains and rules first, in one transaction with as many elements as fit; the rest follows. A port
+// that is still missing for that moment is not translated and is refused by the host.
 Status Firewall::install_with(uint32_t flags) {
   nft::Transaction change(kFamily, table_);
   change.add_table(flags);  // takes over what a dead owner left
@@ -284,8 +293,8 @@ Status Firewall::install_with(uint32_t flags) {
 
 Status Firewall::write_all() {
   TRY(failpoint("network.firewall"));
-  // A table keeps its kind, since `persist` cannot be changed. The kernel takes `owner` from one whose owner
-  // died and leaves `persist`: that one can be taken over.
+  // A table keeps its kind, since `persist` cannot be changed. The kernel takes `owner` from one
+  // whose owner died and leaves `persist`: that one can be taken over.
   bool plain = false;
   for (const nft::TableInfo& table : TRY(nft::list_tables(*socket_)))
     if (table.family == kFamily && table.name == table_) plain = !(table.flags & kOwned);
@@ -294,7 +303,8 @@ Status Firewall::write_all() {
     status = install_with(kOwned);
     if (status) ownership_ = Ownership::owned;
     if (!status && status.error().code() == EPERM)
-      return std::move(status).error()
+      return std::move(status)
+          .error()
           .context("another process owns the nftables table " + table_)
           .with_kind(ErrorKind::conflict);
     const bool too_old =
@@ -357,7 +367,8 @@ Status Firewall::add_bridge(const BridgeRules& bridge) {
   add_bridge_elements(change, bridge);
   Status status = change.commit(*socket_);
   // Flushed a moment ago, or what a bridge of that name left.
-  if (!status && (is_missing(status.error()) || status.error().code() == EEXIST)) return write_all();
+  if (!status && (is_missing(status.error()) || status.error().code() == EEXIST))
+    return write_all();
   return status;
 }
 

@@ -1,19 +1,22 @@
-// The firewall table of one daemon instance: `inet gantry-INSTANCE`. Its chains and rules are fixed in number;
-// a bridge is an element of a few sets, a published port an element of an exact-match map, so that the packet
-// path and the cost of a change are the same at any count.
+// The firewall table of one daemon instance: `inet gantry-INSTANCE`. Its chains and rules are fixed
+// in number; a bridge is an element of a few sets, a published port an element of an exact-match
+// map, so that the packet path and the cost of a change are the same at any count.
 //
-//   prerouting, output  (nat)     destination of published ports: (address, protocol, port), then, for the
+//   prerouting, output  (nat)     destination of published ports: (address, protocol, port), then,
+//   for the
 //                                 host's own addresses, (protocol, port)
 //   postrouting         (nat)     masquerade what leaves a bridge; hairpin and loopback clients too
-//   forward             (filter)  translated packets in; within a bridge; out of bridges that are not
+//   forward             (filter)  translated packets in; within a bridge; out of bridges that are
+//   not
 //                                 internal; everything else into a bridge is dropped
-//   guard               (filter)  prerouting, before connection tracking: nothing from a bridge reaches, or
+//   guard               (filter)  prerouting, before connection tracking: nothing from a bridge
+//   reaches, or
 //                                 claims to come from, 127.0.0.0/8 (route_localnet is on there)
 //
-// The table is `owner persist` where the kernel has it (Linux 6.9): nobody else can change or flush it while
-// the daemon lives, it stays when the daemon dies, and the next daemon takes it over. Elsewhere it is an
-// ordinary table, and is put back when someone flushes it. What stands in it is also kept here, so that it
-// can be written anew, whole, in one transaction.
+// The table is `owner persist` where the kernel has it (Linux 6.9): nobody else can change or flush
+// it while the daemon lives, it stays when the daemon dies, and the next daemon takes it over.
+// Elsewhere it is an ordinary table, and is put back when someone flushes it. What stands in it is
+// also kept here, so that it can be written anew, whole, in one transaction.
 #pragma once
 
 #include <map>
@@ -53,22 +56,24 @@ struct BridgeRules {
   std::vector<Cidr> subnets;  // whose sources are clients of the bridge itself
 };
 
-// Thread-safe: one mutex around the socket that owns the table and the picture of what stands in it.
+// Thread-safe: one mutex around the socket that owns the table and the picture of what stands in
+// it.
 class Firewall {
  public:
   enum class Ownership { owned, plain };
 
-  // Opens the sockets and finds out about an earlier table; changes nothing yet. unsupported when the kernel
-  // has no nf_tables.
+  // Opens the sockets and finds out about an earlier table; changes nothing yet. unsupported when
+  // the kernel has no nf_tables.
   static Result<std::unique_ptr<Firewall>> open(const std::string& instance_id);
   ~Firewall();
 
   static std::string table_name(const std::string& instance_id) { return "gantry-" + instance_id; }
 
-  // Writes the whole table, with these bridges and ports, in one transaction, in place of whatever stood
-  // there under its name; conflict when another living process owns it.
+  // Writes the whole table, with these bridges and ports, in one transaction, in place of whatever
+  // stood there under its name; conflict when another living process owns it.
   Status install(std::vector<BridgeRules> bridges, std::vector<PortRule> ports);
-  // What install() would be given, remembered only: the first add_bridge() or publish() writes all of it.
+  // What install() would be given, remembered only: the first add_bridge() or publish() writes all
+  // of it.
   void remember(std::vector<BridgeRules> bridges, std::vector<PortRule> ports);
   bool installed() const;
   Ownership ownership() const { return ownership_; }

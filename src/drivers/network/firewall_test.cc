@@ -11,8 +11,8 @@ namespace gantry::drivers {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::Not;
 using testing::in_new_netns;
+using ::testing::Not;
 using testing::output_of;
 
 constexpr const char* kInstance = "0123456789ab";
@@ -44,8 +44,8 @@ TEST(Firewall, TableStandsAsNftShowsItAndGoes) {
     ASSERT_TRUE(firewall) << firewall.error().message();
     auto installed = (*firewall)->install({{"gantry0"}}, {port("0.0.0.0", 8080, "172.17.0.2", 80)});
     ASSERT_TRUE(installed) << installed.error().message();
-    auto published = (*firewall)->publish({port("127.0.0.1", 53, "172.17.0.3", 53, Protocol::udp),
-                                           port("::", 8080, "fd00::2", 80)});
+    auto published = (*firewall)->publish(
+        {port("127.0.0.1", 53, "172.17.0.3", 53, Protocol::udp), port("::", 8080, "fd00::2", 80)});
     ASSERT_TRUE(published) << published.error().message();
     std::string table = output_of("nft list table inet gantry-0123456789ab");
     EXPECT_THAT(table, HasSubstr("tcp . 8080 comment \"c0ffee\" : 172.17.0.2 . 80"));

@@ -15,7 +15,8 @@ std::string tag(const std::string& instance, const std::string& link) {
 }
 
 // The handles of our rules in the chain.
-Result<std::vector<uint64_t>> tagged_rules(NetlinkSocket& socket, uint8_t family, const std::string& comment) {
+Result<std::vector<uint64_t>> tagged_rules(NetlinkSocket& socket, uint8_t family,
+                                           const std::string& comment) {
   std::vector<uint64_t> handles;
   for (const nft::RuleInfo& rule : TRY(nft::list_rules(socket, family, kTable, kChain)))
     if (rule.comment == comment) handles.push_back(rule.handle);
@@ -29,7 +30,8 @@ Result<int> pass_foreign_forward(NetlinkSocket& socket, const std::string& insta
   int needed = 0;
   const std::string comment = tag(instance, link);
   for (const nft::ChainInfo& chain : TRY(nft::list_chains(socket))) {
-    const bool theirs = chain.table == kTable && chain.name == kChain && chain.hook == NF_INET_FORWARD &&
+    const bool theirs = chain.table == kTable && chain.name == kChain &&
+                        chain.hook == NF_INET_FORWARD &&
                         (chain.family == NFPROTO_IPV4 || chain.family == NFPROTO_IPV6);
     if (!theirs || chain.policy != NF_DROP) continue;
     ++needed;
@@ -43,7 +45,8 @@ Result<int> pass_foreign_forward(NetlinkSocket& socket, const std::string& insta
         name.ifname(link);
         rule.meta(key).equals(name.data()).verdict(NF_ACCEPT);
       });
-    TRY(change.commit(socket).context("let {} pass the chain filter FORWARD of another firewall", link));
+    TRY(change.commit(socket).context("let {} pass the chain filter FORWARD of another firewall",
+                                      link));
   }
   return needed;
 }

@@ -35,20 +35,26 @@ SocketAddress socket_address(const IpAddress& address, uint16_t port) {
   return out;
 }
 
-// No text but the kernel's: callers put Docker's words before it, which end in Go's lower-case phrases.
+// No text but the kernel's: callers put Docker's words before it, which end in Go's lower-case
+// phrases.
 std::string lower_errno(int code) {
   switch (code) {
-    case EADDRINUSE: return "address already in use";
-    case EADDRNOTAVAIL: return "cannot assign requested address";
-    case EACCES: return "permission denied";
-    default: return strerrordesc_np(code) != nullptr ? strerrordesc_np(code) : "unknown error";
+    case EADDRINUSE:
+      return "address already in use";
+    case EADDRNOTAVAIL:
+      return "cannot assign requested address";
+    case EACCES:
+      return "permission denied";
+    default:
+      return strerrordesc_np(code) != nullptr ? strerrordesc_np(code) : "unknown error";
   }
 }
 
 }  // namespace
 
 std::string host_port_text(const IpAddress& address, uint16_t port) {
-  return fmt::format(fmt::runtime(address.is_v4() ? "{}:{}" : "[{}]:{}"), address.to_string(), port);
+  return fmt::format(fmt::runtime(address.is_v4() ? "{}:{}" : "[{}]:{}"), address.to_string(),
+                     port);
 }
 
 namespace {
@@ -92,9 +98,9 @@ Result<std::pair<UniqueFd, uint16_t>> hold_port(Protocol protocol, const IpAddre
   }
   // A port that the kernel chose is let go when the socket stops listening; one asked for is not.
   if (chosen_by_kernel) fd = TRY(bound_socket(protocol, address, port));
-  // With SO_REUSEADDR on both sides a bind is no protection: only a listener excludes others. So listen,
-  // drop the option, and stop listening: the port stays bound, now exclusively, and connecting to it is
-  // refused.
+  // With SO_REUSEADDR on both sides a bind is no protection: only a listener excludes others. So
+  // listen, drop the option, and stop listening: the port stays bound, now exclusively, and
+  // connecting to it is refused.
   if (::listen(fd.get(), 0) != 0) return errno_error(errno, "listen");
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &off, sizeof off);
   ::shutdown(fd.get(), SHUT_RDWR);
@@ -119,7 +125,8 @@ Result<std::vector<PortMapping>> HostPorts::try_port(const PortRequest& request,
   std::vector<UniqueFd> held;
   for (const IpAddress& address : host_ips) {
     if (port != 0 && taken(request.protocol, port, address))
-      return conflict("Bind for {} failed: port is already allocated", host_port_text(address, port));
+      return conflict("Bind for {} failed: port is already allocated",
+                      host_port_text(address, port));
     auto socket = hold_port(request.protocol, address, port);
     if (!socket) {
       const int code = socket.error().code();
@@ -163,8 +170,9 @@ void HostPorts::restore(const PortMapping& mapping) {
   if (const auto it = sockets_.find(key); it != sockets_.end() && it->second) return;
   auto socket = hold_port(mapping.protocol, mapping.host_ip, mapping.host_port);
   if (!socket)
-    log::warn("hold the published port {}/{}: {}", host_port_text(mapping.host_ip, mapping.host_port),
-              to_string(mapping.protocol), socket.error().message());
+    log::warn("hold the published port {}/{}: {}",
+              host_port_text(mapping.host_ip, mapping.host_port), to_string(mapping.protocol),
+              socket.error().message());
   sockets_.insert_or_assign(key, socket ? std::move(socket->first) : UniqueFd());
 }
 

@@ -1,5 +1,5 @@
-// The host's ports that are published: who has which, and a socket bound to each so that no other process
-// takes it meanwhile.
+// The host's ports that are published: who has which, and a socket bound to each so that no other
+// process takes it meanwhile.
 #pragma once
 
 #include <map>
@@ -18,10 +18,10 @@ namespace gantry::drivers {
 // Thread-safe. Sockets are bound in the network namespace of the calling thread.
 class HostPorts {
  public:
-  // Reserves a host port for a request, the same one on all of `host_ips` (0.0.0.0 and :: for every address).
-  // `target` is what the port leads to, for messages ("172.17.0.2"). conflict when the port is taken, by one
-  // of ours ("Bind for … failed: port is already allocated") or by another process ("failed to bind host
-  // port for …: address already in use").
+  // Reserves a host port for a request, the same one on all of `host_ips` (0.0.0.0 and :: for every
+  // address). `target` is what the port leads to, for messages ("172.17.0.2"). conflict when the
+  // port is taken, by one of ours ("Bind for … failed: port is already allocated") or by another
+  // process ("failed to bind host port for …: address already in use").
   Result<std::vector<PortMapping>> reserve(const PortRequest& request,
                                            std::span<const IpAddress> host_ips,
                                            const std::string& target);
@@ -41,8 +41,8 @@ class HostPorts {
   std::map<Key, UniqueFd> sockets_;  // an invalid descriptor: reserved by the table alone
 };
 
-// A socket that holds a port against every other process, and refuses whoever connects to it. `port` 0: the
-// kernel chooses from net.ipv4.ip_local_port_range. Returns the socket and the port.
+// A socket that holds a port against every other process, and refuses whoever connects to it.
+// `port` 0: the kernel chooses from net.ipv4.ip_local_port_range. Returns the socket and the port.
 Result<std::pair<UniqueFd, uint16_t>> hold_port(Protocol protocol, const IpAddress& address,
                                                 uint16_t port);
 

@@ -66,9 +66,11 @@ TEST(HostPorts, TellsOurOwnConflictFromAnotherProcess) {
   HostPorts other_process;
   auto theirs = other_process.reserve(same, loopback, "172.17.0.3");
   ASSERT_FALSE(theirs);
-  EXPECT_EQ(theirs.error().message(),
-            fmt::format("failed to bind host port for 127.0.0.1:{}:172.17.0.3:80/tcp: address already in use",
-                        same.host_port));
+  EXPECT_EQ(
+      theirs.error().message(),
+      fmt::format(
+          "failed to bind host port for 127.0.0.1:{}:172.17.0.3:80/tcp: address already in use",
+          same.host_port));
   ports.release((*first)[0]);
   EXPECT_TRUE(other_process.reserve(same, loopback, "172.17.0.3"));
 }
@@ -102,7 +104,8 @@ TEST(HostPorts, BothFamiliesGetTheSamePort) {
   HostPorts ports;
   const IpAddress both[] = {kLoopback, *IpAddress::parse("::1")};
   auto mappings = ports.reserve(any_port(), both, "t");
-  if (!mappings && mappings.error().code() == EADDRNOTAVAIL) GTEST_SKIP() << "no IPv6 loopback here";
+  if (!mappings && mappings.error().code() == EADDRNOTAVAIL)
+    GTEST_SKIP() << "no IPv6 loopback here";
   ASSERT_TRUE(mappings) << mappings.error().message();
   ASSERT_EQ(mappings->size(), 2u);
   EXPECT_EQ((*mappings)[0].host_port, (*mappings)[1].host_port);
@@ -116,7 +119,8 @@ TEST(HostPorts, AnAddressThatIsNotOursIsSaidSo) {
   auto refused = ports.reserve(request, foreign, "172.17.0.2");
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().message(),
-            "failed to bind host port for 192.0.2.77:8080:172.17.0.2:80/tcp: cannot assign requested address");
+            "failed to bind host port for 192.0.2.77:8080:172.17.0.2:80/tcp: cannot assign "
+            "requested address");
 }
 
 }  // namespace

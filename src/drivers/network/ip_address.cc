@@ -38,9 +38,7 @@ std::string IpAddress::to_string() const {
   return inet_ntop(is_v4() ? AF_INET : AF_INET6, raw.data(), text, sizeof text);
 }
 
-bool IpAddress::is_loopback() const {
-  return is_v4() ? (number_ >> 24) == 127 : number_ == 1;
-}
+bool IpAddress::is_loopback() const { return is_v4() ? (number_ >> 24) == 127 : number_ == 1; }
 
 bool IpAddress::is_multicast() const {
   return is_v4() ? (number_ >> 28) == 0xe : (number_ >> 120) == 0xff;

@@ -80,8 +80,8 @@ class Cidr {
 using MacAddress = std::array<uint8_t, 6>;
 Result<MacAddress> parse_mac(std::string_view text);
 std::string format_mac(const MacAddress& mac);
-// Docker's: 02:42 and the four bytes of an IPv4 address, so that an address that is given out again keeps
-// the neighbours' ARP entries right.
+// Docker's: 02:42 and the four bytes of an IPv4 address, so that an address that is given out again
+// keeps the neighbours' ARP entries right.
 MacAddress mac_from_ipv4(const IpAddress& address);
 
 }  // namespace gantry::drivers

@@ -10,8 +10,8 @@ IpAddress plus(const IpAddress& address, Uint128 n) {
   return IpAddress::from_number(address.family(), address.number() + n);
 }
 
-// First and last address that hosts may have: IPv4 keeps the network's and the broadcast address (not of
-// /31 and /32, RFC 3021), IPv6 the subnet-router anycast address (RFC 4291 2.6.1).
+// First and last address that hosts may have: IPv4 keeps the network's and the broadcast address
+// (not of /31 and /32, RFC 3021), IPv6 the subnet-router anycast address (RFC 4291 2.6.1).
 struct Span {
   IpAddress first;
   IpAddress last;
@@ -54,10 +54,9 @@ Result<Cidr> Ipam::choose_subnet(std::span<const AddressPool> pools, IpFamily fa
     const Uint128 step = Uint128{1} << (pool.base.bits() - pool.size);
     for (Cidr piece(pool.base.first(), pool.size); pool.base.contains(piece);) {
       const auto overlaps = [&](const Cidr& other) { return other.overlaps(piece); };
-      const bool taken =
-          std::any_of(in_use.begin(), in_use.end(), overlaps) ||
-          std::any_of(subnets_.begin(), subnets_.end(),
-                      [&](const auto& entry) { return overlaps(entry.first); });
+      const bool taken = std::any_of(in_use.begin(), in_use.end(), overlaps) ||
+                         std::any_of(subnets_.begin(), subnets_.end(),
+                                     [&](const auto& entry) { return overlaps(entry.first); });
       if (!taken) {
         subnets_.emplace(piece, network_id);
         return piece;
@@ -66,7 +65,8 @@ Result<Cidr> Ipam::choose_subnet(std::span<const AddressPool> pools, IpFamily fa
       piece = Cidr(plus(piece.first(), step), pool.size);
     }
   }
-  return make_error(ErrorKind::unavailable, "all predefined address pools have been fully subnetted");
+  return make_error(ErrorKind::unavailable,
+                    "all predefined address pools have been fully subnetted");
 }
 
 Status Ipam::reserve_subnet(const Cidr& subnet, const std::string& network_id) {
@@ -101,7 +101,8 @@ Result<IpAddress> Ipam::allocate(const NetworkConfig& network, IpFamily family,
   std::lock_guard lock(mutex_);
   Network& state = networks_[network.id];
   if (wanted) {
-    const bool edge = *wanted == pool->subnet.first() || (family == IpFamily::v4 && *wanted == pool->subnet.last());
+    const bool edge = *wanted == pool->subnet.first() ||
+                      (family == IpFamily::v4 && *wanted == pool->subnet.last());
     if (edge && pool->subnet.bits() - pool->subnet.prefix() >= 2)
       return invalid("invalid address {}: it is the network's or the broadcast address of {}",
                      wanted->to_string(), pool->subnet.to_string());
@@ -120,7 +121,8 @@ Result<IpAddress> Ipam::allocate(const NetworkConfig& network, IpFamily family,
   };
   std::optional<IpAddress> found;
   const auto last = state.last.find(family);
-  const bool resume = last != state.last.end() && span.first <= last->second && last->second < span.last;
+  const bool resume =
+      last != state.last.end() && span.first <= last->second && last->second < span.last;
   if (resume) found = free_from(plus(last->second, 1), span.last);
   if (!found) found = free_from(span.first, resume ? last->second : span.last);
   if (!found)

@@ -1,5 +1,5 @@
-// Which subnets and addresses of this instance are taken. In memory; built again at start from the networks
-// and from the rows of kind net.address.
+// Which subnets and addresses of this instance are taken. In memory; built again at start from the
+// networks and from the rows of kind net.address.
 #pragma once
 
 #include <map>
@@ -13,7 +13,8 @@
 
 namespace gantry::drivers {
 
-// A range from which subnets of `size` bits are cut for networks that name none (default-address-pools).
+// A range from which subnets of `size` bits are cut for networks that name none
+// (default-address-pools).
 struct AddressPool {
   Cidr base;
   unsigned size = 16;
@@ -24,8 +25,8 @@ std::vector<AddressPool> default_address_pools();
 // Thread-safe.
 class Ipam {
  public:
-  // The first piece of the pools that overlaps neither another network nor one of `in_use` (the host's
-  // routes), reserved for `network_id`. unavailable when there is none.
+  // The first piece of the pools that overlaps neither another network nor one of `in_use` (the
+  // host's routes), reserved for `network_id`. unavailable when there is none.
   Result<Cidr> choose_subnet(std::span<const AddressPool> pools, IpFamily family,
                              std::span<const Cidr> in_use, const std::string& network_id);
   // conflict when it overlaps another network's.
@@ -33,9 +34,9 @@ class Ipam {
   // Forgets the network: its subnets and addresses.
   void release_network(const std::string& network_id);
 
-  // `wanted`, or the next free address after the last one given out (so that an address rests as long as
-  // possible before it is used again). conflict when it is taken, invalid when it is outside or reserved,
-  // unavailable when the pool is exhausted.
+  // `wanted`, or the next free address after the last one given out (so that an address rests as
+  // long as possible before it is used again). conflict when it is taken, invalid when it is
+  // outside or reserved, unavailable when the pool is exhausted.
   Result<IpAddress> allocate(const NetworkConfig& network, IpFamily family,
                              const std::optional<IpAddress>& wanted);
   // From a row, at start.
@@ -54,7 +55,8 @@ class Ipam {
   std::map<std::string, Network> networks_;
 };
 
-// The subnet checked and completed: gateway (the first address, unless given) inside it, range inside it.
+// The subnet checked and completed: gateway (the first address, unless given) inside it, range
+// inside it.
 Result<IpamPool> complete_pool(IpamPool pool);
 
 }  // namespace gantry::drivers

@@ -63,10 +63,13 @@ TEST(Ipam, WantedAddressesAreChecked) {
   Ipam ipam;
   const NetworkConfig config = network("10.0.0.0/24");
   EXPECT_TRUE(ipam.allocate(config, IpFamily::v4, ip("10.0.0.9")));
-  EXPECT_EQ(ipam.allocate(config, IpFamily::v4, ip("10.0.0.9")).error().kind(), ErrorKind::conflict);
-  EXPECT_EQ(ipam.allocate(config, IpFamily::v4, ip("10.0.0.1")).error().kind(), ErrorKind::conflict);
+  EXPECT_EQ(ipam.allocate(config, IpFamily::v4, ip("10.0.0.9")).error().kind(),
+            ErrorKind::conflict);
+  EXPECT_EQ(ipam.allocate(config, IpFamily::v4, ip("10.0.0.1")).error().kind(),
+            ErrorKind::conflict);
   EXPECT_EQ(ipam.allocate(config, IpFamily::v4, ip("10.0.1.9")).error().kind(), ErrorKind::invalid);
-  EXPECT_EQ(ipam.allocate(config, IpFamily::v4, ip("10.0.0.255")).error().kind(), ErrorKind::invalid);
+  EXPECT_EQ(ipam.allocate(config, IpFamily::v4, ip("10.0.0.255")).error().kind(),
+            ErrorKind::invalid);
 }
 
 TEST(Ipam, RestoredAddressesAreTakenAndTheNextFollowsThem) {

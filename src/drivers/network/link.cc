@@ -56,7 +56,8 @@ void new_address(NetlinkBatch& batch, int index, const Cidr& address) {
   header.ifa_family = af(address.family());
   header.ifa_prefixlen = address.prefix();
   header.ifa_index = index;
-  // An address that we allotted needs no duplicate detection, which would keep it unusable for a second.
+  // An address that we allotted needs no duplicate detection, which would keep it unusable for a
+  // second.
   if (address.family() == IpFamily::v6) header.ifa_flags = IFA_F_NODAD;
   batch.begin(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, header,
               "add address " + address.to_string());
@@ -79,12 +80,12 @@ void default_route(NetlinkBatch& batch, int index, const IpAddress& gateway) {
   batch.put<uint32_t>(RTA_OIF, index);
 }
 
-// Without an IPv6 network there is no use for a link-local address, nor for the multicast that announces it.
+// Without an IPv6 network there is no use for a link-local address, nor for the multicast that
+// announces it.
 void without_link_local(NetlinkBatch& batch) {
   batch.nest(IFLA_AF_SPEC, [&] {
-    batch.nest(AF_INET6, [&] {
-      batch.put<uint8_t>(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
-    });
+    batch.nest(AF_INET6,
+               [&] { batch.put<uint8_t>(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE); });
   });
 }
 
@@ -104,7 +105,8 @@ Result<std::optional<Link>> find_link(NetlinkSocket& socket, const std::string& 
   NetlinkBatch batch;
   get_link(batch, name);
   std::optional<Link> found;
-  Status status = socket.transact(batch, [&](const nlmsghdr& message) { found = read_link(message); });
+  Status status =
+      socket.transact(batch, [&](const nlmsghdr& message) { found = read_link(message); });
   if (!status && status.error().code() == ENODEV) return std::optional<Link>();
   if (!status) return std::move(status).error();
   return found;
@@ -137,7 +139,8 @@ Status create_bridge(NetlinkSocket& socket, const BridgeSpec& spec) {
   NetlinkBatch batch;
   batch.begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, link_header(), "create bridge " + spec.name);
   batch.put_string(IFLA_IFNAME, spec.name);
-  // A MAC of its own; else the bridge takes the lowest of its ports' and changes when containers come and go.
+  // A MAC of its own; else the bridge takes the lowest of its ports' and changes when containers
+  // come and go.
   batch.put(IFLA_ADDRESS, spec.mac);
   batch.put<uint32_t>(IFLA_MTU, spec.mtu);
   batch.nest(IFLA_LINKINFO, [&] { batch.put_string(IFLA_INFO_KIND, "bridge"); });
@@ -290,7 +293,8 @@ Result<std::vector<Route>> list_routes(NetlinkSocket& socket) {
         const IpFamily family = header->rtm_family == AF_INET ? IpFamily::v4 : IpFamily::v6;
         const Attributes attributes = attributes_of<rtmsg>(message);
         const std::string_view raw = attributes.find(RTA_DST);
-        if (raw.size() != (family == IpFamily::v4 ? 4u : 16u)) return;  // the default route has none
+        if (raw.size() != (family == IpFamily::v4 ? 4u : 16u))
+          return;  // the default route has none
         Route route;
         route.destination = Cidr(IpAddress::from_bytes(family, raw.data()), header->rtm_dst_len);
         attributes.read(RTA_OIF, route.link_index);

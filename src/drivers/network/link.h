@@ -1,5 +1,6 @@
-// Links, addresses, routes: what the drivers need of rtnetlink, a function a request. All of them go through
-// a socket, whose network namespace they act in. Sources: rtnetlink(7), linux/if_link.h, linux/veth.h.
+// Links, addresses, routes: what the drivers need of rtnetlink, a function a request. All of them
+// go through a socket, whose network namespace they act in. Sources: rtnetlink(7), linux/if_link.h,
+// linux/veth.h.
 #pragma once
 
 #include <optional>
@@ -45,15 +46,15 @@ struct BridgeSpec {
 Status create_bridge(NetlinkSocket& socket, const BridgeSpec& spec);
 
 struct VethSpec {
-  std::string name;        // host end
+  std::string name;  // host end
   std::string alias;
-  int bridge_index = 0;    // the host end's master
+  int bridge_index = 0;  // the host end's master
   unsigned mtu = 1500;
   enum class Isolation { none, isolated } isolation = Isolation::none;  // IFLA_BRPORT_ISOLATED
   enum class Hairpin { off, on } hairpin = Hairpin::off;  // IFLA_BRPORT_MODE: frames may go back
-  std::string peer_name;   // in the container
+  std::string peer_name;                                  // in the container
   MacAddress peer_mac{};
-  int netns_fd = -1;       // where the peer is made
+  int netns_fd = -1;  // where the peer is made
 };
 // Creates the pair, the host end up and enslaved. Returns the peer's index in its namespace.
 Result<int> create_veth(NetlinkSocket& socket, const VethSpec& spec);
@@ -67,8 +68,9 @@ struct InterfaceSetup {
   std::optional<IpAddress> gateway6;
 };
 Status configure_interface(NetlinkSocket& socket, const InterfaceSetup& setup);
-// Asking for a link makes the kernel (6.8 and later) act on its new carrier now, not when the worker for that
-// gets around to it; until then packets are dropped, and an ARP request is repeated only after a second.
+// Asking for a link makes the kernel (6.8 and later) act on its new carrier now, not when the
+// worker for that gets around to it; until then packets are dropped, and an ARP request is repeated
+// only after a second.
 Status settle_links(NetlinkSocket& socket, const std::vector<std::string>& names);
 Status set_loopback_up(NetlinkSocket& socket);
 

@@ -105,9 +105,9 @@ NetlinkError read_error(const nlmsghdr& header) {
     if (!(header.nlmsg_flags & NLM_F_CAPPED)) skip += error->msg.nlmsg_len - sizeof(nlmsghdr);
     skip = NLMSG_ALIGN(skip);
     if (skip < header.nlmsg_len)
-      out.message = Attributes(reinterpret_cast<const char*>(&header) + skip,
-                               header.nlmsg_len - skip)
-                        .text(NLMSGERR_ATTR_MSG);
+      out.message =
+          Attributes(reinterpret_cast<const char*>(&header) + skip, header.nlmsg_len - skip)
+              .text(NLMSGERR_ATTR_MSG);
   }
   return out;
 }
@@ -175,7 +175,8 @@ bool walk(std::string_view datagram, const std::function<bool(const nlmsghdr&)>&
   size_t at = 0;
   while (at + sizeof(nlmsghdr) <= datagram.size()) {
     const auto& header = *reinterpret_cast<const nlmsghdr*>(datagram.data() + at);
-    if (header.nlmsg_len < sizeof(nlmsghdr) || at + header.nlmsg_len > datagram.size()) return false;
+    if (header.nlmsg_len < sizeof(nlmsghdr) || at + header.nlmsg_len > datagram.size())
+      return false;
     if (visit(header)) return true;
     at += aligned(header.nlmsg_len);
   }
@@ -194,8 +195,9 @@ Status NetlinkSocket::transact(NetlinkBatch& batch, const Answer& answer) {
   const auto count = static_cast<uint32_t>(batch.count());
   const uint32_t first = next_sequence(count);
   for (uint32_t i = 0; i < count; ++i) batch.header(i).nlmsg_seq = first + i;
-  // Errors are always answered, in order; so one acknowledgement, of the last message, ends the wait. A
-  // transaction's closing message is never answered, and a failure of the whole is told of its first.
+  // Errors are always answered, in order; so one acknowledgement, of the last message, ends the
+  // wait. A transaction's closing message is never answered, and a failure of the whole is told of
+  // its first.
   const uint32_t last = count - (batch.kind() == NetlinkBatch::Kind::transaction ? 2 : 1);
   batch.header(last).nlmsg_flags |= NLM_F_ACK;
   TRY(send(batch.data().data(), batch.bytes()));
@@ -251,8 +253,8 @@ Status NetlinkSocket::dump(NetlinkBatch& request, const Answer& entry,
 }
 
 Status inside_netns(int netns_fd, const std::function<Status()>& call) {
-  const UniqueFd home =
-      TRY(sys::open("/proc/thread-self/ns/net", O_RDONLY).context("network namespace of this thread"));
+  const UniqueFd home = TRY(
+      sys::open("/proc/thread-self/ns/net", O_RDONLY).context("network namespace of this thread"));
   TRY(sys::setns(netns_fd, CLONE_NEWNET).context("enter a network namespace"));
   Status status = call();
   if (const Status back = sys::setns(home.get(), CLONE_NEWNET); !back) {

@@ -1,5 +1,5 @@
-// Netlink without a library: messages built in one buffer, sent in one system call, answered in order.
-// Sources: netlink(7), rtnetlink(7), linux/netlink.h.
+// Netlink without a library: messages built in one buffer, sent in one system call, answered in
+// order. Sources: netlink(7), rtnetlink(7), linux/netlink.h.
 #pragma once
 
 #include <linux/netlink.h>
@@ -20,8 +20,8 @@ namespace gantry::drivers {
 // One or more netlink messages, built back to back. Not thread-safe.
 class NetlinkBatch {
  public:
-  // `plain`: each message stands for itself. `transaction`: the first and the last message are nfnetlink's
-  // batch marks, and what is between them happens as a whole or not at all.
+  // `plain`: each message stands for itself. `transaction`: the first and the last message are
+  // nfnetlink's batch marks, and what is between them happens as a whole or not at all.
   enum class Kind { plain, transaction };
   explicit NetlinkBatch(Kind kind = Kind::plain) : kind_(kind) {}
   Kind kind() const { return kind_; }
@@ -76,8 +76,7 @@ class NetlinkBatch {
 // A received attribute stream.
 class Attributes {
  public:
-  Attributes(const void* data, size_t size)
-      : data_(static_cast<const char*>(data)), size_(size) {}
+  Attributes(const void* data, size_t size) : data_(static_cast<const char*>(data)), size_(size) {}
   // The payload of the first attribute of that type; empty view with null data when there is none.
   std::string_view find(uint16_t type) const;
   template <typename T>
@@ -97,23 +96,25 @@ class Attributes {
   size_t size_;
 };
 
-// One netlink socket, bound to the network namespace of the thread that opened it. Used by one thread at a
-// time: the owner serialises.
+// One netlink socket, bound to the network namespace of the thread that opened it. Used by one
+// thread at a time: the owner serialises.
 class NetlinkSocket {
  public:
   // `family` is NETLINK_ROUTE or NETLINK_NETFILTER.
   static Result<NetlinkSocket> open(int family);
-  // Opens the socket inside another network namespace; the calling thread is back in its own when this
-  // returns (the process aborts if it cannot return: a thread must never be left in a wrong namespace).
+  // Opens the socket inside another network namespace; the calling thread is back in its own when
+  // this returns (the process aborts if it cannot return: a thread must never be left in a wrong
+  // namespace).
   static Result<NetlinkSocket> open_in(int family, int netns_fd);
 
-  // Sends the batch in one call and waits for the kernel to have handled all of it. Returns the first
-  // error, as "what: message of the kernel: errno text". Answers other than acknowledgements (NLM_F_ECHO)
-  // go to `answer`. Messages after a failed one were still tried (rtnetlink handles each on its own).
+  // Sends the batch in one call and waits for the kernel to have handled all of it. Returns the
+  // first error, as "what: message of the kernel: errno text". Answers other than acknowledgements
+  // (NLM_F_ECHO) go to `answer`. Messages after a failed one were still tried (rtnetlink handles
+  // each on its own).
   using Answer = std::function<void(const nlmsghdr& header)>;
   Status transact(NetlinkBatch& batch, const Answer& answer = nullptr);
-  // Sends a dump request (NLM_F_DUMP is added) and hands every entry to `entry`. An interrupted dump is
-  // started again, so `restart` must forget what was gathered.
+  // Sends a dump request (NLM_F_DUMP is added) and hands every entry to `entry`. An interrupted
+  // dump is started again, so `restart` must forget what was gathered.
   Status dump(NetlinkBatch& request, const Answer& entry, const std::function<void()>& restart);
 
   int fd() const { return fd_.get(); }
@@ -131,7 +132,8 @@ class NetlinkSocket {
   std::vector<char> buffer_;
 };
 
-// The errno of an NLMSG_ERROR message (0 for an acknowledgement) and the kernel's own words, if any.
+// The errno of an NLMSG_ERROR message (0 for an acknowledgement) and the kernel's own words, if
+// any.
 struct NetlinkError {
   int code = 0;
   std::string message;
@@ -151,8 +153,8 @@ const Header* fixed_header(const nlmsghdr& header) {
   return reinterpret_cast<const Header*>(reinterpret_cast<const char*>(&header) + sizeof(nlmsghdr));
 }
 
-// Runs `call` with the calling thread inside the network namespace `netns_fd`. The thread is back when this
-// returns; if the way back fails the process aborts.
+// Runs `call` with the calling thread inside the network namespace `netns_fd`. The thread is back
+// when this returns; if the way back fails the process aborts.
 Status inside_netns(int netns_fd, const std::function<Status()>& call);
 
 }  // namespace gantry::drivers

@@ -9,8 +9,8 @@ namespace gantry::drivers {
 
 namespace {
 
-// The container shares the host's network, or has nothing but its loopback: the exec driver does all there
-// is to do when it makes, or does not make, the namespace. Here remain the checks.
+// The container shares the host's network, or has nothing but its loopback: the exec driver does
+// all there is to do when it makes, or does not make, the namespace. Here remain the checks.
 class PlainDriver : public NetworkDriver {
  public:
   enum class Kind { host, none };
@@ -27,10 +27,12 @@ class PlainDriver : public NetworkDriver {
   Status create_network(const NetworkConfig&) override { return {}; }
   Status remove_network(const NetworkConfig&) override { return {}; }
   // Ports are not published: on the host they are open already, elsewhere nobody comes (as Docker).
-  Result<EndpointPlan> plan_endpoint(const NetworkConfig& network, EndpointRequest request) override {
+  Result<EndpointPlan> plan_endpoint(const NetworkConfig& network,
+                                     EndpointRequest request) override {
     if (request.ipv4 || request.ipv6)
-      return invalid("user specified IP address is supported only when connecting to networks with user "
-                     "configured subnets");
+      return invalid(
+          "user specified IP address is supported only when connecting to networks with user "
+          "configured subnets");
     EndpointPlan plan;
     plan.endpoint.id = request.endpoint_id;
     plan.endpoint.network_id = network.id;
@@ -69,7 +71,8 @@ Result<std::unique_ptr<NetworkSystem>> NetworkSystem::open(NetworkOptions option
   std::unique_ptr<Firewall> firewall;
   if (options.manage_firewall) firewall = TRY(Firewall::open(options.instance_id));
   std::unique_ptr<Parts> parts(new Parts{
-      .services = {std::move(options), {}, {}, std::move(firewall), std::move(links), std::move(removals)}});
+      .services = {
+          std::move(options), {}, {}, std::move(firewall), std::move(links), std::move(removals)}});
   return std::unique_ptr<NetworkSystem>(new NetworkSystem(std::move(parts)));
 }
 
@@ -85,13 +88,14 @@ NetworkConfig NetworkSystem::default_network(const DefaultBridge& bridge) const 
   config.name = "bridge";
   config.driver = "bridge";
   const auto text = [](bool on) { return std::string(on ? "true" : "false"); };
-  config.options = {{"com.docker.network.bridge.default_bridge", "true"},
-                    {"com.docker.network.bridge.enable_icc", text(bridge.icc)},
-                    {"com.docker.network.bridge.enable_ip_masquerade", text(bridge.masquerade)},
-                    {"com.docker.network.bridge.host_binding_ipv4",
-                     parts_->services.options.default_host_ip.value_or(IpAddress::v4(0)).to_string()},
-                    {"com.docker.network.bridge.name", bridge.link},
-                    {"com.docker.network.driver.mtu", std::to_string(bridge.mtu)}};
+  config.options = {
+      {"com.docker.network.bridge.default_bridge", "true"},
+      {"com.docker.network.bridge.enable_icc", text(bridge.icc)},
+      {"com.docker.network.bridge.enable_ip_masquerade", text(bridge.masquerade)},
+      {"com.docker.network.bridge.host_binding_ipv4",
+       parts_->services.options.default_host_ip.value_or(IpAddress::v4(0)).to_string()},
+      {"com.docker.network.bridge.name", bridge.link},
+      {"com.docker.network.driver.mtu", std::to_string(bridge.mtu)}};
   if (bridge.bip) {
     IpamPool pool;
     pool.subnet = bridge.bip->network();
@@ -195,8 +199,8 @@ ResourceKind sysctl_kind(BridgeDriver* bridge) {
 std::vector<engine::ResourceKind> NetworkSystem::resource_kinds() {
   NetworkServices* services = &parts_->services;
   BridgeDriver* bridge = &parts_->bridge;
-  return {bridge_kind(services, bridge), veth_kind(services), address_kind(services), port_kind(services),
-          sysctl_kind(bridge)};
+  return {bridge_kind(services, bridge), veth_kind(services), address_kind(services),
+          port_kind(services), sysctl_kind(bridge)};
 }
 
 Status NetworkSystem::restore(std::span<const engine::ResourceRow> rows) {
@@ -214,8 +218,7 @@ Status NetworkSystem::restore(std::span<const engine::ResourceRow> rows) {
       ports.push_back(port.rule());
     } else if (row.kind == "net.bridge") {
       const BridgeRow bridge = TRY(json::parse<BridgeRow>(row.data).context("row {}", row.name));
-      bridges.push_back(
-          {row.name, bridge.masquerade, bridge.internal, bridge.icc, bridge.subnets});
+      bridges.push_back({row.name, bridge.masquerade, bridge.internal, bridge.icc, bridge.subnets});
     }
   }
   if (parts_->services.firewall)

@@ -1,5 +1,5 @@
-// All that one daemon instance does to the network: its drivers, its addresses and ports, its firewall table,
-// and the resource kinds through which every piece of it is probed and released.
+// All that one daemon instance does to the network: its drivers, its addresses and ports, its
+// firewall table, and the resource kinds through which every piece of it is probed and released.
 #pragma once
 
 #include <memory>
@@ -14,18 +14,20 @@
 
 namespace gantry::drivers {
 
-
 struct NetworkOptions {
-  std::string instance_id;  // of the data root; at least 12 hexadecimal digits, in every name we make
+  std::string
+      instance_id;  // of the data root; at least 12 hexadecimal digits, in every name we make
   // Publishing without a host address listens there (dockerd --ip).
   std::optional<IpAddress> default_host_ip;
   std::vector<AddressPool> address_pools = default_address_pools();
-  // dockerd --ip-forward and --iptables: false leaves forwarding, or the whole firewall, to the administrator.
+  // dockerd --ip-forward and --iptables: false leaves forwarding, or the whole firewall, to the
+  // administrator.
   bool manage_forwarding = true;
   bool manage_firewall = true;
 };
 
-// What the default bridge is made with (dockerd -b/--bridge, --bip, --fixed-cidr, --mtu, --icc, --ip-masq).
+// What the default bridge is made with (dockerd -b/--bridge, --bip, --fixed-cidr, --mtu, --icc,
+// --ip-masq).
 struct DefaultBridge {
   std::string link = "gantry0";
   std::optional<Cidr> bip;         // the bridge's address with its subnet
@@ -38,24 +40,27 @@ struct DefaultBridge {
 // Thread-safe. One per daemon.
 class NetworkSystem {
  public:
-  // Opens netlink and finds out what the kernel can do; changes nothing. Must be called in the network
-  // namespace the daemon serves, and so must everything else.
+  // Opens netlink and finds out what the kernel can do; changes nothing. Must be called in the
+  // network namespace the daemon serves, and so must everything else.
   static Result<std::unique_ptr<NetworkSystem>> open(NetworkOptions options);
   ~NetworkSystem();
 
-  // "bridge", "host", "none" (also by its driver name "null"); not_found with Docker's wording otherwise.
+  // "bridge", "host", "none" (also by its driver name "null"); not_found with Docker's wording
+  // otherwise.
   Result<NetworkDriver*> driver(std::string_view name);
-  // The request that the daemon passes to plan_network once for its default network, named "bridge".
+  // The request that the daemon passes to plan_network once for its default network, named
+  // "bridge".
   NetworkConfig default_network(const DefaultBridge& bridge) const;
 
-  // The kinds net.bridge, net.veth, net.address, net.port, net.sysctl, for engine::Resources::add. They use
-  // this object, which must outlive the engine.
+  // The kinds net.bridge, net.veth, net.address, net.port, net.sysctl, for engine::Resources::add.
+  // They use this object, which must outlive the engine.
   std::vector<engine::ResourceKind> resource_kinds();
-  // At start-up, before any plan and before the reconciler releases anything: what the rows say is taken
-  // stays so. Rows of other kinds are skipped. The firewall is written with the first create_network.
+  // At start-up, before any plan and before the reconciler releases anything: what the rows say is
+  // taken stays so. Rows of other kinds are skipped. The firewall is written with the first
+  // create_network.
   Status restore(std::span<const engine::ResourceRow> rows);
-  // For an orderly end with no container left running: bridges and firewall table go, the rows are kept by
-  // the caller (create_network brings everything back).
+  // For an orderly end with no container left running: bridges and firewall table go, the rows are
+  // kept by the caller (create_network brings everything back).
   Status take_down(std::span<const NetworkConfig> networks);
 
  private:

@@ -4,9 +4,12 @@ namespace gantry::drivers {
 
 std::string_view to_string(Protocol protocol) {
   switch (protocol) {
-    case Protocol::tcp: return "tcp";
-    case Protocol::udp: return "udp";
-    case Protocol::sctp: return "sctp";
+    case Protocol::tcp:
+      return "tcp";
+    case Protocol::udp:
+      return "udp";
+    case Protocol::sctp:
+      return "sctp";
   }
   return "unknown";
 }

@@ -1,9 +1,11 @@
-// What the daemon and the network drivers say to each other: networks, endpoints, ports. Plain values with
-// JSON schemas, so that the daemon keeps them in its graph and in resource rows as they are.
+// What the daemon and the network drivers say to each other: networks, endpoints, ports. Plain
+// values with JSON schemas, so that the daemon keeps them in its graph and in resource rows as they
+// are.
 //
-// Vocabulary. A *network* is something containers are connected to. An *endpoint* is one container's
-// connection to one network: an interface in the container's network namespace with its addresses, and the
-// ports published through it. A *sandbox* is the container's network namespace itself (made by the shim).
+// Vocabulary. A *network* is something containers are connected to. An *endpoint* is one
+// container's connection to one network: an interface in the container's network namespace with its
+// addresses, and the ports published through it. A *sandbox* is the container's network namespace
+// itself (made by the shim).
 #pragma once
 
 #include <cstdint>
@@ -18,14 +20,14 @@
 namespace gantry::drivers {
 
 enum class Protocol : uint8_t { tcp = 6, udp = 17, sctp = 132 };  // IPPROTO_*
-std::string_view to_string(Protocol protocol);                   // "tcp"
+std::string_view to_string(Protocol protocol);                    // "tcp"
 Result<Protocol> parse_protocol(std::string_view text);
 
 // One subnet of a network.
 struct IpamPool {
   Cidr subnet;
-  std::optional<Cidr> range;         // addresses are handed out from here only; the whole subnet if unset
-  std::optional<IpAddress> gateway;  // the bridge's own address
+  std::optional<Cidr> range;  // addresses are handed out from here only; the whole subnet if unset
+  std::optional<IpAddress> gateway;            // the bridge's own address
   std::map<std::string, IpAddress> auxiliary;  // never handed out
 };
 
@@ -43,8 +45,8 @@ struct NetworkConfig {
   const IpamPool* pool(IpFamily family) const;
 };
 
-// A port to publish, as asked for: host_port 0 with host_port_end 0 means "any free port"; a range with
-// host_port < host_port_end means "the first free port of the range".
+// A port to publish, as asked for: host_port 0 with host_port_end 0 means "any free port"; a range
+// with host_port < host_port_end means "the first free port of the range".
 struct PortRequest {
   Protocol protocol = Protocol::tcp;
   uint16_t container_port = 0;
@@ -63,7 +65,7 @@ struct PortMapping {
 
 struct EndpointRequest {
   std::string container_id;
-  std::string endpoint_id;  // base's new_id()
+  std::string endpoint_id;        // base's new_id()
   std::optional<IpAddress> ipv4;  // wanted addresses; unset: the next free one
   std::optional<IpAddress> ipv6;
   std::optional<std::string> mac;
@@ -103,7 +105,8 @@ struct CodecOf<drivers::Protocol> {
     return {};
   }
   static value encode(const void* in) {
-    return value(boost::json::string(drivers::to_string(*static_cast<const drivers::Protocol*>(in))));
+    return value(
+        boost::json::string(drivers::to_string(*static_cast<const drivers::Protocol*>(in))));
   }
   static bool empty(const void*) { return false; }
 };

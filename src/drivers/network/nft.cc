@@ -301,7 +301,8 @@ void Transaction::interval(uint16_t type, uint16_t flags, const std::string& set
     });
   });
 }
-void Transaction::add_interval(const std::string& set, std::string_view first, std::string_view end) {
+void Transaction::add_interval(const std::string& set, std::string_view first,
+                               std::string_view end) {
   interval(NFT_MSG_NEWSETELEM, NLM_F_CREATE, set, first, end);
 }
 void Transaction::delete_interval(const std::string& set, std::string_view first,
@@ -381,7 +382,8 @@ Result<std::vector<TableInfo>> list_tables(NetlinkSocket& socket) {
 
 Result<std::vector<ChainInfo>> list_chains(NetlinkSocket& socket) {
   NetlinkBatch batch;
-  batch.begin(message_type(NFT_MSG_GETCHAIN), 0, generic_header(NFPROTO_UNSPEC), "list nftables chains");
+  batch.begin(message_type(NFT_MSG_GETCHAIN), 0, generic_header(NFPROTO_UNSPEC),
+              "list nftables chains");
   std::vector<ChainInfo> out;
   TRY(socket.dump(
       batch,
@@ -394,7 +396,8 @@ Result<std::vector<ChainInfo>> list_chains(NetlinkSocket& socket) {
         info.table = attributes.text(NFTA_CHAIN_TABLE);
         info.name = attributes.text(NFTA_CHAIN_NAME);
         uint32_t wire = 0;
-        if (attributes.nested(NFTA_CHAIN_HOOK).read(NFTA_HOOK_HOOKNUM, wire)) info.hook = ntohl(wire);
+        if (attributes.nested(NFTA_CHAIN_HOOK).read(NFTA_HOOK_HOOKNUM, wire))
+          info.hook = ntohl(wire);
         if (attributes.read(NFTA_CHAIN_POLICY, wire)) info.policy = ntohl(wire);
         out.push_back(std::move(info));
       },
@@ -419,7 +422,8 @@ Result<std::vector<RuleInfo>> list_rules(NetlinkSocket& socket, uint8_t family,
         uint64_t wire = 0;
         if (attributes.read(NFTA_RULE_HANDLE, wire)) info.handle = be64toh(wire);
         const std::string_view udata = attributes.find(NFTA_RULE_USERDATA);
-        if (udata.size() > 2 && udata[0] == 0) info.comment = udata.substr(2, udata.find('\0', 2) - 2);
+        if (udata.size() > 2 && udata[0] == 0)
+          info.comment = udata.substr(2, udata.find('\0', 2) - 2);
         out.push_back(std::move(info));
       },
       [&] { out.clear(); }));

@@ -1,5 +1,6 @@
-// nf_tables messages: tables, chains, sets, elements and rules, built straight into a netlink batch. Only the
-// expressions that our firewall is made of. Sources: linux/netfilter/nf_tables.h, nft --debug=netlink.
+// nf_tables messages: tables, chains, sets, elements and rules, built straight into a netlink
+// batch. Only the expressions that our firewall is made of. Sources: linux/netfilter/nf_tables.h,
+// nft --debug=netlink.
 #pragma once
 
 #include <net/if.h>  // before the kernel headers, which give way to libc
@@ -24,8 +25,8 @@ inline constexpr uint32_t kTablePersist = 0x4;
 // The registers that rules load into: sixteen of 32 bits.
 inline constexpr uint32_t kReg0 = NFT_REG32_00;
 
-// What nft(8) calls the types of keys and data, so that `nft list table` shows them right; a concatenation is
-// (a << 6 | b).
+// What nft(8) calls the types of keys and data, so that `nft list table` shows them right; a
+// concatenation is (a << 6 | b).
 namespace type {
 inline constexpr uint32_t kIpv4 = 7, kIpv6 = 8, kProto = 12, kPort = 13, kIfname = 41;
 constexpr uint32_t concat(uint32_t a, uint32_t b) { return a << 6 | b; }
@@ -42,7 +43,7 @@ struct SetSpec {
 
 struct ChainSpec {
   std::string name;
-  std::string type;  // "filter", "nat"
+  std::string type;   // "filter", "nat"
   uint32_t hook = 0;  // NF_INET_*
   int32_t priority = 0;
 };

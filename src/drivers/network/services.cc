@@ -20,8 +20,8 @@ std::string address_row_name(const std::string& network_id, const IpAddress& add
 
 namespace {
 
-// /proc/sys/net shows the network namespace of the thread that opens it. What is opened must be procfs, not
-// something mounted over it.
+// /proc/sys/net shows the network namespace of the thread that opens it. What is opened must be
+// procfs, not something mounted over it.
 Result<UniqueFd> open_sysctl(const std::string& name, int flags) {
   std::string path = "/proc/sys/" + name;
   std::replace(path.begin() + 10, path.end(), '.', '/');

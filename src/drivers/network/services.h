@@ -40,7 +40,8 @@ struct NetworkServices {
   HostPorts ports;
   std::unique_ptr<Firewall> firewall;  // null: left to the administrator
   LockedNetlink links;
-  LockedNetlink removals;  // deleting a link takes the kernel milliseconds: nobody else waits for it here
+  LockedNetlink
+      removals;  // deleting a link takes the kernel milliseconds: nobody else waits for it here
 
   const std::string& instance() const { return options.instance_id; }
   // The alias that marks a link as ours, and whose it is.
@@ -55,8 +56,8 @@ struct PortRow {  // net.port, named "tcp/0.0.0.0:8080"
   IpAddress to;
   std::string container_id;
   PortRule rule() const {
-    return {mapping.protocol, mapping.host_ip, mapping.host_port, to, mapping.container_port,
-            container_id.substr(0, 12)};
+    return {mapping.protocol,       mapping.host_ip,           mapping.host_port, to,
+            mapping.container_port, container_id.substr(0, 12)};
   }
 };
 struct BridgeRow {  // net.bridge, named as the link

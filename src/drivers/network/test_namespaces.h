@@ -1,5 +1,5 @@
-// Network namespaces for tests that need root: a "host" of the test's own, so that the machine's interfaces
-// and firewall are never touched.
+// Network namespaces for tests that need root: a "host" of the test's own, so that the machine's
+// interfaces and firewall are never touched.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -18,8 +18,8 @@
 
 namespace gantry::drivers::testing {
 
-// Runs `body` on a thread of its own inside a fresh network namespace whose loopback is up. Threads that the
-// body starts live in there too. The namespace goes with the last thread and descriptor.
+// Runs `body` on a thread of its own inside a fresh network namespace whose loopback is up. Threads
+// that the body starts live in there too. The namespace goes with the last thread and descriptor.
 inline void in_new_netns(const std::function<void()>& body) {
   if (geteuid() != 0) GTEST_SKIP() << "needs root: makes network namespaces";
   std::string unavailable;
@@ -52,7 +52,8 @@ inline UniqueFd make_netns() {
   return fd;
 }
 
-// What a program prints, in the calling thread's namespace; for looking from the outside with nft and ip.
+// What a program prints, in the calling thread's namespace; for looking from the outside with nft
+// and ip.
 inline std::string output_of(const std::string& command) {
   std::string out;
   FILE* pipe = ::popen((command + " 2>&1").c_str(), "re");

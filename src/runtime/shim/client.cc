@@ -39,8 +39,13 @@ void Client::output(Stream stream, std::string_view data) {
   if (state_ != State::open || data.empty()) return;
   if (stream == Stream::out ? !options_.standard_out : !options_.standard_err) return;
   auto size = static_cast<uint32_t>(data.size());
-  char header[8] = {static_cast<char>(stream),     0, 0, 0, static_cast<char>(size >> 24),
-                    static_cast<char>(size >> 16), static_cast<char>(size >> 8),
+  char header[8] = {static_cast<char>(stream),
+                    0,
+                    0,
+                    0,
+                    static_cast<char>(size >> 24),
+                    static_cast<char>(size >> 16),
+                    static_cast<char>(size >> 8),
                     static_cast<char>(size)};
   std::string_view frame = options_.multiplexed ? std::string_view(header, 8) : std::string_view();
   size_t sent = 0;
@@ -49,8 +54,8 @@ void Client::output(Stream stream, std::string_view data) {
     msghdr message = {};
     message.msg_iov = parts;
     message.msg_iovlen = 2;
-    ssize_t result = sys::retry(
-        [&] { return ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT); });
+    ssize_t result =
+        sys::retry([&] { return ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT); });
     // A dead peer is found by the loop (EPOLLHUP, EPOLLERR); this output is for nobody.
     if (result == -1 && !would_block()) return;
     if (result > 0) sent = static_cast<size_t>(result);
@@ -72,8 +77,10 @@ void Client::pause_input(bool paused) {
 void Client::finish() {
   if (state_ != State::open) return;
   state_ = State::finishing;
-  if (backlog() == 0) close();
-  else update();
+  if (backlog() == 0)
+    close();
+  else
+    update();
 }
 
 void Client::ready(uint32_t events) {

@@ -1,4 +1,5 @@
-// A client's connection that was handed over: what a process prints goes to it, what it types comes from it.
+// A client's connection that was handed over: what a process prints goes to it, what it types comes
+// from it.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +26,8 @@ class ClientOwner {
   virtual void client_gone(Client& client) = 0;     // closed; to be buried
 };
 
-// Not thread-safe. Everything is non-blocking; what a peer does not take is kept here, and the owner stops
-// reading the process's output while anything is (backlog()).
+// Not thread-safe. Everything is non-blocking; what a peer does not take is kept here, and the
+// owner stops reading the process's output while anything is (backlog()).
 class Client final : public Source {
  public:
   // `keys` as parse_detach_keys() gives them, "" for none.

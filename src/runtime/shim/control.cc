@@ -54,8 +54,8 @@ void Control::flush() {
         std::memcpy(CMSG_DATA(header) + i * sizeof(int), &fd, sizeof fd);
       }
     }
-    ssize_t sent = sys::retry(
-        [&] { return ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT); });
+    ssize_t sent =
+        sys::retry([&] { return ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT); });
     if (sent == -1 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
     if (sent == -1) return fail();
     frame.descriptors.clear();  // they go with the first byte

@@ -19,8 +19,8 @@ class ControlOwner {
   virtual void control_closed(Control& control) = 0;  // by the peer, or for its bad manners
 };
 
-// Not thread-safe. Never blocks: what the daemon does not read waits here, at most kMaxQueued bytes of it
-// (a daemon that reads nothing for so long is taken for dead).
+// Not thread-safe. Never blocks: what the daemon does not read waits here, at most kMaxQueued bytes
+// of it (a daemon that reads nothing for so long is taken for dead).
 class Control final : public Source {
  public:
   Control(EventLoop& loop, ControlOwner& owner, UniqueFd socket, Decoder decoder = {});

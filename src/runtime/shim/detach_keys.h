@@ -8,8 +8,8 @@
 
 namespace gantry::shim {
 
-// The bytes that "a", "ctrl-p", "ctrl-@", "ctrl-[" … separated by commas stand for; "" for "". The error
-// is Docker's for a word it does not know.
+// The bytes that "a", "ctrl-p", "ctrl-@", "ctrl-[" … separated by commas stand for; "" for "". The
+// error is Docker's for a word it does not know.
 Result<std::string> parse_detach_keys(std::string_view text);
 
 // Looks for the keys in what a client types, however it is cut. Not thread-safe.

@@ -11,7 +11,8 @@
 
 namespace gantry::shim {
 
-// Something with a descriptor that the loop watches. Must be forgotten before the descriptor is closed.
+// Something with a descriptor that the loop watches. Must be forgotten before the descriptor is
+// closed.
 class Source {
  public:
   virtual ~Source() = default;
@@ -25,8 +26,8 @@ class EventLoop {
 
   Status watch(int fd, Source& source, uint32_t events);
   Status change(int fd, Source& source, uint32_t events);
-  // The source's pending events are dropped too: it may be destroyed right after, unless it is the one that
-  // is being called, which goes to bury().
+  // The source's pending events are dropped too: it may be destroyed right after, unless it is the
+  // one that is being called, which goes to bury().
   void forget(int fd, Source& source);
   // Destroys the source once no call of it can be on the stack.
   void bury(std::unique_ptr<Source> source) { graves_.push_back(std::move(source)); }

@@ -1,7 +1,7 @@
 #include "runtime/shim/layout.h"
 
-#include <signal.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/wait.h>
 
 #include <cerrno>

@@ -1,17 +1,19 @@
 // What a shim keeps in its container's runtime directory (mode 0700, one per container):
 //
-//   lock         locked by the shim (fcntl(2), F_OFD_SETLK) for as long as it lives with a container that
+//   lock         locked by the shim (fcntl(2), F_OFD_SETLK) for as long as it lives with a
+//   container that
 //                has not been recorded as ended; nobody touches the directory of a locked one
 //   shim.sock    where a daemon connects; there from the container's creation to its end
 //   state.json   State: written when the container is at its gate and again when it runs
 //   exit.json    ExitStatus: written once, before anybody is told of the end
 //   container/   libcontainer's state directory
 //
-// The directory and the container's cgroup are of one run: a shim that has recorded the end still hands
-// the last output to slow clients, but touches neither any more.
+// The directory and the container's cgroup are of one run: a shim that has recorded the end still
+// hands the last output to slow clients, but touches neither any more.
 //
-// Files are replaced whole (rename). Lock free and exit.json there: the container has ended. Lock free and
-// no exit.json: the shim was killed (or this is another boot), and whoever finds it so cleans up after it.
+// Files are replaced whole (rename). Lock free and exit.json there: the container has ended. Lock
+// free and no exit.json: the shim was killed (or this is another boot), and whoever finds it so
+// cleans up after it.
 #pragma once
 
 #include <cstdint>
@@ -48,8 +50,8 @@ struct State {
 
 // The lock, taken without waiting; `conflict` when a living shim holds it.
 Result<UniqueFd> take_lock(const std::string& directory);
-// Whether a living shim holds the lock; does not disturb one that is about to take it. A directory or lock
-// file that is not there is not locked.
+// Whether a living shim holds the lock; does not disturb one that is about to take it. A directory
+// or lock file that is not there is not locked.
 Result<bool> is_locked(const std::string& directory);
 
 Result<State> read_state(const std::string& directory);

@@ -47,7 +47,8 @@ size_t plain_prefix(const char* p, size_t size) {
   return i;
 }
 
-// The length of the UTF-8 sequence at `p` (RFC 3629: shortest form, no surrogates), 0 when it is none.
+// The length of the UTF-8 sequence at `p` (RFC 3629: shortest form, no surrogates), 0 when it is
+// none.
 size_t utf8_length(const unsigned char* p, size_t size) {
   auto continues = [&](size_t i, unsigned char low = 0x80, unsigned char high = 0xbf) {
     return i < size && p[i] >= low && p[i] <= high;
@@ -213,8 +214,9 @@ char* print_time(char* out, int64_t ns) {
     of_day += 86400;
     --days;
   }
-  // Days to a civil date, years beginning in March (http://howardhinnant.github.io/date_algorithms.html).
-  // gmtime_r would read the time zone file and keep it.
+  // Days to a civil date, years beginning in March
+  // (http://howardhinnant.github.io/date_algorithms.html). gmtime_r would read the time zone file
+  // and keep it.
   int64_t z = days + 719468;
   int64_t era = (z >= 0 ? z : z - 146096) / 146097;
   auto doe = static_cast<unsigned>(z - era * 146097);

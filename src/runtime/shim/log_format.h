@@ -1,6 +1,7 @@
 // The two log formats that are written here, byte for byte Docker's.
 //
-//   json-file  {"log":"text\n","stream":"stdout","attrs":{…},"time":"2024-01-02T03:04:05.123456789Z"}\n
+//   json-file
+//   {"log":"text\n","stream":"stdout","attrs":{…},"time":"2024-01-02T03:04:05.123456789Z"}\n
 //              a piece of a line longer than 16 KiB, or without an end, has no \n in "log"
 //   local      u32 big-endian size, a protobuf LogEntry {1 source, 2 time_nano, 3 line, 4 partial,
 //              5 {1 last, 2 id, 3 ordinal}}, the size again (to be read backwards)
@@ -15,8 +16,12 @@
 
 namespace gantry::shim {
 
-enum class Stream : uint8_t { in = 0, out = 1, err = 2 };  // as in the frames of a multiplexed client
-std::string_view to_string(Stream stream);                 // "stdin", "stdout", "stderr"
+enum class Stream : uint8_t {
+  in = 0,
+  out = 1,
+  err = 2
+};                                          // as in the frames of a multiplexed client
+std::string_view to_string(Stream stream);  // "stdin", "stdout", "stderr"
 
 // A line is cut into pieces of this size (moby daemon/logger/copier.go, defaultBufSize).
 inline constexpr size_t kLogPiece = 16 * 1024;
@@ -39,8 +44,8 @@ struct LogEntry {
   std::string attributes;          // json-file: the "attrs" object as JSON, or ""
 };
 
-// Writes `text` as the inside of a JSON string as Go's encoder does (HTML-safe, invalid UTF-8 as \ufffd).
-// `out` has room for 6 bytes for each byte of text. Returns the end.
+// Writes `text` as the inside of a JSON string as Go's encoder does (HTML-safe, invalid UTF-8 as
+// \ufffd). `out` has room for 6 bytes for each byte of text. Returns the end.
 char* escape_json(char* out, std::string_view text);
 // The time as Go's RFC3339Nano, in UTC; `out` has room for 30 bytes. Returns the end.
 char* print_time(char* out, int64_t ns);

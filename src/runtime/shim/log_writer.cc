@@ -125,7 +125,8 @@ void LogWriter::put_json(Stream stream, std::string_view text, bool end_of_line,
   if (time != printed_time_) {
     char printed[32];
     tail_ = attributes_ + "\"time\":\"" +
-            std::string(printed, static_cast<size_t>(print_time(printed, time) - printed)) + "\"}\n";
+            std::string(printed, static_cast<size_t>(print_time(printed, time) - printed)) +
+            "\"}\n";
     printed_time_ = time;
   }
   size_t needed = used_ + kEntryRoom + tail_.size();

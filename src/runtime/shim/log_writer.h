@@ -12,9 +12,10 @@
 
 namespace gantry::shim {
 
-// Not thread-safe. Entries are gathered and go to the file in flush() or when the buffer is full, so a
-// reader may miss what was written since the last flush(). A write that fails (a full disk) loses the
-// entries of that write, whole, and is reported by flush(); the next ones are tried again.
+// Not thread-safe. Entries are gathered and go to the file in flush() or when the buffer is full,
+// so a reader may miss what was written since the last flush(). A write that fails (a full disk)
+// loses the entries of that write, whole, and is reported by flush(); the next ones are tried
+// again.
 class LogWriter {
  public:
   // Appends to the file, which is made (0640) when absent. Null for the driver "none".
@@ -35,9 +36,9 @@ class LogWriter {
  private:
   // The line that a stream is in the middle of.
   struct Line {
-    std::string pending;      // shorter than kLogPiece
-    bool in_pieces = false;   // a piece of it has been written
-    int64_t first_time = 0;   // of its first piece: all have the same
+    std::string pending;     // shorter than kLogPiece
+    bool in_pieces = false;  // a piece of it has been written
+    int64_t first_time = 0;  // of its first piece: all have the same
     std::string id;
     int32_t ordinal = 0;
   };

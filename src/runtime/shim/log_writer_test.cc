@@ -66,9 +66,11 @@ TEST_F(LogWriterTest, WritesDockersLines) {
   writer->finish(Stream::out, kTime);
   ASSERT_TRUE(writer->flush());
   std::string attrs = R"("attrs":{"tag":"a\u003cb","z":"1"},)";
-  std::string time = R"("time":"2023-11-14T22:13:20.12Z"})" "\n";
+  std::string time = R"("time":"2023-11-14T22:13:20.12Z"})"
+                     "\n";
   EXPECT_EQ(contents(), R"({"log":"oops\n","stream":"stderr",)" + attrs +
-                            R"("time":"2023-11-14T22:13:20.120000001Z"})" "\n" +
+                            R"("time":"2023-11-14T22:13:20.120000001Z"})"
+                            "\n" +
                             R"({"log":"hello\n","stream":"stdout",)" + attrs + time +
                             R"({"log":"\n","stream":"stdout",)" + attrs + time +
                             R"({"log":"end","stream":"stdout",)" + attrs + time);
@@ -77,10 +79,10 @@ TEST_F(LogWriterTest, WritesDockersLines) {
 TEST_F(LogWriterTest, CutsLongLinesWhereDockerDoes) {
   auto writer = open();
   std::string exact(kLogPiece, 'a');
-  writer->write(Stream::out, exact + "\n", kTime);                    // piece and an empty end
-  writer->write(Stream::out, exact.substr(1) + "\n", kTime);          // whole
+  writer->write(Stream::out, exact + "\n", kTime);            // piece and an empty end
+  writer->write(Stream::out, exact.substr(1) + "\n", kTime);  // whole
   writer->write(Stream::out, exact.substr(0, 1000), kTime);
-  writer->write(Stream::out, exact + "b\n", kTime + 5);               // pieces of one time
+  writer->write(Stream::out, exact + "b\n", kTime + 5);  // pieces of one time
   ASSERT_TRUE(writer->flush());
   std::vector<std::pair<size_t, bool>> lines;
   std::vector<int64_t> times;
@@ -93,8 +95,10 @@ TEST_F(LogWriterTest, CutsLongLinesWhereDockerDoes) {
     rest.remove_prefix(end + 1);
   }
   using Line = std::pair<size_t, bool>;
-  EXPECT_EQ(lines, (std::vector<Line>{{kLogPiece, false}, {1, true}, {kLogPiece, true},
-                                      {kLogPiece, false}, {1002, true}}));
+  EXPECT_EQ(
+      lines,
+      (std::vector<Line>{
+          {kLogPiece, false}, {1, true}, {kLogPiece, true}, {kLogPiece, false}, {1002, true}}));
   EXPECT_EQ(times[3], times[4]);
 }
 
@@ -106,7 +110,9 @@ TEST_F(LogWriterTest, LocalEntriesAreReadBackFromBothEnds) {
   std::string text = contents();
   std::vector<LogEntry> entries;
   for (std::string_view rest = text; !rest.empty();) {
-    auto byte = [&](size_t i) { return static_cast<uint32_t>(static_cast<unsigned char>(rest[i])); };
+    auto byte = [&](size_t i) {
+      return static_cast<uint32_t>(static_cast<unsigned char>(rest[i]));
+    };
     uint32_t size = byte(0) << 24 | byte(1) << 16 | byte(2) << 8 | byte(3);
     ASSERT_GE(rest.size(), size + 8);
     EXPECT_EQ(rest.substr(0, 4), rest.substr(size + 4, 4));

@@ -51,8 +51,8 @@ void OomWatch::ready(uint32_t) {
   char drained[4096];
   while (::read(event_.get(), drained, sizeof drained) > 0) {
   }
-  // v1 signals before it kills, and once more when the group is removed; v2 tells of other limits too, and
-  // only its counter says which it was.
+  // v1 signals before it kills, and once more when the group is removed; v2 tells of other limits
+  // too, and only its counter says which it was.
   int64_t now = count();
   bool told = v2_ ? now > seen_ : fs::exists(counters_);
   seen_ = std::max(seen_, now);

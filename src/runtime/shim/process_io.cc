@@ -13,16 +13,19 @@
 namespace gantry::shim {
 namespace {
 
-// A pipe that was once read full grows to this, so that a busy process and its shim switch less often.
+// A pipe that was once read full grows to this, so that a busy process and its shim switch less
+// often.
 constexpr int kBusyPipe = 1 << 20;
-// What a process leaves in a pipe when it ends is at most this; whoever still writes was handed the pipe.
+// What a process leaves in a pipe when it ends is at most this; whoever still writes was handed the
+// pipe.
 constexpr size_t kMostLeft = 2u << 20;
 
 }  // namespace
 
 char* Scratch::data() {
   if (!buffer_) {
-    void* memory = ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* memory =
+        ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
     buffer_ = static_cast<char*>(memory);
   }
@@ -97,8 +100,8 @@ Status ProcessIo::attach(UniqueFd client, const AttachOptions& options, std::str
   std::string keys;
   if (terminal_ && options.standard_in)
     keys = TRY(parse_detach_keys(options.detach_keys).context("detach keys"));
-  clients_.push_back(std::make_unique<Client>(
-      context_.loop, static_cast<ClientOwner&>(*this), std::move(client), options, std::move(keys)));
+  clients_.push_back(std::make_unique<Client>(context_.loop, static_cast<ClientOwner&>(*this),
+                                              std::move(client), options, std::move(keys)));
   Client& added = *clients_.back();
   if (ended_) {
     added.finish();
@@ -232,8 +235,10 @@ void ProcessIo::client_input_ended(Client& client) {
   if (!client.wants_input()) return;
   // As Docker (moby container/stream/attach.go): the input of a client that ends either ends the
   // process's, or the client's part in it.
-  if (stdin_once_ && !terminal_) close_stdin();
-  else client.finish();
+  if (stdin_once_ && !terminal_)
+    close_stdin();
+  else
+    client.finish();
 }
 
 void ProcessIo::client_detached(Client& client) {

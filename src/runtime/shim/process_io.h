@@ -1,4 +1,5 @@
-// The standard streams of one process of the container: its pipes or its terminal, the log, its clients.
+// The standard streams of one process of the container: its pipes or its terminal, the log, its
+// clients.
 #pragma once
 
 #include <functional>
@@ -34,8 +35,8 @@ struct IoContext {
   std::function<void()> busy;  // memory was taken that may be given back later
 };
 
-// Not thread-safe. Life: make_pipes() or use_terminal(); attach() any number of times; process_ended();
-// done() when every client has its output.
+// Not thread-safe. Life: make_pipes() or use_terminal(); attach() any number of times;
+// process_ended(); done() when every client has its output.
 class ProcessIo final : private ClientOwner {
  public:
   // `log` may be null. `close_stdin_once`: the first client that ends its input ends the process's.
@@ -43,8 +44,8 @@ class ProcessIo final : private ClientOwner {
   ~ProcessIo() override;
   ProcessIo(const ProcessIo&) = delete;
 
-  // Pipes (and /dev/null as input unless `open_stdin`), whose far ends are `process_side()`. The near ends
-  // are watched from begin() on.
+  // Pipes (and /dev/null as input unless `open_stdin`), whose far ends are `process_side()`. The
+  // near ends are watched from begin() on.
   Status make_pipes(bool open_stdin);
   libcontainer::Stdio process_side() const;
   // Closes the far ends: the process has its own.
@@ -57,7 +58,8 @@ class ProcessIo final : private ClientOwner {
   Status resize(TerminalSize size);
   Status attach(UniqueFd client, const AttachOptions& options, std::string_view leftover);
   void close_stdin();
-  // The process is gone: reads what it left in its streams, closes the log's lines and lets clients end.
+  // The process is gone: reads what it left in its streams, closes the log's lines and lets clients
+  // end.
   void process_ended();
   bool done() const { return ended_ && clients_.empty(); }
   // A client typed the detach keys.
@@ -107,9 +109,9 @@ class ProcessIo final : private ClientOwner {
   bool terminal_ = false;
   bool ended_ = false;
   bool begun_ = false;
-  UniqueFd far_[3];             // the process's ends of its pipes
-  std::string input_queue_;     // typed, not taken by the process yet
-  bool input_closing_ = false;  // to be closed once the queue has been written
+  UniqueFd far_[3];                 // the process's ends of its pipes
+  std::string input_queue_;         // typed, not taken by the process yet
+  bool input_closing_ = false;      // to be closed once the queue has been written
   Output out_{*this, Stream::out};  // of a terminal: its master
   Output err_{*this, Stream::err};
   Input input_{*this};

@@ -39,7 +39,8 @@ std::string encode(MessageType type, uint32_t id, size_t descriptors, std::strin
 Status send(int socket, MessageType type, uint32_t id, std::string_view payload,
             const std::vector<int>& descriptors) {
   if (payload.size() > kMaxPayload)
-    return invalid("shim message of {} bytes: at most {} are possible", payload.size(), kMaxPayload);
+    return invalid("shim message of {} bytes: at most {} are possible", payload.size(),
+                   kMaxPayload);
   if (descriptors.size() > kMaxDescriptors)
     return internal("shim message with {} descriptors", descriptors.size());
   return sys::send_with_fds(socket, encode(type, id, descriptors.size(), payload), descriptors)

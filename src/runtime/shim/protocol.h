@@ -1,24 +1,27 @@
 // What the exec driver (in gantryd) and a container's shim say to each other.
 //
-// One stream socket, little-endian frames: {u32 payload size, u16 type, u16 descriptors, u32 id} and the
-// payload, which is JSON by the tables below (the specification travels as its own text). Descriptors come
-// with the first byte of their frame (SCM_RIGHTS) and are counted in its header. Both sides greet first;
-// the version in the greeting only grows, unknown fields are ignored, missing ones keep their defaults, and
-// a request that a shim does not know is answered with `unsupported`: a newer daemon speaks to older shims.
+// One stream socket, little-endian frames: {u32 payload size, u16 type, u16 descriptors, u32 id}
+// and the payload, which is JSON by the tables below (the specification travels as its own text).
+// Descriptors come with the first byte of their frame (SCM_RIGHTS) and are counted in its header.
+// Both sides greet first; the version in the greeting only grows, unknown fields are ignored,
+// missing ones keep their defaults, and a request that a shim does not know is answered with
+// `unsupported`: a newer daemon speaks to older shims.
 //
 //   daemon                                    shim
 //   greeting, launch, spec         ──▶
-//                                  ◀──   greeting, then state [pidfd, netns] or error, with the id of
-//                                        `launch`: the namespaces exist, so the network can be wired
-//                                        while init still builds its root file system
+//                                  ◀──   greeting, then state [pidfd, netns] or error, with the id
+//                                  of
+//                                        `launch`: the namespaces exist, so the network can be
+//                                        wired while init still builds its root file system
 //   go                             ──▶
-//                                  ◀──   done, or error: the container or its program could not be started
+//                                  ◀──   done, or error: the container or its program could not be
+//                                  started
 //   attach, exec, resize, signal … ──▶   done, started or error, with the request's id
 //                                  ◀──   notices, with id 0
 //
-// A daemon that comes back connects to the shim's socket and greets; the shim answers with its greeting
-// and its state. A later connection takes the place of an earlier one. Until `go`, the end of the
-// connection undoes the container.
+// A daemon that comes back connects to the shim's socket and greets; the shim answers with its
+// greeting and its state. A later connection takes the place of an earlier one. Until `go`, the end
+// of the connection undoes the container.
 #pragma once
 
 #include <cstdint>
@@ -59,10 +62,10 @@ enum class MessageType : uint16_t {
   error,      // ErrorReply
   state,      // StateReply [pidfd of init, network namespace]
   // Notices.
-  exited = 96,   // ExitStatus
-  exec_exited,   // ExecExited
-  oom,           // empty: the kernel killed a process of the container for want of memory
-  detached,      // ProcessRequest: a client typed the detach keys
+  exited = 96,  // ExitStatus
+  exec_exited,  // ExecExited
+  oom,          // empty: the kernel killed a process of the container for want of memory
+  detached,     // ProcessRequest: a client typed the detach keys
 };
 
 struct Greeting {
@@ -76,25 +79,27 @@ struct TerminalSize {
   uint16_t columns = 0;
 };
 
-// Where what the container prints is kept. The shim writes `json-file` and `local` in Docker's formats.
+// Where what the container prints is kept. The shim writes `json-file` and `local` in Docker's
+// formats.
 struct LogConfig {
   std::string driver = "json-file";  // json-file, local or none
   std::string path;                  // rotated files are path.1 (the newest), path.2 …
   int64_t max_size = -1;             // bytes after which the file is rotated; -1: never
-  int32_t max_files = 1;             // files kept, the current one included; 1: it is truncated instead
+  int32_t max_files = 1;  // files kept, the current one included; 1: it is truncated instead
   std::map<std::string, std::string> attributes;  // json-file: "attrs" of every line
 };
 
 struct LaunchOptions {
   std::string id;
   std::string directory;  // the runtime directory, which exists; see layout.h
-  RootfsSource rootfs;    // empty type: the specification's root is a directory that is used as it is
+  RootfsSource rootfs;  // empty type: the specification's root is a directory that is used as it is
   bool terminal = false;
-  bool open_stdin = false;   // else standard input is /dev/null
-  bool stdin_once = false;   // the first client that closes its input closes the container's
+  bool open_stdin = false;  // else standard input is /dev/null
+  bool stdin_once = false;  // the first client that closes its input closes the container's
   TerminalSize console;
   LogConfig log;
-  libcontainer::UserSpec user;  // who the program runs as, resolved in the container (libcontainer/user.h)
+  libcontainer::UserSpec
+      user;           // who the program runs as, resolved in the container (libcontainer/user.h)
   bool init = false;  // a reaping pid 1 runs the program as its child (`--init`)
   std::string seccomp_cache;  // directory of compiled filters; "": none
   // Files that move who writes "0" to them into the shims' cgroups (tasks, cgroup.procs).
@@ -106,8 +111,8 @@ struct AttachOptions {
   bool standard_in = false;
   bool standard_out = true;
   bool standard_err = true;
-  // What the client gets: with true Docker's frames {stream, 0, 0, 0, u32 size big-endian} and the bytes,
-  // else the bytes as they are.
+  // What the client gets: with true Docker's frames {stream, 0, 0, 0, u32 size big-endian} and the
+  // bytes, else the bytes as they are.
   bool multiplexed = false;
   std::string detach_keys = "ctrl-p,ctrl-q";  // only with a terminal and input; "": none
 };
@@ -119,10 +124,12 @@ struct AttachOptions {
 struct ExecRequest {
   std::string id;  // the daemon's name for it
   libcontainer::Process process;
-  std::optional<libcontainer::UserSpec> user;  // in place of process.user, resolved in the container
+  std::optional<libcontainer::UserSpec>
+      user;  // in place of process.user, resolved in the container
   bool terminal = false;
   TerminalSize console;
-  bool attached = false;  // a client descriptor comes along; else input is /dev/null, output is dropped
+  bool attached =
+      false;  // a client descriptor comes along; else input is /dev/null, output is dropped
   AttachOptions options;
 };
 
@@ -146,11 +153,11 @@ struct ErrorReply {
 
 // How a process ended; also the contents of exit.json.
 struct ExitStatus {
-  int32_t code = 0;    // as a shell shows it: 128 + signal for a killed process
-  int32_t signal = 0;  // 0: it ended by itself
-  bool oom = false;    // the kernel killed a process of the container for want of memory
+  int32_t code = 0;         // as a shell shows it: 128 + signal for a killed process
+  int32_t signal = 0;       // 0: it ended by itself
+  bool oom = false;         // the kernel killed a process of the container for want of memory
   int64_t finished_at = 0;  // ns since the epoch
-  std::string reason;  // set when it was not the program's own doing ("the shim was killed")
+  std::string reason;       // set when it was not the program's own doing ("the shim was killed")
 };
 
 struct ExecExited {
@@ -206,8 +213,9 @@ Status send_json(int socket, MessageType type, uint32_t id, const T& payload,
 std::string error_payload(const Error& error);
 Error error_of(const Message& message);
 
-// Puts frames together from what a socket gives. Memory is bounded by kMaxPayload and the descriptors of
-// the frames that are due; a peer that breaks the rules gives an error, after which the decoder is dead.
+// Puts frames together from what a socket gives. Memory is bounded by kMaxPayload and the
+// descriptors of the frames that are due; a peer that breaks the rules gives an error, after which
+// the decoder is dead.
 class Decoder {
  public:
   // Adds bytes and the descriptors that were received with them.
@@ -244,43 +252,42 @@ struct Schema<shim::TerminalSize> {
 template <>
 struct Schema<shim::LogConfig> {
   using T = shim::LogConfig;
-  static constexpr Field fields[] = {field<&T::driver>("driver"), field<&T::path>("path"),
-                                     field<&T::max_size>("maxSize"),
-                                     field<&T::max_files>("maxFiles"),
-                                     field<&T::attributes>("attributes", kOmitEmpty)};
+  static constexpr Field fields[] = {
+      field<&T::driver>("driver"), field<&T::path>("path"), field<&T::max_size>("maxSize"),
+      field<&T::max_files>("maxFiles"), field<&T::attributes>("attributes", kOmitEmpty)};
 };
 template <>
 struct Schema<shim::LaunchOptions> {
   using T = shim::LaunchOptions;
-  static constexpr Field fields[] = {
-      field<&T::id>("id", kRequired),
-      field<&T::directory>("directory", kRequired),
-      field<&T::rootfs>("rootfs"),
-      field<&T::terminal>("terminal"),
-      field<&T::open_stdin>("openStdin"),
-      field<&T::stdin_once>("stdinOnce"),
-      field<&T::console>("console"),
-      field<&T::log>("log"),
-      field<&T::user>("user"),
-      field<&T::init>("init", kOmitEmpty),
-      field<&T::seccomp_cache>("seccompCache", kOmitEmpty),
-      field<&T::shim_groups>("shimGroups", kOmitEmpty)};
+  static constexpr Field fields[] = {field<&T::id>("id", kRequired),
+                                     field<&T::directory>("directory", kRequired),
+                                     field<&T::rootfs>("rootfs"),
+                                     field<&T::terminal>("terminal"),
+                                     field<&T::open_stdin>("openStdin"),
+                                     field<&T::stdin_once>("stdinOnce"),
+                                     field<&T::console>("console"),
+                                     field<&T::log>("log"),
+                                     field<&T::user>("user"),
+                                     field<&T::init>("init", kOmitEmpty),
+                                     field<&T::seccomp_cache>("seccompCache", kOmitEmpty),
+                                     field<&T::shim_groups>("shimGroups", kOmitEmpty)};
 };
 template <>
 struct Schema<shim::AttachOptions> {
   using T = shim::AttachOptions;
   static constexpr Field fields[] = {
-      field<&T::standard_in>("stdin"),        field<&T::standard_out>("stdout"),
-      field<&T::standard_err>("stderr"),      field<&T::multiplexed>("multiplexed"),
+      field<&T::standard_in>("stdin"), field<&T::standard_out>("stdout"),
+      field<&T::standard_err>("stderr"), field<&T::multiplexed>("multiplexed"),
       field<&T::detach_keys>("detachKeys")};
 };
 template <>
 struct Schema<shim::ExecRequest> {
   using T = shim::ExecRequest;
   static constexpr Field fields[] = {
-      field<&T::id>("id", kRequired), field<&T::process>("process"), field<&T::user>("user", kOmitEmpty),
-      field<&T::terminal>("terminal"),
-      field<&T::console>("console"),  field<&T::attached>("attached"), field<&T::options>("options")};
+      field<&T::id>("id", kRequired),      field<&T::process>("process"),
+      field<&T::user>("user", kOmitEmpty), field<&T::terminal>("terminal"),
+      field<&T::console>("console"),       field<&T::attached>("attached"),
+      field<&T::options>("options")};
 };
 template <>
 struct Schema<shim::ProcessRequest> {

@@ -10,8 +10,8 @@ namespace {
 
 TEST(Protocol, FramesComeOutAsTheyWentInHoweverTheyAreCut) {
   SignalRequest request{"exec1", 15};
-  std::string bytes = encode(MessageType::signal, 7, 0, json::dump(request)) +
-                      encode(MessageType::done, 8, 0, "");
+  std::string bytes =
+      encode(MessageType::signal, 7, 0, json::dump(request)) + encode(MessageType::done, 8, 0, "");
   for (size_t step : {size_t{1}, size_t{3}, size_t{13}, bytes.size()}) {
     Decoder decoder;
     std::vector<Message> messages;

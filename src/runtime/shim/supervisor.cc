@@ -163,8 +163,7 @@ void Supervisor::finish_creation() {
     state_.start_time = TRY(process_start_time(state_.pid));
     TRY(write_state(options_.directory, state_));
     join_shim_groups();
-    oom_ = TRY(OomWatch::create(loop_, state_.cgroup,
-                                [this] { notify(MessageType::oom, {}); }));
+    oom_ = TRY(OomWatch::create(loop_, state_.cgroup, [this] { notify(MessageType::oom, {}); }));
     TRY(container_->wait_created());
     if (options_.terminal) {
       io_->use_terminal(container_->take_console());
@@ -243,7 +242,8 @@ void Supervisor::reap() {
 void Supervisor::exec_exited(const std::string& id, Exec& exec, ExitStatus status) {
   if (exec.exited) return;
   exec.exited = true;
-  // The word before the end of the streams: a client that saw its stream end asks for the exit code next.
+  // The word before the end of the streams: a client that saw its stream end asks for the exit code
+  // next.
   ExecExited notice;
   notice.exec_id = id;
   notice.status = std::move(status);
@@ -273,8 +273,8 @@ void Supervisor::init_exited(int status) {
   record_end(std::move(exit));
 }
 
-// On disk first, then the lock, then the word: whoever hears of the end finds it recorded, and may take
-// the runtime directory away.
+// On disk first, then the lock, then the word: whoever hears of the end finds it recorded, and may
+// take the runtime directory away.
 void Supervisor::record_end(ExitStatus exit) {
   exit_ = std::move(exit);
   phase_ = Phase::ended;

@@ -17,25 +17,25 @@
 
 namespace gantry::shim {
 
-// Not thread-safe; one per process. Life: launch(), then run() until the container has ended and its clients
-// have their output, or until it was undone.
+// Not thread-safe; one per process. Life: launch(), then run() until the container has ended and
+// its clients have their output, or until it was undone.
 class Supervisor final : private ControlOwner {
  public:
   static Result<std::unique_ptr<Supervisor>> create();
   ~Supervisor() override;
 
-  // Reads what is to be launched from the daemon's socket, begins with the container and answers with its
-  // state. On failure the daemon has been told, and nothing is left.
+  // Reads what is to be launched from the daemon's socket, begins with the container and answers
+  // with its state. On failure the daemon has been told, and nothing is left.
   Status launch(UniqueFd socket);
   int run();
 
  private:
   // What the shim does next, and how it ends.
   enum class Phase {
-    at_gate,   // the end of the daemon's connection undoes the container
-    running,   // init runs
-    ended,     // recorded; the last output is still on its way to clients
-    undone,    // there is nothing any more
+    at_gate,  // the end of the daemon's connection undoes the container
+    running,  // init runs
+    ended,    // recorded; the last output is still on its way to clients
+    undone,   // there is nothing any more
   };
 
   // A process that was started by `exec`.
@@ -109,12 +109,12 @@ class Supervisor final : private ControlOwner {
   State state_;
   Phase phase_ = Phase::at_gate;
   std::optional<libcontainer::Container> container_;  // until it runs
-  Status creation_;           // of the steps up to the gate
+  Status creation_;                                   // of the steps up to the gate
   bool init_gone_ = false;
   bool own_pid_namespace_ = true;
   bool poststop_hooks_ = false;
   UniqueFd lock_;
-  UniqueFd init_;   // pidfd
+  UniqueFd init_;  // pidfd
   UniqueFd netns_;
   std::unique_ptr<LogWriter> log_;
   std::unique_ptr<ProcessIo> io_;

@@ -69,7 +69,8 @@ void Supervisor::accept() {
   Result<sys::PeerCredentials> peer = sys::peer_credentials(socket.get());
   if (!peer || (peer->uid != 0 && peer->uid != ::geteuid())) return;
   if (newcomer_) loop_.bury(std::move(newcomer_));
-  newcomer_ = std::make_unique<Control>(loop_, static_cast<ControlOwner&>(*this), std::move(socket));
+  newcomer_ =
+      std::make_unique<Control>(loop_, static_cast<ControlOwner&>(*this), std::move(socket));
   if (!newcomer_->begin()) newcomer_.reset();
 }
 
@@ -121,7 +122,8 @@ Supervisor::Answer Supervisor::go(Message& message) {
   Status begun = io_->begin();
   log::ignored("streams", begun, log::Level::error);
   control_->send(MessageType::done, message.id, {});
-  // Off the path of whoever waits: the socket for later daemons, the record, the specification's memory.
+  // Off the path of whoever waits: the socket for later daemons, the record, the specification's
+  // memory.
   container_.reset();
   log::ignored("state", write_state(options_.directory, state_), log::Level::error);
   Result<UniqueFd> socket = sys::listen_unix(options_.directory + "/" + kSocketFile, 0600, 4);
@@ -156,8 +158,8 @@ Supervisor::Answer Supervisor::exec(Message& message) {
   if (execs_.contains(request.id)) return conflict("exec {} has been started already", request.id);
   if (request.attached && message.descriptors.size() != 1)
     return invalid("exec: no connection came along");
-  libcontainer::Container container = TRY(
-      libcontainer::Container::load(options_.directory + "/" + kContainerDirectory));
+  libcontainer::Container container =
+      TRY(libcontainer::Container::load(options_.directory + "/" + kContainerDirectory));
   Exec exec;
   exec.io = std::make_unique<ProcessIo>(io_context(), nullptr, true);
   libcontainer::ExecOptions options;
@@ -183,8 +185,8 @@ Supervisor::Answer Supervisor::exec(Message& message) {
   ProcessIo& io = *exec.io;
   execs_.emplace(request.id, std::move(exec));
   if (request.attached)
-    log::ignored("exec", io.attach(std::move(message.descriptors[0]), request.options,
-                                   message.leftover()));
+    log::ignored("exec",
+                 io.attach(std::move(message.descriptors[0]), request.options, message.leftover()));
   log::ignored("exec", io.begin(), log::Level::error);
   StartedReply reply;
   reply.pid = process.pid;

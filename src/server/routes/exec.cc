@@ -89,7 +89,8 @@ Status resize(Call& call) {
 
 Status inspect(Call& call) {
   std::string id = call.name("id");
-  return call.answer(200, call.x.run_blocking([&] { return call.daemon().containers().inspect_exec(id); }));
+  return call.answer(
+      200, call.x.run_blocking([&] { return call.daemon().containers().inspect_exec(id); }));
 }
 
 constexpr Route kRoutes[] = {
