@@ -50,7 +50,9 @@ struct Flag {
 struct FlagExtra {
   std::string_view type = {};  // instead of the type's own name
   std::string_view default_text = {};
-  Status (*set)(void* member, std::string_view text) = nullptr;  // instead of the type's own
+  // Instead of the type's own. Optional, because g++ with -fsanitize=undefined takes no comparison
+  // of a function's address with null for a constant (GCC bug 71962).
+  std::optional<Status (*)(void* member, std::string_view text)> set = {};
   bool hidden = false;
 };
 
@@ -129,7 +131,7 @@ constexpr Flag flag(std::string_view name, char shorthand, std::string_view usag
                     FlagExtra extra = {}) {
   using Class = typename FlagMember<decltype(Member)>::Class;
   using Type = typename FlagMember<decltype(Member)>::Type;
-  FlagCodec codec{extra.set, extra.type};
+  FlagCodec codec{extra.set.value_or(nullptr), extra.type};
   if constexpr (requires { FlagType<Type>::kName; }) {
     if (!extra.set)
       codec.set = [](void* member, std::string_view text) {

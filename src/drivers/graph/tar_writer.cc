@@ -30,7 +30,7 @@ char type_flag(Type type) {
 }
 
 void put_text(char* block, HeaderField field, std::string_view text) {
-  std::memcpy(block + field.offset, text.data(), std::min(text.size(), field.size));
+  text.copy(block + field.offset, field.size);
 }
 
 bool fits_octal(uint64_t value, HeaderField field) {
