@@ -7,7 +7,7 @@ using namespace gantry::libcontainer;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view text(reinterpret_cast<const char*>(data), size);
-  (void)parse_hierarchies(text);
+  (void)parse_hierarchies(text, [](const Hierarchy&) { return true; });
   auto resources = gantry::json::parse<Resources>(text);
   if (!resources) return 0;
   for (auto translate : {translate_v1, translate_v2}) {
