@@ -6,11 +6,11 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/copy_tree.h"
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/log.h"
 #include "base/sys.h"
-#include "daemon/copy_tree.h"
 #include "daemon/daemon.h"
 #include "daemon/events.h"
 #include "daemon/filters.h"
@@ -135,7 +135,7 @@ Status Volumes::copy_up(const std::vector<MountPoint>& mounts, const RootfsSourc
     Result<UniqueFd> source = beneath.open(mount.destination, O_RDONLY | O_DIRECTORY);
     if (!source) continue;  // the image has no such directory
     UniqueFd target = TRY(sys::open(mount.source, O_RDONLY | O_DIRECTORY));
-    TRY(copy_tree(source->get(), target.get())
+    TRY(fs::copy_tree(source->get(), target.get())
             .context("copying {} of the image to volume {}", mount.destination, mount.name));
   }
   return {};

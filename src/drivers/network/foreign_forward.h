@@ -7,7 +7,7 @@
 #include <string>
 
 #include "base/result.h"
-#include "drivers/network/netlink.h"
+#include "base/netlink.h"
 
 namespace gantry::drivers {
 

@@ -10,7 +10,7 @@
 
 #include "base/result.h"
 #include "drivers/network/ip_address.h"
-#include "drivers/network/netlink.h"
+#include "base/netlink.h"
 
 namespace gantry::drivers {
 

@@ -15,7 +15,7 @@
 #include <string_view>
 
 #include "drivers/network/ip_address.h"
-#include "drivers/network/netlink.h"
+#include "base/netlink.h"
 
 namespace gantry::drivers::nft {
 

@@ -10,7 +10,7 @@
 #include "drivers/network/firewall.h"
 #include "drivers/network/host_ports.h"
 #include "drivers/network/ipam.h"
-#include "drivers/network/netlink.h"
+#include "base/netlink.h"
 #include "drivers/network/network_system.h"
 
 namespace gantry::drivers {

@@ -15,7 +15,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 
-namespace gantry::drivers {
+namespace gantry {
 
 // One or more netlink messages, built back to back. Not thread-safe.
 class NetlinkBatch {
@@ -157,4 +157,4 @@ const Header* fixed_header(const nlmsghdr& header) {
 // when this returns; if the way back fails the process aborts.
 Status inside_netns(int netns_fd, const std::function<Status()>& call);
 
-}  // namespace gantry::drivers
+}  // namespace gantry

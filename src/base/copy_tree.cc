@@ -1,4 +1,4 @@
-#include "daemon/copy_tree.h"
+#include "base/copy_tree.h"
 
 #include <fcntl.h>
 #include <sys/sendfile.h>
@@ -11,7 +11,7 @@
 #include "base/fs.h"
 #include "base/sys.h"
 
-namespace gantry::daemon {
+namespace gantry::fs {
 namespace {
 
 constexpr int kMaxDepth = 512;  // an open descriptor a level
@@ -73,7 +73,7 @@ Status copy_special(int source_dir, int target_dir, const std::string& name,
 
 Status copy_level(int source, int target, int depth) {
   if (depth > kMaxDepth) return invalid("directories nested deeper than {}", kMaxDepth);
-  std::vector<std::string> names = TRY(fs::list_directory(source));
+  std::vector<std::string> names = TRY(list_directory(source));
   for (const std::string& name : names) {
     struct stat st = TRY(sys::fstatat(source, name));
     if (S_ISDIR(st.st_mode)) {
@@ -96,4 +96,4 @@ Status copy_level(int source, int target, int depth) {
 
 Status copy_tree(int source, int target) { return copy_level(source, target, 0); }
 
-}  // namespace gantry::daemon
+}  // namespace gantry::fs

@@ -1,4 +1,4 @@
-#include "drivers/network/netlink.h"
+#include "base/netlink.h"
 
 #include <sched.h>
 #include <sys/socket.h>
@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 
-namespace gantry::drivers {
+namespace gantry {
 
 namespace {
 
@@ -264,4 +264,4 @@ Status inside_netns(int netns_fd, const std::function<Status()>& call) {
   return status;
 }
 
-}  // namespace gantry::drivers
+}  // namespace gantry

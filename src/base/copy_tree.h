@@ -4,10 +4,10 @@
 
 #include "base/result.h"
 
-namespace gantry::daemon {
+namespace gantry::fs {
 
 // The directories are borrowed; `target` takes the attributes of `source`. Hard links among files
 // become separate files.
 Status copy_tree(int source, int target);
 
-}  // namespace gantry::daemon
+}  // namespace gantry::fs
