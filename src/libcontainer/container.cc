@@ -1,6 +1,6 @@
 #include "libcontainer/container.h"
 
-#include <linux/sched.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -14,11 +14,15 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "libcontainer/bind_sources.h"
 #include "libcontainer/cgroup.h"
 #include "libcontainer/default_profile.h"
 #include "libcontainer/hooks.h"
 #include "libcontainer/init.h"
+#include "libcontainer/namespaces.h"
+#include "libcontainer/net_devices.h"
 #include "libcontainer/notify.h"
+#include "libcontainer/scheduling.h"
 #include "libcontainer/seccomp.h"
 #include "libcontainer/state.h"
 #include "libcontainer/validate.h"
@@ -35,19 +39,9 @@ Status check_supported(const CreateOptions& options) {
   const Linux& section = *spec.linux_section;
   const std::pair<bool, const char*> kMissing[] = {
       {options.cgroup_driver == CgroupDriver::systemd, "--systemd-cgroup"},
-      {section.intel_rdt.has_value(), "linux.intelRdt"},
-      {section.memory_policy.has_value(), "linux.memoryPolicy"},
-      {!section.net_devices.empty(), "linux.netDevices"},
-      {!section.mount_label.empty(), "linux.mountLabel"},
-      {spec.process->exec_cpu_affinity.has_value(), "process.execCPUAffinity"}};
+      {section.intel_rdt.has_value(), "linux.intelRdt"}};
   for (auto [present, field] : kMissing)
     if (present) return unsupported("{}: this build cannot do it", field);
-  const Namespace* mount = find_namespace(spec, "mount");
-  if (!mount->path.empty())
-    return unsupported("linux.namespaces: joining a mount namespace is not supported");
-  const Namespace* user = find_namespace(spec, "user");
-  if (user && !user->path.empty())
-    return unsupported("linux.namespaces: joining a user namespace is not supported");
   return {};
 }
 
@@ -81,32 +75,6 @@ Result<UniqueFd> knock_at_gate(int directory) {
   if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == -1)
     return error_from_errno(errno, "gate");
   return socket;
-}
-
-struct Clone {
-  pid_t pid = -1;  // 0 in the child
-  UniqueFd pidfd;
-};
-Result<Clone> clone_process(uint64_t flags, int cgroup) {
-  int pidfd = -1;
-  clone_args arguments = {};
-  arguments.flags = flags | CLONE_PIDFD;
-  arguments.pidfd = reinterpret_cast<uint64_t>(&pidfd);
-  arguments.exit_signal = SIGCHLD;
-  if (cgroup >= 0) {
-    arguments.flags |= CLONE_INTO_CGROUP;
-    arguments.cgroup = static_cast<uint64_t>(cgroup);
-  }
-  long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
-  if (pid == -1) return error_from_errno(errno, "clone");
-  return Clone{static_cast<pid_t>(pid), UniqueFd(pid == 0 ? -1 : pidfd)};
-}
-
-std::string id_map(const std::vector<IdMapping>& mappings) {
-  std::string text;
-  for (const IdMapping& one : mappings)
-    text += fmt::format("{} {} {}\n", one.container_id, one.host_id, one.size);
-  return text;
 }
 
 // The rules as given, then what every container may have, then its own devices (as runc adds them).
@@ -156,10 +124,9 @@ struct Container::Impl {
 
   Status take_directory();
   Status take_cgroup(InitPlan& plan);
-  Status plan_namespaces(InitPlan& plan, uint64_t& clone_flags, UniqueFd& pid_namespace);
-  Result<Clone> clone_into(uint64_t flags, int cgroup, int pid_namespace);
-  Status map_ids(pid_t pid);
+  Result<Clone> clone_init(InitPlan& plan, int cgroup);
   Status begin();
+  Result<UniqueFd> netns_of(pid_t pid) const;
   Status finish_start(const SyncSocket& socket);
   // Ends a container that did not come to be, and gives back what it took.
   Error undo(Error reason);
@@ -190,61 +157,24 @@ Status Container::Impl::take_cgroup(InitPlan& plan) {
   return {};
 }
 
-Status Container::Impl::plan_namespaces(InitPlan& plan, uint64_t& clone_flags,
-                                        UniqueFd& pid_namespace) {
-  for (const Namespace& one : options.spec.linux_section->namespaces) {
-    const NamespaceKind& kind = *find_namespace(one.type);
-    state.namespaces.push_back(one.type);
-    if (one.path.empty()) {
-      // The cgroup namespace's root is the group its maker is in: only after that was entered.
-      if (kind.flag == CLONE_NEWCGROUP || kind.flag == 0x80)
-        plan.unshare_flags |= kind.flag;
-      else
-        clone_flags |= static_cast<uint64_t>(kind.flag);
-      if (kind.flag == CLONE_NEWNET) plan.own_network = true;
-      if (kind.flag == CLONE_NEWUSER) plan.user_namespace = true;
-      continue;
-    }
-    UniqueFd fd = TRY(sys::open(one.path, O_RDONLY).context("linux.namespaces: {}", one.type));
-    if (kind.flag == CLONE_NEWPID)
-      pid_namespace = std::move(fd);
-    else
-      plan.joined.push_back({std::move(fd), kind.flag, one.type});
-  }
-  return {};
-}
-
-// A child in another pid namespace: ours-for-children is changed for the length of the clone.
-Result<Clone> Container::Impl::clone_into(uint64_t flags, int cgroup, int pid_namespace) {
-  if (pid_namespace < 0) return clone_process(flags, cgroup);
-  UniqueFd own = TRY(sys::open("/proc/self/ns/pid", O_RDONLY));
-  TRY(sys::setns(pid_namespace, CLONE_NEWPID).context("linux.namespaces: pid"));
-  Result<Clone> cloned = clone_process(flags, cgroup);
-  if (cloned && cloned->pid == 0) return cloned;
-  TRY(sys::setns(own.get(), CLONE_NEWPID));
-  return cloned;
-}
-
-Status Container::Impl::map_ids(pid_t pid) {
-  const Linux& section = *options.spec.linux_section;
-  auto write = [&](const char* file, const std::string& text, const char* field) -> Status {
-    UniqueFd fd = TRY(sys::open(fmt::format("/proc/{}/{}", pid, file), O_WRONLY));
-    return sys::write_all(fd.get(), text).context("linux.{}", field);
-  };
-  if (::geteuid() != 0) TRY(write("setgroups", "deny", "gidMappings"));
-  TRY(write("uid_map", id_map(section.uid_mappings), "uidMappings"));
-  return write("gid_map", id_map(section.gid_mappings), "gidMappings");
+Result<Clone> Container::Impl::clone_init(InitPlan& plan, int cgroup) {
+  NamespacePlan& namespaces = plan.namespaces;
+  if (!namespaces.joined_user)
+    return clone_process(namespaces.clone_flags, cgroup, namespaces.joined_pid.get());
+  auto prepare = [](void* context) { return prepare_init(*static_cast<InitPlan*>(context)); };
+  return clone_joined(namespaces, cgroup, prepare, &plan);
 }
 
 Status Container::Impl::begin() {
+  const Linux& section = *options.spec.linux_section;
   InitPlan plan{options, state, {}, TRY(ProcFs::open())};
-  if (options.spec.linux_section->seccomp) {
-    filter = TRY(cached_seccomp(*options.spec.linux_section->seccomp, options.seccomp_cache));
+  if (section.seccomp) {
+    filter = TRY(cached_seccomp(*section.seccomp, options.seccomp_cache));
     plan.process.filter = filter;
   }
-  uint64_t clone_flags = 0;
-  UniqueFd pid_namespace;
-  TRY(plan_namespaces(plan, clone_flags, pid_namespace));
+  plan.namespaces = TRY(plan_namespaces(options.spec));
+  plan.state.namespaces = state.namespaces = plan.namespaces.types;
+  plan.bind_sources = TRY(open_bind_sources(options.spec, options.bundle, plan.namespaces));
   TRY(take_directory());
   TRY(take_cgroup(plan));
   Cgroup cgroup = TRY(Cgroup::open(state.cgroups_path));
@@ -253,14 +183,15 @@ Status Container::Impl::begin() {
   SyncSocket::Pair pair = TRY(SyncSocket::pair());
   plan.process.process = *options.spec.process;
   plan.process.user = options.user;
+  plan.process.memory_policy = section.memory_policy;
   plan.process.preserve_fds = options.preserve_fds;
   plan.process.new_keyring = !options.no_new_keyring;
   plan.process.die_with_parent = options.die_with_parent;
-  plan.process.user_namespace = plan.user_namespace;
+  plan.process.user_namespace = plan.namespaces.user_namespace;
   plan.process.init_program = options.init_program;
   plan.sync = std::move(pair.child);
 
-  Clone cloned = TRY(clone_into(clone_flags, target.get(), pid_namespace.get()));
+  Clone cloned = TRY(clone_init(plan, target.get()));
   if (cloned.pid == 0) {
     pair.parent.close();
     run_init(plan);
@@ -271,9 +202,14 @@ Status Container::Impl::begin() {
   sync = std::move(pair.parent);
   pidfd = std::move(cloned.pidfd);
   state.pid = cloned.pid;
-  if (plan.user_namespace) {
-    TRY(map_ids(cloned.pid));
+  if (plan.namespaces.maps_ids) {
+    TRY(map_ids(cloned.pid, section.uid_mappings, section.gid_mappings));
     TRY(sync.send(SyncMessage::mapped));
+  }
+  if (!section.net_devices.empty()) {
+    UniqueFd network = TRY(netns_of(cloned.pid));
+    TRY(move_net_devices(section.net_devices, network.get()));
+    TRY(sync.send(SyncMessage::moved));
   }
   state.pid_start_time = TRY(process_start_time(cloned.pid));
   if (directory) TRY(write_state(directory.get(), state));
@@ -407,11 +343,15 @@ pid_t Container::pid() const { return impl_->state.pid; }
 int Container::pidfd() const { return impl_->pidfd.get(); }
 UniqueFd Container::take_console() { return std::move(impl_->console); }
 
-Result<UniqueFd> Container::netns_fd() {
-  const Namespace* network = find_namespace(impl_->options.spec, "network");
+Result<UniqueFd> Container::Impl::netns_of(pid_t pid) const {
+  const Namespace* network = find_namespace(options.spec, "network");
   if (!network) return sys::open("/proc/self/ns/net", O_RDONLY);
   if (!network->path.empty()) return sys::open(network->path, O_RDONLY);
-  Result<UniqueFd> own = sys::open(fmt::format("/proc/{}/ns/net", pid()), O_RDONLY);
+  return sys::open(fmt::format("/proc/{}/ns/net", pid), O_RDONLY);
+}
+
+Result<UniqueFd> Container::netns_fd() {
+  Result<UniqueFd> own = impl_->netns_of(pid());
   if (!own && impl_->waiting) TRY(wait_created());
   return own;
 }
@@ -475,6 +415,7 @@ Result<ContainerProcess> Container::exec(const ExecOptions& options) {
     if (process.selinux_label.empty()) process.selinux_label = own.selinux_label;
     if (process.rlimits.empty()) process.rlimits = own.rlimits;
     if (!process.oom_score_adj) process.oom_score_adj = own.oom_score_adj;
+    if (!process.exec_cpu_affinity) process.exec_cpu_affinity = own.exec_cpu_affinity;
   }
   if (spec.linux_section && spec.linux_section->seccomp) {
     if (!impl.filter)
@@ -482,10 +423,12 @@ Result<ContainerProcess> Container::exec(const ExecOptions& options) {
     plan.process.filter = impl.filter;
   }
   plan.process.user = options.user;
+  plan.process.memory_policy =
+      spec.linux_section ? spec.linux_section->memory_policy : std::nullopt;
   plan.process.preserve_fds = options.preserve_fds;
   plan.process.new_keyring = !options.no_new_keyring;
   plan.process.die_with_parent = options.die_with_parent;
-  bool join_pid = false;
+  bool join_pid = false, own_mounts = false;
   for (const std::string& type : impl.state.namespaces) {
     const NamespaceKind* kind = find_namespace(type);
     if (!kind) continue;
@@ -494,7 +437,10 @@ Result<ContainerProcess> Container::exec(const ExecOptions& options) {
     else
       plan.join_flags |= kind->flag;
     if (kind->flag == CLONE_NEWUSER) plan.process.user_namespace = true;
+    if (kind->flag == CLONE_NEWNS) own_mounts = true;
   }
+  if (!own_mounts)
+    plan.root = TRY(sys::open(fmt::format("/proc/{}/root", pid()), O_PATH | O_DIRECTORY));
   Cgroup cgroup = TRY(Cgroup::open(impl.state.cgroups_path));
   if (options.cgroup.find("..") != std::string::npos)
     return invalid("--cgroup: {} has a \"..\"", options.cgroup);
@@ -503,11 +449,19 @@ Result<ContainerProcess> Container::exec(const ExecOptions& options) {
   plan.init_pidfd = impl.pidfd.get();
   plan.sync = std::move(pair.child);
 
-  Clone cloned = TRY(impl.clone_into(0, target.get(), join_pid ? impl.pidfd.get() : -1));
+  std::string initial;
+  if (const auto& affinity = process.exec_cpu_affinity) {
+    initial = affinity->initial;
+    plan.process.cpus = affinity->final;
+  }
+  std::optional<CpuAffinity> affinity;
+  affinity.emplace(TRY(CpuAffinity::enter(initial, "process.execCPUAffinity.initial")));
+  Clone cloned = TRY(clone_process(0, target.get(), join_pid ? impl.pidfd.get() : -1));
   if (cloned.pid == 0) {
     pair.parent.close();
     run_exec(plan);
   }
+  affinity.reset();
   plan.sync.close();
   ContainerProcess out;
   out.pid = cloned.pid;

@@ -50,17 +50,6 @@ Status enter_cgroups(std::vector<UniqueFd>& entries) {
   return {};
 }
 
-Status become_root() {
-  // The ids of whoever made the user namespace are not mapped; those of its root are.
-  if (::syscall(SYS_setgroups, 0, nullptr) == -1 && errno != EPERM)
-    return error_from_errno(errno, "setgroups");
-  if (::syscall(SYS_setresgid, 0, 0, 0) == -1)
-    return error_from_errno(errno, "linux.gidMappings: gid 0");
-  if (::syscall(SYS_setresuid, 0, 0, 0) == -1)
-    return error_from_errno(errno, "linux.uidMappings: uid 0");
-  return {};
-}
-
 Status raise_loopback() {
   UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!socket) return error_from_errno(errno, "loopback: socket");
@@ -112,17 +101,18 @@ Status apply_personality(const Spec& spec) {
 
 Status setup_namespaces(InitPlan& plan) {
   const Spec& spec = plan.options.spec;
-  if (plan.user_namespace) {
+  NamespacePlan& namespaces = plan.namespaces;
+  if (namespaces.maps_ids) {
     (void)TRY(plan.sync.expect(SyncMessage::mapped));
     TRY(become_root());
   }
-  for (const JoinedNamespace& one : plan.joined)
-    TRY(sys::setns(one.fd.get(), one.flag).context("linux.namespaces: {}", one.name));
-  plan.joined.clear();
-  if (plan.unshare_flags) TRY(sys::unshare(plan.unshare_flags).context("linux.namespaces: cgroup"));
+  TRY(join_namespaces(namespaces.joined));
+  if (namespaces.unshare_flags)
+    TRY(sys::unshare(namespaces.unshare_flags).context("linux.namespaces: cgroup, time"));
   TRY(apply_time_offsets(spec, plan.proc));
+  if (!spec.linux_section->net_devices.empty()) (void)TRY(plan.sync.expect(SyncMessage::moved));
   if (::setsid() == -1) return error_from_errno(errno, "setsid");
-  if (plan.own_network) TRY(raise_loopback());
+  if (namespaces.own_network) TRY(raise_loopback());
   TRY(apply_names(spec));
   return apply_sysctls(spec, plan.proc);
 }
@@ -130,7 +120,9 @@ Status setup_namespaces(InitPlan& plan) {
 Status setup_rootfs(InitPlan& plan) {
   const Spec& spec = plan.options.spec;
   RootfsPlan rootfs_plan{spec, plan.options.rootfs, plan.options.bundle, plan.cgroup_mounts};
-  rootfs_plan.user_namespace = plan.user_namespace;
+  rootfs_plan.user_namespace = plan.namespaces.user_namespace;
+  rootfs_plan.own_mounts = plan.namespaces.own_mounts;
+  rootfs_plan.bind_sources = plan.bind_sources;
   rootfs_plan.no_pivot = plan.options.no_pivot;
   Rootfs rootfs = TRY(Rootfs::attach(rootfs_plan));
   TRY(rootfs.populate());
@@ -166,8 +158,7 @@ Status wait_at_gate(InitPlan& plan) {
 
 Status init(InitPlan& plan) {
   TRY(die_with_parent(plan.options.die_with_parent));
-  TRY(enter_cgroups(plan.cgroup_entries));
-  TRY(adjust_oom_score(plan.process.process, plan.proc));
+  if (!plan.prepared) TRY(prepare_init(plan));
   TRY(setup_namespaces(plan));
   TRY(setup_rootfs(plan));
   TRY(apply_personality(plan.options.spec));
@@ -189,6 +180,8 @@ Status enter_container(ExecPlan& plan) {
   TRY(sys::setns(plan.init_pidfd, plan.join_flags)
           .context("exec: join the container's namespaces"));
   if (::setsid() == -1) return error_from_errno(errno, "setsid");
+  if (plan.root && (::fchdir(plan.root.get()) == -1 || ::chroot(".") == -1))
+    return error_from_errno(errno, "exec: the container's root");
   if (plan.process.user_namespace) TRY(become_root());
   if (::chdir("/") == -1) return error_from_errno(errno, "chdir /");
   if (plan.process.process.terminal) {
@@ -211,6 +204,13 @@ Status enter_container(ExecPlan& plan) {
 }
 
 }  // namespace
+
+Status prepare_init(InitPlan& plan) {
+  TRY(enter_cgroups(plan.cgroup_entries));
+  TRY(adjust_oom_score(plan.process.process, plan.proc));
+  plan.prepared = true;
+  return {};
+}
 
 void run_init(InitPlan& plan) {
   reset_inherited();

@@ -8,18 +8,13 @@
 
 #include "base/rootfs_source.h"
 #include "libcontainer/container.h"
+#include "libcontainer/namespaces.h"
 #include "libcontainer/process.h"
 #include "libcontainer/procfs.h"
 #include "libcontainer/state.h"
 #include "libcontainer/sync.h"
 
 namespace gantry::libcontainer {
-
-struct JoinedNamespace {
-  UniqueFd fd;
-  int flag = 0;  // CLONE_NEW*
-  std::string name;
-};
 
 struct InitPlan {
   const CreateOptions& options;
@@ -30,11 +25,12 @@ struct InitPlan {
   UniqueFd gate;    // a listening socket, or invalid: the gate is `sync`
   std::vector<UniqueFd> cgroup_entries;
   std::vector<std::pair<std::string, std::string>> cgroup_mounts;
-  std::vector<JoinedNamespace> joined;  // in the order to join them
-  int unshare_flags = 0;                // after the cgroup was entered
-  bool user_namespace = false;
-  bool own_network = false;
+  NamespacePlan namespaces;
+  std::vector<UniqueFd> bind_sources;  // bind_sources.h
+  bool prepared = false;               // prepare_init() has been done
 };
+// For a process in between (namespaces.h): into the cgroups, with the host's privileges still.
+Status prepare_init(InitPlan& plan);
 [[noreturn]] void run_init(InitPlan& plan);
 
 struct ExecPlan {
@@ -45,6 +41,7 @@ struct ExecPlan {
   std::vector<UniqueFd> cgroup_entries;
   int init_pidfd = -1;
   int join_flags = 0;  // all but the pid namespace, which the clone has entered
+  UniqueFd root;       // of init, when the mount namespace is the host's; else invalid
 };
 [[noreturn]] void run_exec(ExecPlan& plan);
 

@@ -3,7 +3,6 @@
 #include <grp.h>
 #include <linux/close_range.h>
 #include <linux/keyctl.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -15,58 +14,12 @@
 #include "base/sys.h"
 #include "libcontainer/capabilities.h"
 #include "libcontainer/init_protocol.h"
+#include "libcontainer/scheduling.h"
 #include "libcontainer/terminal.h"
 #include "libcontainer/validate.h"
 
 namespace gantry::libcontainer {
 namespace {
-
-struct Word {
-  std::string_view name;
-  int value;
-};
-constexpr Word kPolicies[] = {{"SCHED_OTHER", SCHED_OTHER}, {"SCHED_FIFO", SCHED_FIFO},
-                              {"SCHED_RR", SCHED_RR},       {"SCHED_BATCH", SCHED_BATCH},
-                              {"SCHED_IDLE", SCHED_IDLE},   {"SCHED_DEADLINE", 6}};
-constexpr Word kSchedulerFlags[] = {
-    {"SCHED_FLAG_RESET_ON_FORK", 0x01}, {"SCHED_FLAG_RECLAIM", 0x02},
-    {"SCHED_FLAG_DL_OVERRUN", 0x04},    {"SCHED_FLAG_KEEP_POLICY", 0x08},
-    {"SCHED_FLAG_KEEP_PARAMS", 0x10},   {"SCHED_FLAG_UTIL_CLAMP_MIN", 0x20},
-    {"SCHED_FLAG_UTIL_CLAMP_MAX", 0x40}};
-constexpr Word kIoClasses[] = {
-    {"IOPRIO_CLASS_RT", 1}, {"IOPRIO_CLASS_BE", 2}, {"IOPRIO_CLASS_IDLE", 3}};
-
-template <size_t N>
-Result<int> value_of(const Word (&words)[N], std::string_view name, std::string_view field) {
-  for (const Word& word : words)
-    if (word.name == name) return word.value;
-  return invalid("{}: unknown word \"{}\"", field, name);
-}
-
-Status set_scheduler(const Scheduler& scheduler) {
-  // struct sched_attr, SCHED_ATTR_SIZE_VER0 (sched_setattr(2)).
-  struct {
-    uint32_t size, policy;
-    uint64_t flags;
-    int32_t nice;
-    uint32_t priority;
-    uint64_t runtime, deadline, period;
-  } attributes = {};
-  attributes.size = sizeof attributes;
-  attributes.policy =
-      static_cast<uint32_t>(TRY(value_of(kPolicies, scheduler.policy, "process.scheduler.policy")));
-  for (const std::string& flag : scheduler.flags)
-    attributes.flags |=
-        static_cast<uint64_t>(TRY(value_of(kSchedulerFlags, flag, "process.scheduler.flags")));
-  attributes.nice = scheduler.nice;
-  attributes.priority = static_cast<uint32_t>(scheduler.priority);
-  attributes.runtime = scheduler.runtime;
-  attributes.deadline = scheduler.deadline;
-  attributes.period = scheduler.period;
-  if (::syscall(SYS_sched_setattr, 0, &attributes, 0) == -1)
-    return error_from_errno(errno, "process.scheduler");
-  return {};
-}
 
 const char* variable(const std::vector<std::string>& env, std::string_view name) {
   for (const std::string& entry : env)
@@ -169,12 +122,9 @@ Status ProcessSetup::apply_limits() {
 Status ProcessSetup::apply_scheduling() {
   const Process& process = plan_.process;
   if (process.scheduler) TRY(set_scheduler(*process.scheduler));
-  if (process.io_priority) {
-    int io_class =
-        TRY(value_of(kIoClasses, process.io_priority->io_class, "process.ioPriority.class"));
-    if (::syscall(SYS_ioprio_set, 1, 0, io_class << 13 | process.io_priority->priority) == -1)
-      return error_from_errno(errno, "process.ioPriority");
-  }
+  if (process.io_priority) TRY(set_io_priority(*process.io_priority));
+  if (plan_.memory_policy) TRY(set_memory_policy(*plan_.memory_policy));
+  if (plan_.cpus) TRY(set_cpu_affinity(*plan_.cpus, "process.execCPUAffinity.final"));
   return {};
 }
 

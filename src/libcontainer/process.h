@@ -19,7 +19,9 @@ struct ProcessPlan {
   bool new_keyring = true;
   bool die_with_parent = false;
   bool user_namespace = false;
-  int init_program = -1;  // becomes pid 1 and runs the program (init_protocol.h)
+  std::optional<MemoryPolicy> memory_policy;
+  std::optional<std::string> cpus;  // execCPUAffinity.final
+  int init_program = -1;            // becomes pid 1 and runs the program (init_protocol.h)
 };
 
 // Where `name` leads: itself with a slash, else the first program of that name in the environment's

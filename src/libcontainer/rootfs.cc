@@ -4,6 +4,9 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
+
+#include "base/copy_tree.h"
 #include "base/sys.h"
 #include "libcontainer/mount_options.h"
 
@@ -97,6 +100,10 @@ Device device_node(const char* path, int64_t major, int64_t minor) {
 }  // namespace
 
 Result<Rootfs> Rootfs::attach(const RootfsPlan& plan) {
+  if (!plan.own_mounts) {
+    std::string path = absolute(plan.bundle, plan.spec.root->path);
+    return Rootfs(plan, TRY(Beneath::open(path).context("root.path")));
+  }
   const std::string& word =
       plan.spec.linux_section ? plan.spec.linux_section->rootfs_propagation : "";
   uint64_t propagation = TRY(propagation_type(word));
@@ -142,7 +149,7 @@ Result<Rootfs> Rootfs::attach(const RootfsPlan& plan) {
 Status Rootfs::populate() {
   const Spec& spec = plan_.spec;
   for (size_t i = 0; i < spec.mounts.size(); ++i)
-    TRY(mount_one(spec.mounts[i]).context("mounts[{}] {}", i, spec.mounts[i].destination));
+    TRY(mount_one(i).context("mounts[{}] {}", i, spec.mounts[i].destination));
   if (own_dev_) {
     TRY(make_devices());
     TRY(make_links());
@@ -187,22 +194,49 @@ Status Rootfs::put(UniqueFd tree, const std::string& destination, bool directory
   return sys::move_mount_onto(tree.get(), place.get());
 }
 
-Status Rootfs::mount_one(const Mount& mount) {
+Status Rootfs::mount_one(size_t index) {
+  const Mount& mount = plan_.spec.mounts[index];
   MountOptions options = parse_mount_options(mount.options);
   bool bind = options.bind != BindKind::none || mount.type == "bind";
   if (bind && (mount.destination == "/dev" || mount.destination == "/dev/")) own_dev_ = false;
-  if (options.copy_up || options.idmap != IdmapKind::none || !mount.uid_mappings.empty())
-    return unsupported("options: tmpcopyup and id-mapped mounts");
-  if (bind) return mount_bind(mount);
+  if (bind) {
+    bool open = index < plan_.bind_sources.size() && plan_.bind_sources[index];
+    return mount_bind(mount, open ? std::move(plan_.bind_sources[index]) : UniqueFd());
+  }
   if (mount.type == "cgroup" || mount.type == "cgroup2") return mount_cgroup(mount);
   return mount_filesystem(mount);
 }
 
+// A tmpfs begins as a copy of what it covers; what the options say of its root stands.
+Status Rootfs::copy_up(const Mount& mount, int tmpfs) {
+  Result<UniqueFd> covered = root_.open(mount.destination, O_RDONLY | O_DIRECTORY);
+  if (!covered) return covered.error().code() == ENOENT ? Status() : std::move(covered).error();
+  UniqueFd top = TRY(sys::openat(tmpfs, ".", O_RDONLY | O_DIRECTORY));
+  struct stat given = TRY(sys::fstat(top.get()));
+  TRY(fs::copy_tree(covered->get(), top.get()).context("options: tmpcopyup"));
+  auto says = [&](std::string_view key) {
+    return std::any_of(mount.options.begin(), mount.options.end(),
+                       [&](const std::string& option) { return option.starts_with(key); });
+  };
+  if (says("uid=") || says("gid=")) TRY(sys::fchownat(top.get(), ".", given.st_uid, given.st_gid));
+  if (says("mode=")) TRY(sys::fchmod(top.get(), given.st_mode & 07777));
+  return {};
+}
+
 Status Rootfs::mount_filesystem(const Mount& mount) {
   MountOptions options = parse_mount_options(mount.options);
+  bool tmpfs = mount.type == "tmpfs";
+  if (options.copy_up && !tmpfs) return invalid("options: tmpcopyup is for a tmpfs");
   UniqueFd context = TRY(sys::fsopen(mount.type).context("type"));
   if (!mount.source.empty())
     TRY(sys::fsconfig_string(context.get(), "source", mount.source).context("source"));
+  if (tmpfs) {
+    // runc's rule: the mode is that of the directory it covers, unless the options say otherwise.
+    if (Result<UniqueFd> covered = root_.open(mount.destination, O_PATH | O_DIRECTORY); covered) {
+      struct stat st = TRY(sys::fstat(covered->get()));
+      TRY(sys::fsconfig_string(context.get(), "mode", fmt::format("{:o}", st.st_mode & 07777)));
+    }
+  }
   for (const std::string& option : options.data) {
     size_t equals = option.find('=');
     Status set = equals == std::string::npos
@@ -211,8 +245,13 @@ Status Rootfs::mount_filesystem(const Mount& mount) {
                                             option.substr(equals + 1));
     TRY(std::move(set).context("options"));
   }
+  // As runc: those that have no labels of their own.
+  const std::string& label = plan_.spec.linux_section->mount_label;
+  if (!label.empty() && mount.type != "proc" && mount.type != "sysfs" && mount.type != "mqueue")
+    TRY(sys::fsconfig_string(context.get(), "context", label).context("linux.mountLabel"));
   TRY(sys::fsconfig_create(context.get()));
   UniqueFd tree = TRY(sys::fsmount(context.get(), 0));
+  if (options.copy_up) TRY(copy_up(mount, tree.get()));
   TRY(set_attributes(tree.get(), options).context("options"));
   UniqueFd place = TRY(target(mount.destination, true));
   TRY(sys::move_mount_onto(tree.get(), place.get()));
@@ -221,13 +260,14 @@ Status Rootfs::mount_filesystem(const Mount& mount) {
   return {};
 }
 
-Status Rootfs::mount_bind(const Mount& mount) {
+Status Rootfs::mount_bind(const Mount& mount, UniqueFd tree) {
   MountOptions options = parse_mount_options(mount.options);
   if (mount.source.empty()) return invalid("source: is required for a bind mount");
   unsigned recursive = options.bind == BindKind::rbind ? AT_RECURSIVE : 0;
-  UniqueFd tree = TRY(
-      sys::open_tree(AT_FDCWD, absolute(plan_.bundle, mount.source), OPEN_TREE_CLONE | recursive)
-          .context("source"));
+  if (!tree)
+    tree = TRY(
+        sys::open_tree(AT_FDCWD, absolute(plan_.bundle, mount.source), OPEN_TREE_CLONE | recursive)
+            .context("source"));
   struct stat st = TRY(sys::fstat(tree.get()));
   TRY(set_attributes(tree.get(), options).context("options"));
   int fd = tree.get();
@@ -362,6 +402,11 @@ Result<Terminal> Rootfs::open_console() {
 }
 
 Status Rootfs::pivot() {
+  if (!plan_.own_mounts) {
+    if (::fchdir(root_.fd()) == -1 || ::chroot(".") == -1)
+      return error_from_errno(errno, "chroot to the root file system");
+    return {};
+  }
   uint64_t propagation = TRY(propagation_type(
       plan_.spec.linux_section ? plan_.spec.linux_section->rootfs_propagation : ""));
   if (::fchdir(root_.fd()) == -1) return error_from_errno(errno, "chdir to the root file system");

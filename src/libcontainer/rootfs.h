@@ -3,6 +3,7 @@
 // function runs in init after clone and before exec.
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "base/fs.h"
@@ -21,7 +22,9 @@ struct RootfsPlan {
   // Directories of the container's cgroups on the host: {name below /sys/fs/cgroup ("" on v2),
   // path}.
   const std::vector<std::pair<std::string, std::string>>& cgroups;
+  std::span<UniqueFd> bind_sources = {};  // of spec.mounts, taken (bind_sources.h)
   bool user_namespace = false;
+  bool own_mounts = true;  // false: the mount namespace is the host's, and nothing is mounted
   bool no_pivot = false;
 };
 
@@ -38,9 +41,10 @@ class Rootfs {
 
  private:
   Rootfs(const RootfsPlan& plan, Beneath root) : plan_(plan), root_(std::move(root)) {}
-  Status mount_one(const Mount& mount);
+  Status mount_one(size_t index);
   Status mount_filesystem(const Mount& mount);
-  Status mount_bind(const Mount& mount);
+  Status mount_bind(const Mount& mount, UniqueFd tree);
+  Status copy_up(const Mount& mount, int tmpfs);
   Status mount_cgroup(const Mount& mount);
   Status put(UniqueFd tree, const std::string& destination, bool directory);
   Result<UniqueFd> target(const std::string& destination, bool directory);

@@ -30,6 +30,12 @@ Result<SeccompFilter> compile_seccomp(const Seccomp& seccomp);
 // from, so a collision of names cannot give the wrong filter.
 Result<SeccompFilter> cached_seccomp(const Seccomp& seccomp, const std::string& directory);
 
+// The words of linux.seccomp that are understood; `supported_flags` are those of the running kernel.
+struct SeccompNames {
+  std::vector<std::string> actions, operators, architectures, flags, supported_flags;
+};
+SeccompNames seccomp_names();
+
 // What the program answers for a call, by interpreting it.
 uint32_t evaluate(const std::vector<sock_filter>& program, const seccomp_data& data);
 // True when every call that the runtime makes between loading and exec is allowed.

@@ -12,8 +12,9 @@ namespace {
 
 constexpr size_t kMaxPacket = 16384;
 
-constexpr std::array<std::string_view, 9> kNames = {
-    "?", "mapped", "hooks_done", "start", "hooks_due", "console", "notify", "ready", "error"};
+constexpr std::array<std::string_view, 11> kNames = {"?",         "mapped",  "hooks_done", "start",
+                                                     "hooks_due", "console", "notify",     "ready",
+                                                     "error",     "moved",   "cloned"};
 
 }  // namespace
 

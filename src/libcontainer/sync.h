@@ -23,6 +23,8 @@ enum class SyncMessage : uint32_t {
   notify,     // [the seccomp notify descriptor]
   ready,      // at the gate (init), or about to exec (exec)
   error,      // payload: an encoded Error; the child exits
+  moved,      // to the child: linux.netDevices are there
+  cloned,     // payload: the pid of the child that the process in between has cloned
 };
 std::string_view to_string(SyncMessage message);
 

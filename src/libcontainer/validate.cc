@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <set>
 
+#include "libcontainer/scheduling.h"
+
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x80
 #endif
@@ -104,6 +106,13 @@ Status check_linux(const Spec& spec) {
   if (maps && !user) return invalid("linux.uidMappings: need a user namespace");
   if (user && user->path.empty() && (section.uid_mappings.empty() || section.gid_mappings.empty()))
     return invalid("linux.uidMappings: a new user namespace needs uid and gid mappings");
+  if (!section.net_devices.empty() && !find_namespace(spec, "network"))
+    return invalid("linux.netDevices: need a network namespace in linux.namespaces");
+  for (const auto& [name, device] : section.net_devices)
+    for (const std::string& one : {name, device.name.empty() ? name : device.name})
+      if (one.empty() || one.size() > 15 || one == "." || one == ".." ||
+          one.find_first_of("/: \t\n") != std::string::npos)
+        return invalid("linux.netDevices: \"{}\" is not the name of a device", one);
   for (const auto& [key, value] : section.sysctl) TRY(check_sysctl(spec, key));
   for (size_t i = 0; i < section.devices.size(); ++i) {
     const Device& device = section.devices[i];
@@ -119,6 +128,24 @@ Status check_linux(const Spec& spec) {
       if (!path.starts_with('/'))
         return invalid("linux.{}: \"{}\" is not absolute",
                        paths == &section.masked_paths ? "maskedPaths" : "readonlyPaths", path);
+  return {};
+}
+
+// In the host's mount namespace nothing is mounted: it would be the host's, and stay.
+Status check_host_mounts(const Spec& spec, RootNeeded root) {
+  if (find_namespace(spec, "mount")) return {};
+  const Linux& section = *spec.linux_section;
+  const std::pair<bool, const char*> kNeedOne[] = {
+      {root == RootNeeded::no, "linux.namespaces: this root file system"},
+      {!spec.mounts.empty(), "mounts:"},
+      {spec.root && spec.root->readonly, "root.readonly:"},
+      {!section.masked_paths.empty(), "linux.maskedPaths:"},
+      {!section.readonly_paths.empty(), "linux.readonlyPaths:"},
+      {!section.rootfs_propagation.empty(), "linux.rootfsPropagation:"},
+      {spec.process->terminal, "process.terminal:"},
+      {find_namespace(spec, "user") != nullptr, "linux.namespaces: user"}};
+  for (auto [used, field] : kNeedOne)
+    if (used) return invalid("{} needs a mount namespace in linux.namespaces", field);
   return {};
 }
 
@@ -169,6 +196,12 @@ Status check_process(const Process& process) {
     if (limit.soft > limit.hard)
       return invalid("process.rlimits[{}]: soft {} is over hard {}", i, limit.soft, limit.hard);
   }
+  if (const auto& affinity = process.exec_cpu_affinity) {
+    if (!affinity->initial.empty())
+      (void)TRY(parse_number_list(affinity->initial).context("process.execCPUAffinity.initial"));
+    if (!affinity->final.empty())
+      (void)TRY(parse_number_list(affinity->final).context("process.execCPUAffinity.final"));
+  }
   if (process.oom_score_adj && (*process.oom_score_adj < -1000 || *process.oom_score_adj > 1000))
     return invalid("process.oomScoreAdj: {} is not between -1000 and 1000", *process.oom_score_adj);
   return {};
@@ -181,8 +214,8 @@ Status check_spec(const Spec& spec, RootNeeded root) {
   TRY(check_process(*spec.process));
   if (root == RootNeeded::yes && (!spec.root || spec.root->path.empty()))
     return invalid("root.path: is required");
-  if (!spec.linux_section || !find_namespace(spec, "mount"))
-    return invalid("linux.namespaces: a mount namespace is required");
+  if (!spec.linux_section) return invalid("linux: is required");
+  TRY(check_host_mounts(spec, root));
   if (!spec.hostname.empty() && !find_namespace(spec, "uts"))
     return invalid("hostname: needs a uts namespace of its own");
   if (!spec.domainname.empty() && !find_namespace(spec, "uts"))

@@ -3,9 +3,7 @@
 
 #include "base/fs.h"
 #include "base/sys.h"
-#include "libcontainer/cgroup.h"
 #include "libcontainer/default_profile.h"
-#include "libcontainer/mount_options.h"
 #include "libcontainer/stats.h"
 #include "runtime/verbs.h"
 
@@ -47,12 +45,6 @@ Result<Resources> requested(const Arguments& arguments) {
   TRY(take_number(arguments, "pids-limit", out.pids->limit));
   out.block_io.emplace();
   TRY(take_number(arguments, "blkio-weight", out.block_io->weight));
-  return out;
-}
-
-json::array strings(const std::vector<std::string>& list) {
-  json::array out;
-  for (const std::string& item : list) out.emplace_back(item);
   return out;
 }
 
@@ -105,39 +97,6 @@ Result<int> verb_spec(const Globals&, const Arguments& arguments) {
   std::string path = arguments.get("bundle", ".") + "/config.json";
   if (fs::exists(path)) return conflict("{} exists, remove it first", path);
   TRY(fs::write_file(path, json::pretty(json::encode(spec)) + "\n", 0644));
-  return 0;
-}
-
-Result<int> verb_features(const Globals&, const Arguments&) {
-  std::vector<libcontainer::Hierarchy> hierarchies = TRY(libcontainer::find_hierarchies());
-  bool v1 = false, v2 = false;
-  for (const auto& hierarchy : hierarchies) (hierarchy.v2 ? v2 : v1) = true;
-  json::object cgroup{{"v1", v1}, {"v2", v2}, {"systemd", false}, {"systemdUser", false}};
-  json::object seccomp{
-      {"enabled", true},
-      {"actions",
-       {"SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
-        "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP"}},
-      {"operators",
-       {"SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT",
-        "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE"}}};
-  json::object section{{"namespaces", {"cgroup", "ipc", "mount", "network", "pid", "user", "uts"}},
-                       {"capabilities", strings(libcontainer::all_capabilities())},
-                       {"cgroup", cgroup},
-                       {"seccomp", seccomp},
-                       {"apparmor", {{"enabled", true}}},
-                       {"selinux", {{"enabled", true}}},
-                       {"intelRdt", {{"enabled", false}}},
-                       {"mountExtensions", {{"idmap", {{"enabled", false}}}}},
-                       {"netDevices", {{"enabled", false}}}};
-  json::object out{
-      {"ociVersionMin", "1.0.0"},
-      {"ociVersionMax", std::string(libcontainer::kOciVersion)},
-      {"hooks",
-       {"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"}},
-      {"mountOptions", strings(libcontainer::known_mount_options())},
-      {"linux", section}};
-  TRY(print(json::pretty(out) + "\n"));
   return 0;
 }
 

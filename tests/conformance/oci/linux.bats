@@ -73,6 +73,70 @@ c.pop('hostname',None)"
   [ "$(echo $output) " = "$wanted" ]
 }
 
+@test "a user namespace is joined by its path, with namespaces of its own and its ids" {
+  config "
+c['linux']['namespaces']=[{'type':t} for t in ('mount','pid','network','ipc','uts','cgroup','user')]
+c['linux']['uidMappings']=c['linux']['gidMappings']=[{'containerID':0,'hostID':100000,'size':65536}]
+c['root']['readonly']=False
+c['mounts']=[m for m in c['mounts'] if m['type'] in ('proc','tmpfs')]"
+  chown -R 100000:100000 "$BUNDLE/rootfs"; chmod 755 "$OCI" "$BUNDLE"
+  created 'sleep 100'
+  local first=$ID pid
+  pid=$(cat "$OCI/pid")
+  ID=$ID-second
+  config "
+c['linux']['namespaces']=[{'type':t} for t in ('mount','ipc','uts','cgroup')]+[{'type':t,'path':'/proc/$pid/ns/'+f} for t,f in (('user','user'),('network','net'),('pid','pid'))]
+del c['linux']['uidMappings'], c['linux']['gidMappings']"
+  in_container 'for n in user net pid uts; do readlink /proc/self/ns/$n; done; id -u; touch /tmp/made'
+  local user net pids uts
+  user=$(readlink "/proc/$pid/ns/user") net=$(readlink "/proc/$pid/ns/net") pids=$(readlink "/proc/$pid/ns/pid") uts=$(readlink "/proc/$pid/ns/uts")
+  echo "$output"
+  [ "$status" -eq 0 ]
+  [ "${lines[0]} ${lines[1]} ${lines[2]}" = "$user $net $pids" ]
+  [ "${lines[3]}" != "$uts" ]
+  [ "${lines[4]}" = 0 ]
+  [ "$(stat -c %u "$BUNDLE/rootfs/tmp/made")" = 100000 ]
+  # And exec comes into all of them.
+  config "c['process']['args']=['/bin/sh','-c','sleep 100']"
+  runtime run --detach --bundle "$BUNDLE" "$ID" </dev/null >/dev/null 2>&1
+  run runtime exec "$ID" /bin/sh -c 'readlink /proc/self/ns/user; id -u'
+  [ "$(echo $output)" = "$user 0" ]
+  runtime delete --force "$first"
+}
+
+@test "a mount namespace is joined by its path" {
+  unshare --mount --propagation private sh -c "mount -t tmpfs marked /mnt; echo seen >/mnt/mark; touch '$OCI/up'; exec sleep 100" &
+  HELPER=$!
+  until_true test -e "$OCI/up"
+  config "
+c['linux']['namespaces']=[n for n in c['linux']['namespaces'] if n['type']!='mount']+[{'type':'mount','path':'/proc/$HELPER/ns/mnt'}]
+c['mounts']=[m for m in c['mounts'] if m['type'] in ('proc','tmpfs')]+[{'destination':'/root','source':'/mnt','type':'bind','options':['bind']}]"
+  in_container 'cat /root/mark; readlink /proc/self/ns/mnt'
+  echo "$output"
+  [ "${lines[0]}" = seen ]
+  [ "${lines[1]}" = "$(readlink "/proc/$HELPER/ns/mnt")" ]
+  nothing_left
+}
+
+@test "without a mount namespace the root is changed and nothing is mounted" {
+  config "
+c['linux']['namespaces']=[n for n in c['linux']['namespaces'] if n['type']!='mount']"
+  in_container true
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"mounts: needs a mount namespace"* ]]
+  config "
+c['mounts']=[]; c['root'].pop('readonly',None)
+for k in ('maskedPaths','readonlyPaths'): c['linux'].pop(k,None)"
+  cp /proc/self/mountinfo "$OCI/before"
+  config "c['process']['args']=['/bin/sh','-c','ls /; sleep 100']"
+  runtime run --detach --bundle "$BUNDLE" "$ID" </dev/null >"$OCI/out" 2>&1
+  until_true grep -q root "$OCI/out"
+  [ "$(echo $(cat "$OCI/out"))" = "bin dev etc proc root sys tmp" ]
+  run runtime exec "$ID" /bin/sh -c 'ls /'
+  [ "$(echo $output)" = "bin dev etc proc root sys tmp" ]
+  cmp /proc/self/mountinfo "$OCI/before"
+}
+
 @test "uid and gid mappings are those of the configuration, several of them" {
   config "
 c['linux']['namespaces'].append({'type':'user'})
@@ -91,6 +155,133 @@ c['linux']['namespaces'].append({'type':'time'})
 c['linux']['timeOffsets']={'boottime':{'secs':100000000}}"
   in_container 'cut -d. -f1 /proc/uptime'
   [ "$output" -ge 100000000 ]
+}
+
+@test "an id-mapped bind shows the ids of its own maps, and of the user namespace without any" {
+  mkdir "$OCI/dir" "$OCI/dir/below"; touch "$OCI/dir/file"; chown 5:6 "$OCI/dir/file"; chmod 755 "$OCI"
+  mount -t tmpfs tmpfs "$OCI/dir/below"; touch "$OCI/dir/below/file"
+  config "
+c['mounts']+=[{'destination':'/tmp','source':'$OCI/dir','type':'bind','options':['rbind','idmap'],
+  'uidMappings':[{'containerID':0,'hostID':1000,'size':10}],'gidMappings':[{'containerID':0,'hostID':2000,'size':10}]},
+ {'destination':'/root','source':'$OCI/dir','type':'bind','options':['rbind','ridmap'],
+  'uidMappings':[{'containerID':0,'hostID':1000,'size':10}],'gidMappings':[{'containerID':0,'hostID':2000,'size':10}]}]"
+  in_container 'stat -c %u:%g /tmp/file /tmp/below/file /root/file /root/below/file'
+  umount "$OCI/dir/below"
+  echo "$output"
+  [ "$(echo $output)" = "1005:2006 0:0 1005:2006 1000:2000" ]
+  config "
+c['linux']['namespaces'].append({'type':'user'})
+c['linux']['uidMappings']=c['linux']['gidMappings']=[{'containerID':0,'hostID':100000,'size':65536}]
+c['root']['readonly']=False
+c['mounts']=[m for m in c['mounts'] if m['type'] in ('proc','tmpfs')]+[{'destination':'/root','source':'$OCI/dir','type':'bind','options':['bind','idmap']}]"
+  chown -R 100000:100000 "$BUNDLE/rootfs"; chmod 755 "$BUNDLE"
+  in_container 'stat -c %u:%g /root/file; touch /root/made'
+  echo "$output"
+  [ "${lines[0]}" = 5:6 ]
+  [ "$(stat -c %u "$OCI/dir/made")" = 0 ]
+}
+
+@test "an id-mapped mount that cannot be is an error that names the mount" {
+  config "c['mounts'].append({'destination':'/x','source':'tmpfs','type':'tmpfs','options':['idmap']})"
+  in_container true
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"mounts[7] /x: options: only a bind mount can be id-mapped"* ]]
+  config "c['mounts'][-1].update(type='bind',source='$OCI',options=['bind','idmap'])"
+  in_container true
+  [[ "$output" == *"mounts[7] /x: options: idmap needs uidMappings"* ]]
+  nothing_left
+}
+
+@test "a bind in a user namespace comes from where only the host's root can look" {
+  mkdir -m 700 "$OCI/secret"; mkdir "$OCI/secret/shared"; echo content >"$OCI/secret/shared/file"
+  config "
+c['linux']['namespaces'].append({'type':'user'})
+c['linux']['uidMappings']=c['linux']['gidMappings']=[{'containerID':0,'hostID':100000,'size':65536}]
+c['root']['readonly']=False
+c['mounts']=[m for m in c['mounts'] if m['type'] in ('proc','tmpfs')]+[{'destination':'/root','source':'$OCI/secret/shared','type':'bind','options':['bind']}]"
+  chown -R 100000:100000 "$BUNDLE/rootfs"; chmod 755 "$OCI" "$BUNDLE"
+  in_container 'cat /root/file'
+  [ "$output" = content ]
+}
+
+@test "tmpcopyup: a tmpfs begins as a copy of what it covers" {
+  mkdir -p "$BUNDLE/rootfs/data/sub"; echo text >"$BUNDLE/rootfs/data/sub/file"; ln -s sub "$BUNDLE/rootfs/data/link"
+  chmod 640 "$BUNDLE/rootfs/data/sub/file"; chown 7:8 "$BUNDLE/rootfs/data/sub/file"; chmod 750 "$BUNDLE/rootfs/data"
+  config "c['mounts'].append({'destination':'/data','source':'tmpfs','type':'tmpfs','options':['rw','nosuid','tmpcopyup','size=1m']})"
+  in_container 'cat /data/link/file; stat -c %a:%u:%g /data/sub/file /data; echo more >/data/new; grep -c " /data tmpfs" /proc/mounts'
+  echo "$output"
+  [ "$(echo $output)" = "text 640:7:8 750:0:0 1" ]
+  [ ! -e "$BUNDLE/rootfs/data/new" ]
+  config "c['mounts'][-1]['options'].append('mode=1777')"
+  in_container 'stat -c %a /data'
+  [ "$output" = 1777 ]
+  config "c['mounts'][-1]['options']=['tmpcopyup','size=4k']"
+  head -c 100000 /dev/zero >"$BUNDLE/rootfs/data/big"
+  in_container true
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"mounts[7] /data: options: tmpcopyup"* ]]
+  nothing_left
+}
+
+@test "a tmpfs has the mode of the directory it covers unless told otherwise" {
+  mkdir -m 2711 "$BUNDLE/rootfs/covered"; chmod 2711 "$BUNDLE/rootfs/covered"
+  config "c['mounts']+=[{'destination':d,'source':'tmpfs','type':'tmpfs','options':o} for d,o in (('/covered',[]),('/tmp',['mode=700']))]"
+  in_container 'stat -c %a /covered /tmp'
+  [ "$(echo $output)" = "2711 700" ]
+}
+
+@test "netDevices: an interface moves in with its global addresses, under its new name, and is up" {
+  ip link add oci-a type veth peer name oci-b
+  ip addr add 10.99.1.5/24 broadcast 10.99.1.255 dev oci-a
+  ip addr add 2001:db8::5/64 dev oci-a nodad
+  ip addr add 169.254.7.7/16 scope link dev oci-a
+  config "c['linux']['netDevices']={'oci-a':{'name':'eth7'}}"
+  created 'sleep 100'
+  local seen
+  seen=$(nsenter -t "$(cat "$OCI/pid")" -n ip -o addr show dev eth7)
+  run ! ip link show oci-a
+  runtime delete --force "$ID"
+  echo "$seen"
+  [[ "$seen" == *"10.99.1.5/24 brd 10.99.1.255"* ]]
+  [[ "$seen" == *"2001:db8::5/64"* ]]
+  [[ "$seen" != *169.254* ]]
+  # A virtual one goes with the namespace.
+  until_true eval '! ip link show oci-b 2>/dev/null'
+}
+
+@test "netDevices: a device that is not there, or without a network namespace, is an error" {
+  config "c['linux']['netDevices']={'nosuch0':{}}"
+  in_container true
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"linux.netDevices.nosuch0: find: "* ]]
+  nothing_left
+  config "c['linux']['namespaces']=[n for n in c['linux']['namespaces'] if n['type']!='network']; c['mounts']=[m for m in c['mounts'] if m['type']!='sysfs']"
+  in_container true
+  [[ "$output" == *"linux.netDevices: need a network namespace"* ]]
+}
+
+@test "memoryPolicy holds for the program and for exec, an unknown mode is an error" {
+  config "c['linux']['memoryPolicy']={'mode':'MPOL_BIND','nodes':'0','flags':['MPOL_F_STATIC_NODES']}"
+  in_container 'head -n 1 /proc/self/numa_maps'
+  case $output in *"unction not implemented"* | *numa_maps*) skip "the kernel has no NUMA policies" ;; esac
+  echo "$output"
+  [[ "$output" == *"bind=static:0 "* || "$output" == *"bind:0 "* ]]
+  config "c['linux']['memoryPolicy']['mode']='MPOL_HERE'"
+  in_container true
+  [ "$status" -eq 1 ]
+  [[ "$output" == *'linux.memoryPolicy.mode: unknown word "MPOL_HERE"'* ]]
+  nothing_left
+}
+
+@test "mountLabel is given to the file systems, or refused where the kernel has no SELinux" {
+  config "c['linux']['mountLabel']='system_u:object_r:container_file_t:s0'"
+  in_container 'grep " /dev/shm " /proc/mounts'
+  if [ -e /sys/fs/selinux/enforce ]; then
+    [[ "$output" == *container_file_t* ]]
+  else
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"linux.mountLabel"* ]]
+  fi
 }
 
 @test "devices: type, number, mode and owner are as given" {

@@ -109,19 +109,6 @@ with_mount() { # JSON of one mount
   [ "$(echo $output)" = "1700 65536" ]
 }
 
-@test "mounts: what cannot be done is refused and not left out: tmpcopyup, mappings of a mount" {
-  local mount
-  for mount in "{'destination':'/m','source':'tmpfs','type':'tmpfs','options':['tmpcopyup']}" \
-    "{'destination':'/m','source':'/tmp','type':'bind','options':['bind','idmap']}"; do
-    with_mount "$mount"
-    in_container true
-    [ "$status" -eq 1 ]
-    [[ "$output" == *"/m: options: "* ]]
-    nothing_left
-    config "c['mounts'].pop()"
-  done
-}
-
 @test "mounts: an unknown file system type is an error that names the mount" {
   with_mount "{'destination':'/m','source':'none','type':'nosuchfs'}"
   in_container true
@@ -239,4 +226,22 @@ with_mount() { # JSON of one mount
   in_container true
   [ "$status" -eq 1 ]
   [[ "$output" == *linux.sysctl* ]]
+}
+
+@test "execCPUAffinity: a process of exec runs on the final CPUs, init on its own" {
+  local all=$(awk '/^Cpus_allowed_list/{print $2}' /proc/self/status)
+  [[ "$all" == *[-,]* ]] || skip "there is one CPU only"
+  local last=${all##*[-,]}
+  config "c['process']['execCPUAffinity']={'initial':'$last','final':'$last'}"
+  created 'sleep 100'
+  runtime start "$ID"
+  run runtime exec "$ID" /bin/sh -c 'grep Cpus_allowed_list /proc/self/status'
+  [[ "$output" == *[[:space:]]$last ]]
+  [ "$(awk '/^Cpus_allowed_list/{print $2}' "/proc/$(cat "$OCI/pid")/status")" = "$all" ]
+  runtime delete --force "$ID"
+  config "c['process']['execCPUAffinity']={'initial':'3-1'}"
+  in_container true
+  [ "$status" -eq 1 ]
+  [[ "$output" == *'process.execCPUAffinity.initial: "3-1": 3-1 is backwards'* ]]
+  nothing_left
 }

@@ -240,3 +240,22 @@ c['hooks']={'poststart':[bad,good],'poststop':[bad,good]}"
   grep -c after "$OCI/order" | grep -q 2
   nothing_left
 }
+
+@test "features: what it says it can do is of the specification's words, and complete" {
+  run "$RUNTIME" features
+  [ "$status" -eq 0 ]
+  echo "$output" | /usr/bin/python3 -c '
+import json, sys
+f = json.load(sys.stdin)
+l = f["linux"]
+assert f["ociVersionMin"] == "1.0.0" and f["ociVersionMax"].startswith("1."), f
+assert f["hooks"] == ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"], f["hooks"]
+assert sorted(l["namespaces"]) == ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"], l
+assert "SCMP_ACT_NOTIFY" in l["seccomp"]["actions"] and "SCMP_ARCH_X86_64" in l["seccomp"]["archs"], l
+assert set(l["seccomp"]["supportedFlags"]) <= set(l["seccomp"]["knownFlags"]), l
+assert "SECCOMP_FILTER_FLAG_LOG" in l["seccomp"]["supportedFlags"], l
+assert {"rro", "ridmap", "tmpcopyup", "rslave"} <= set(f["mountOptions"]), f["mountOptions"]
+assert l["mountExtensions"]["idmap"]["enabled"] and l["netDevices"]["enabled"], l
+assert "CAP_CHECKPOINT_RESTORE" in l["capabilities"], l
+'
+}
