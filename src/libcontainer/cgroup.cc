@@ -106,6 +106,11 @@ Status make_directory(const Hierarchy& hierarchy, const std::string& path) {
   return {};
 }
 
+bool may_enter(const Hierarchy& hierarchy, const std::string& path) {
+  std::string file = hierarchy.mountpoint + path + (hierarchy.v2 ? "/cgroup.procs" : "/tasks");
+  return ::faccessat(AT_FDCWD, file.c_str(), W_OK, AT_EACCESS) == 0;
+}
+
 Status remove_directory(const std::string& directory) {
   if (::rmdir(directory.c_str()) == 0 || errno == ENOENT) return {};
   int failure = errno;
@@ -203,12 +208,19 @@ const Hierarchy* Cgroup::with(std::string_view controller) const {
   return nullptr;
 }
 
-Result<Cgroup> Cgroup::create(const std::string& path) {
+Result<Cgroup> Cgroup::create(const std::string& path, bool rootless) {
   Cgroup group;
   group.path_ = path;
-  group.hierarchies_ = TRY(find_hierarchies());
+  group.rootless_ = rootless;
+  for (Hierarchy& hierarchy : TRY(find_hierarchies())) {
+    Status made = make_directory(hierarchy, path);
+    if (made && rootless && !may_enter(hierarchy, path)) continue;
+    int code = made ? 0 : made.error().code();
+    if (rootless && (code == EACCES || code == EPERM || code == EROFS)) continue;
+    TRY(std::move(made));
+    group.hierarchies_.push_back(std::move(hierarchy));
+  }
   for (const Hierarchy& hierarchy : group.hierarchies_) {
-    TRY(make_directory(hierarchy, path));
     if (!hierarchy.v2) continue;
     for (size_t slash = 0; slash != std::string::npos; slash = path.find('/', slash + 1))
       enable_controllers(hierarchy.mountpoint + path.substr(0, slash));
@@ -224,6 +236,13 @@ Result<Cgroup> Cgroup::open(const std::string& path) {
     return !fs::exists(group.directory(hierarchy));
   });
   return group;
+}
+
+Error Cgroup::missing(const CgroupWrite& write) const {
+  if (rootless_)
+    return unsupported("{}: the {} controller is not delegated to user {}", write.field,
+                       write.controller, ::geteuid());
+  return unsupported("{}: this host has no {} controller", write.field, write.controller);
 }
 
 Status Cgroup::write(const CgroupWrite& write, const Hierarchy& hierarchy) const {
@@ -249,8 +268,7 @@ Status Cgroup::apply(const Resources& resources) {
     if (!hierarchy) {
       std::string_view on_v2 = write_at->controller == "blkio" ? "io" : write_at->controller;
       if (with(on_v2)) continue;
-      return unsupported("{}: this host has no {} controller", write_at->field,
-                         write_at->controller);
+      return missing(*write_at);
     }
     Status done = write(*write_at, *hierarchy);
     // Raising both limits: memory may not pass memory+swap, so that one has to go first.
@@ -260,6 +278,12 @@ Status Cgroup::apply(const Resources& resources) {
       done = write(*write_at, *hierarchy);
     }
     TRY(std::move(done));
+  }
+  if (!any_v2 && rootless_) {
+    std::vector<CgroupWrite> v2 = TRY(translate_v2(resources));
+    for (const CgroupWrite& one : v2)
+      if (!with(one.controller == "io" ? "blkio" : one.controller)) return missing(one);
+    return {};
   }
   if (!any_v2) {
     if (!resources.unified.empty())

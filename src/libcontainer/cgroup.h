@@ -49,7 +49,9 @@ Result<std::string> normalize_cgroup_path(const std::string& path, const std::st
 class Cgroup {
  public:
   // Makes the directories that are missing (and their parents) and enables controllers on v2.
-  static Result<Cgroup> create(const std::string& path);
+  // `rootless`: hierarchies that the user may not make groups in are passed over, all of them
+  // perhaps; limits of their controllers are errors then.
+  static Result<Cgroup> create(const std::string& path, bool rootless = false);
   static Result<Cgroup> open(const std::string& path);  // those that exist
 
   Status apply(const Resources& resources);
@@ -75,8 +77,11 @@ class Cgroup {
   const Hierarchy* with(std::string_view controller) const;
   Status write(const CgroupWrite& write, const Hierarchy& hierarchy) const;
 
+  Error missing(const CgroupWrite& write) const;
+
   std::string path_;
   std::vector<Hierarchy> hierarchies_;
+  bool rootless_ = false;
 };
 
 }  // namespace gantry::libcontainer

@@ -148,7 +148,7 @@ Status Container::Impl::take_directory() {
 }
 
 Status Container::Impl::take_cgroup(InitPlan& plan) {
-  Cgroup cgroup = TRY(Cgroup::create(state.cgroups_path));
+  Cgroup cgroup = TRY(Cgroup::create(state.cgroups_path, options.rootless));
   if (const auto& resources = options.spec.linux_section->resources) TRY(cgroup.apply(*resources));
   Status devices = cgroup.apply_devices(device_rules(options.spec));
   if (!devices && devices.error().kind() != ErrorKind::unsupported) return devices;
@@ -395,6 +395,23 @@ Result<ContainerStatus> Container::status() const {
   return ContainerStatus::running;
 }
 
+namespace {
+
+// Only with the privileges of the container's user namespace may an ordinary user join the others.
+Result<Clone> clone_into(ExecPlan& plan, int cgroup, int pid_namespace) {
+  if (!plan.process.user_namespace || ::geteuid() == 0)
+    return clone_process(0, cgroup, pid_namespace);
+  NamespacePlan joins;
+  joins.joined_user = TRY(sys::dup(plan.init_pidfd));
+  if (pid_namespace >= 0) joins.joined_pid = TRY(sys::dup(pid_namespace));
+  int others = std::exchange(plan.join_flags, 0) & ~CLONE_NEWUSER;
+  if (others) joins.joined.push_back({TRY(sys::dup(plan.init_pidfd)), others, "exec"});
+  auto prepare = [](void* context) { return prepare_exec(*static_cast<ExecPlan*>(context)); };
+  return clone_joined(joins, cgroup, prepare, &plan);
+}
+
+}  // namespace
+
 Result<ContainerProcess> Container::exec(const ExecOptions& options) {
   Impl& impl = *impl_;
   TRY(check_process(options.process));
@@ -456,7 +473,7 @@ Result<ContainerProcess> Container::exec(const ExecOptions& options) {
   }
   std::optional<CpuAffinity> affinity;
   affinity.emplace(TRY(CpuAffinity::enter(initial, "process.execCPUAffinity.initial")));
-  Clone cloned = TRY(clone_process(0, target.get(), join_pid ? impl.pidfd.get() : -1));
+  Clone cloned = TRY(clone_into(plan, target.get(), join_pid ? impl.pidfd.get() : -1));
   if (cloned.pid == 0) {
     pair.parent.close();
     run_exec(plan);

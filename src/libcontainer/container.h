@@ -53,6 +53,8 @@ struct CreateOptions {
   // gate's socket. "" keeps no state on disk; only Gate::in_process is possible then.
   std::string state_directory;
   Gate gate = Gate::in_process;
+  // As an ordinary user: a cgroup is made where one has been delegated, or not at all.
+  bool rootless = false;
   CgroupDriver cgroup_driver = CgroupDriver::cgroupfs;
   Stdio stdio;
   int preserve_fds = 0;   // descriptors 3 … 2+n go on into the container

@@ -318,4 +318,23 @@ Spec default_spec() {
   return spec;
 }
 
+Spec rootless_spec(uint32_t uid, uint32_t gid) {
+  Spec spec = default_spec();
+  Linux& section = *spec.linux_section;
+  section.resources.reset();
+  section.uid_mappings = {{0, uid, 1}};
+  section.gid_mappings = {{0, gid, 1}};
+  std::erase_if(section.namespaces, [](const Namespace& one) { return one.type == "network"; });
+  section.namespaces.push_back({"user", ""});
+  for (Mount& mount : spec.mounts) {
+    // The tty group is not mapped, and a sysfs belongs to who made the network namespace.
+    std::erase(mount.options, "gid=5");
+    if (mount.type != "sysfs") continue;
+    mount.type = "none";
+    mount.source = "/sys";
+    mount.options = {"rbind", "nosuid", "noexec", "nodev", "ro"};
+  }
+  return spec;
+}
+
 }  // namespace gantry::libcontainer

@@ -39,5 +39,8 @@ std::vector<Namespace> default_namespaces();
 // The spec of an ordinary container with all of the above; the caller fills in process.args, root,
 // hostname, cgroups_path and what the user asked for.
 Spec default_spec();
+// For the user and group with these ids, who have nothing but them: a user namespace in which they
+// are root, the host's network, no limits.
+Spec rootless_spec(uint32_t uid, uint32_t gid);
 
 }  // namespace gantry::libcontainer

@@ -38,8 +38,10 @@ Status die_with_parent(bool wanted) {
 // While we are the host's root still: the root of a user namespace may not open it.
 Status adjust_oom_score(const Process& process, const ProcFs& proc) {
   if (!process.oom_score_adj) return {};
-  return proc.write("self/oom_score_adj", std::to_string(*process.oom_score_adj))
-      .context("process.oomScoreAdj");
+  // An ordinary user may not even write the same again: the file is root's, we are not dumpable.
+  std::string wanted = std::to_string(*process.oom_score_adj);
+  if (TRY(proc.read("self/oom_score_adj")) == wanted + "\n") return {};
+  return proc.write("self/oom_score_adj", wanted).context("process.oomScoreAdj");
 }
 
 // v1: "0" is the writer itself.
@@ -175,10 +177,10 @@ Status init(InitPlan& plan) {
 
 Status enter_container(ExecPlan& plan) {
   TRY(die_with_parent(plan.options.die_with_parent));
-  TRY(enter_cgroups(plan.cgroup_entries));
-  TRY(adjust_oom_score(plan.process.process, plan.proc));
-  TRY(sys::setns(plan.init_pidfd, plan.join_flags)
-          .context("exec: join the container's namespaces"));
+  if (!plan.prepared) TRY(prepare_exec(plan));
+  if (plan.join_flags)
+    TRY(sys::setns(plan.init_pidfd, plan.join_flags)
+            .context("exec: join the container's namespaces"));
   if (::setsid() == -1) return error_from_errno(errno, "setsid");
   if (plan.root && (::fchdir(plan.root.get()) == -1 || ::chroot(".") == -1))
     return error_from_errno(errno, "exec: the container's root");
@@ -216,6 +218,13 @@ void run_init(InitPlan& plan) {
   reset_inherited();
   Status failed = init(plan);
   report(plan.sync, failed);
+}
+
+Status prepare_exec(ExecPlan& plan) {
+  TRY(enter_cgroups(plan.cgroup_entries));
+  TRY(adjust_oom_score(plan.process.process, plan.proc));
+  plan.prepared = true;
+  return {};
 }
 
 void run_exec(ExecPlan& plan) {

@@ -40,9 +40,12 @@ struct ExecPlan {
   SyncSocket sync;
   std::vector<UniqueFd> cgroup_entries;
   int init_pidfd = -1;
+  bool prepared = false;
   int join_flags = 0;  // all but the pid namespace, which the clone has entered
   UniqueFd root;       // of init, when the mount namespace is the host's; else invalid
 };
+// As prepare_init().
+Status prepare_exec(ExecPlan& plan);
 [[noreturn]] void run_exec(ExecPlan& plan);
 
 }  // namespace gantry::libcontainer

@@ -285,6 +285,7 @@ Status Rootfs::mount_bind(const Mount& mount, UniqueFd tree) {
 Status Rootfs::mount_cgroup(const Mount& mount) {
   MountOptions options = parse_mount_options(mount.options);
   bool only_v2 = plan_.cgroups.size() == 1 && plan_.cgroups.front().first.empty();
+  // Rootless, and nothing was delegated: there is no group to show.
   if (plan_.cgroups.empty()) return {};
   if (only_v2) {
     UniqueFd tree = TRY(sys::open_tree(AT_FDCWD, plan_.cgroups.front().second, OPEN_TREE_CLONE));

@@ -60,8 +60,8 @@ constexpr ArchName kArches[] = {
     {"SCMP_ARCH_PARISC64", SCMP_ARCH_PARISC64, AUDIT_ARCH_PARISC64},
     {"SCMP_ARCH_RISCV64", SCMP_ARCH_RISCV64, AUDIT_ARCH_RISCV64}};
 
-// In the specification, not in libseccomp 2.5.4: no machine that this builds for runs their programs,
-// there is nothing to filter.
+// In the specification, not in libseccomp 2.5.4: no machine that this builds for runs their
+// programs, there is nothing to filter.
 constexpr std::string_view kOtherArches[] = {"SCMP_ARCH_LOONGARCH64", "SCMP_ARCH_M68K",
                                              "SCMP_ARCH_SH", "SCMP_ARCH_SHEB"};
 
@@ -361,8 +361,8 @@ Result<SeccompFilter> compile_seccomp(const Seccomp& seccomp) {
   if (native) arches[native->audit].push_back(native);
   for (const std::string& name : seccomp.architectures) {
     const ArchName* arch = find_name(kArches, name);
-    if (!arch && std::find(std::begin(kOtherArches), std::end(kOtherArches), name) !=
-                     std::end(kOtherArches))
+    if (!arch &&
+        std::find(std::begin(kOtherArches), std::end(kOtherArches), name) != std::end(kOtherArches))
       continue;
     if (!arch) return invalid("linux.seccomp.architectures: unknown architecture \"{}\"", name);
     if (arch != native) arches[arch->audit].push_back(arch);

@@ -2,9 +2,11 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <string>
 
+#include "base/fs.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "libcontainer/spec.h"
@@ -30,6 +32,19 @@ std::string default_root() {
   const char* runtime = ::getenv("XDG_RUNTIME_DIR");
   if (::geteuid() != 0 && runtime && *runtime) return std::string(runtime) + "/gantry-runtime";
   return "/run/gantry-runtime";
+}
+
+// "auto": an ordinary user, or the root of a user namespace, who has but what was delegated.
+Result<bool> is_rootless(const std::string& word) {
+  if (word == "true") return true;
+  if (word == "false") return false;
+  if (word != "auto") return invalid("--rootless: \"{}\" is not true, false or auto", word);
+  if (::geteuid() != 0) return true;
+  Result<std::string> map = fs::read_file("/proc/self/uid_map", 4096);
+  if (!map) return false;  // a kernel without user namespaces
+  uint64_t inside = 1, outside = 1, size = 0;
+  return std::sscanf(map->c_str(), "%lu %lu %lu", &inside, &outside, &size) != 3 || inside ||
+         outside || size != UINT32_MAX;
 }
 
 std::string usage() {
@@ -93,6 +108,7 @@ Result<int> dispatch(int argc, char** argv) {
       settings.root = std::string(here ? here : "") + "/" + settings.root;
       ::free(here);
     }
+    settings.rootless = TRY(is_rootless(globals.get("rootless", "auto")));
     settings.systemd_cgroup = globals.has("systemd-cgroup");
     return verb.run(settings, arguments);
   }

@@ -66,7 +66,8 @@ constexpr Flag kUpdateFlags[] = {
     {"blkio-weight", "", kText, "weight"}};
 constexpr Flag kEventsFlags[] = {{"stats", "", kBool, "once, then end"},
                                  {"interval", "", kText, "seconds between statistics (5)"}};
-constexpr Flag kSpecFlags[] = {{"bundle", "b", kText, "directory that gets config.json"}};
+constexpr Flag kSpecFlags[] = {{"bundle", "b", kText, "directory that gets config.json"},
+                               {"rootless", "", kBool, "for the user who runs this"}};
 
 constexpr Verb kVerbs[] = {
     {"create", "create [options] ID", "create a container", kCreateFlags, Until::end, true,

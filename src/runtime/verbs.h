@@ -13,6 +13,7 @@ namespace gantry::runtime {
 struct Globals {
   std::string root;  // where state directories are
   bool systemd_cgroup = false;
+  bool rootless = false;  // --rootless, or what the process finds itself to be
 };
 
 struct Verb {

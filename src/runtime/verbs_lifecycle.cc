@@ -41,6 +41,7 @@ Result<CreateOptions> create_options(const Globals& globals, const Arguments& ar
   options.state_directory = globals.root + "/" + options.id;
   options.gate = gate;
   if (globals.systemd_cgroup) options.cgroup_driver = libcontainer::CgroupDriver::systemd;
+  options.rootless = globals.rootless;
   options.preserve_fds = TRY(preserved_fds(arguments));
   options.no_pivot = arguments.has("no-pivot");
   options.no_new_keyring = arguments.has("no-new-keyring");

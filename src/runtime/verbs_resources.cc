@@ -87,7 +87,9 @@ Result<int> verb_events(const Globals& globals, const Arguments& arguments) {
 }
 
 Result<int> verb_spec(const Globals&, const Arguments& arguments) {
-  libcontainer::Spec spec = libcontainer::default_spec();
+  libcontainer::Spec spec = arguments.has("rootless")
+                                ? libcontainer::rootless_spec(::geteuid(), ::getegid())
+                                : libcontainer::default_spec();
   spec.process->terminal = true;
   spec.process->args = {"sh"};
   spec.process->env.push_back("TERM=xterm");
