@@ -248,7 +248,7 @@ TEST(Networks, UserDefinedNetworksAreMadeUsedAndRemoved) {
     EXPECT_EQ(web.networks.at("app").IPAddress, "10.77.0.9");
     EXPECT_EQ(web.networks.at("bridge").IPAddress, "172.17.0.2");
     std::string seen;
-    ASSERT_OK(drivers::inside_netns(netns.get(), [&]() -> Status {
+    ASSERT_OK(inside_netns(netns.get(), [&]() -> Status {
       seen = output_of("ip -o address; ip route");
       return {};
     }));
@@ -313,7 +313,7 @@ TEST(Networks, ModesWithoutABridge) {
     UniqueFd netns = make_netns();
     ASSERT_OK(world.engine->run<Start>({world.networks.get(), &record, netns.get()}));
     std::string seen;
-    ASSERT_OK(drivers::inside_netns(netns.get(), [&]() -> Status {
+    ASSERT_OK(inside_netns(netns.get(), [&]() -> Status {
       seen = output_of("ip -o link");
       return {};
     }));

@@ -30,6 +30,7 @@
 namespace gantry::libcontainer {
 namespace {
 
+constexpr int kRemovalTimeout = 5000;  // ms, for the dying to be gone
 constexpr const char* kGate = "gate.sock";
 constexpr std::string_view kStatusNames[] = {"creating", "created", "running", "paused", "stopped"};
 
@@ -120,17 +121,26 @@ struct Container::Impl {
   bool waiting = false;  // wait_created() has not been called yet
   bool ours = false;     // init is our child
 
+  // Found once: looking through the mounts takes longer than what is then done with it.
+  mutable std::optional<Cgroup> cgroup;
+
   bool has_gate() const { return directory && ::faccessat(directory.get(), kGate, F_OK, 0) == 0; }
 
+  Result<Cgroup*> open_cgroup() const;
   Status take_directory();
   Status take_cgroup(InitPlan& plan);
-  Result<Clone> clone_init(InitPlan& plan, int cgroup);
+  Result<Clone> clone_init(InitPlan& plan, int group);
   Status begin();
   Result<UniqueFd> netns_of(pid_t pid) const;
   Status finish_start(const SyncSocket& socket);
   // Ends a container that did not come to be, and gives back what it took.
   Error undo(Error reason);
 };
+
+Result<Cgroup*> Container::Impl::open_cgroup() const {
+  if (!cgroup) cgroup = TRY(Cgroup::open(state.cgroups_path));
+  return &*cgroup;
+}
 
 Status Container::Impl::take_directory() {
   if (options.state_directory.empty()) return {};
@@ -148,21 +158,21 @@ Status Container::Impl::take_directory() {
 }
 
 Status Container::Impl::take_cgroup(InitPlan& plan) {
-  Cgroup cgroup = TRY(Cgroup::create(state.cgroups_path, options.rootless));
-  if (const auto& resources = options.spec.linux_section->resources) TRY(cgroup.apply(*resources));
-  Status devices = cgroup.apply_devices(device_rules(options.spec));
+  cgroup = TRY(Cgroup::create(state.cgroups_path, options.rootless));
+  if (const auto& resources = options.spec.linux_section->resources) TRY(cgroup->apply(*resources));
+  Status devices = cgroup->apply_devices(device_rules(options.spec));
   if (!devices && devices.error().kind() != ErrorKind::unsupported) return devices;
-  plan.cgroup_entries = TRY(cgroup.entries());
-  plan.cgroup_mounts = cgroup.mounts();
+  plan.cgroup_entries = TRY(cgroup->entries());
+  plan.cgroup_mounts = cgroup->mounts();
   return {};
 }
 
-Result<Clone> Container::Impl::clone_init(InitPlan& plan, int cgroup) {
+Result<Clone> Container::Impl::clone_init(InitPlan& plan, int group) {
   NamespacePlan& namespaces = plan.namespaces;
   if (!namespaces.joined_user)
-    return clone_process(namespaces.clone_flags, cgroup, namespaces.joined_pid.get());
+    return clone_process(namespaces.clone_flags, group, namespaces.joined_pid.get());
   auto prepare = [](void* context) { return prepare_init(*static_cast<InitPlan*>(context)); };
-  return clone_joined(namespaces, cgroup, prepare, &plan);
+  return clone_joined(namespaces, group, prepare, &plan);
 }
 
 Status Container::Impl::begin() {
@@ -177,8 +187,7 @@ Status Container::Impl::begin() {
   plan.bind_sources = TRY(open_bind_sources(options.spec, options.bundle, plan.namespaces));
   TRY(take_directory());
   TRY(take_cgroup(plan));
-  Cgroup cgroup = TRY(Cgroup::open(state.cgroups_path));
-  UniqueFd target = TRY(cgroup.clone_target());
+  UniqueFd target = TRY(cgroup->clone_target());
   if (options.gate == Gate::socket) plan.gate = TRY(listen_at_gate(directory.get()));
   SyncSocket::Pair pair = TRY(SyncSocket::pair());
   plan.process.process = *options.spec.process;
@@ -388,7 +397,7 @@ Result<ContainerStatus> Container::status() const {
   if (impl.state.pid == 0) return impl.ours ? ContainerStatus::creating : ContainerStatus::stopped;
   if (!init_alive(impl.state)) return ContainerStatus::stopped;
   if (impl.waiting) return ContainerStatus::creating;
-  Cgroup cgroup = TRY(Cgroup::open(impl.state.cgroups_path));
+  Cgroup& cgroup = *TRY(impl.open_cgroup());
   Result<bool> frozen = cgroup.frozen();
   if (frozen && *frozen) return ContainerStatus::paused;
   if (impl.sync.valid() || impl.has_gate()) return ContainerStatus::created;
@@ -458,7 +467,7 @@ Result<ContainerProcess> Container::exec(const ExecOptions& options) {
   }
   if (!own_mounts)
     plan.root = TRY(sys::open(fmt::format("/proc/{}/root", pid()), O_PATH | O_DIRECTORY));
-  Cgroup cgroup = TRY(Cgroup::open(impl.state.cgroups_path));
+  Cgroup& cgroup = *TRY(impl.open_cgroup());
   if (options.cgroup.find("..") != std::string::npos)
     return invalid("--cgroup: {} has a \"..\"", options.cgroup);
   plan.cgroup_entries = TRY(cgroup.entries(options.cgroup));
@@ -504,7 +513,7 @@ Result<ContainerProcess> Container::exec(const ExecOptions& options) {
 Status Container::signal(int number, KillScope scope) const {
   const Impl& impl = *impl_;
   if (scope == KillScope::all) {
-    Cgroup cgroup = TRY(Cgroup::open(impl.state.cgroups_path));
+    Cgroup& cgroup = *TRY(impl.open_cgroup());
     return cgroup.signal(number);
   }
   if (!impl.pidfd) return not_found("container not running");
@@ -517,7 +526,7 @@ Status Container::pause() {
   ContainerStatus now = TRY(status());
   if (now != ContainerStatus::running && now != ContainerStatus::created)
     return conflict("cannot pause a {} container", to_string(now));
-  Cgroup cgroup = TRY(Cgroup::open(impl_->state.cgroups_path));
+  Cgroup& cgroup = *TRY(impl_->open_cgroup());
   return cgroup.freeze(true);
 }
 
@@ -525,24 +534,24 @@ Status Container::resume() {
   ContainerStatus now = TRY(status());
   if (now != ContainerStatus::paused)
     return conflict("cannot resume a {} container", to_string(now));
-  Cgroup cgroup = TRY(Cgroup::open(impl_->state.cgroups_path));
+  Cgroup& cgroup = *TRY(impl_->open_cgroup());
   return cgroup.freeze(false);
 }
 
 Status Container::update(const Resources& resources) {
-  Cgroup cgroup = TRY(Cgroup::open(impl_->state.cgroups_path));
+  Cgroup& cgroup = *TRY(impl_->open_cgroup());
   TRY(cgroup.apply(resources));
   if (!resources.devices.empty()) TRY(cgroup.apply_devices(resources.devices));
   return {};
 }
 
 Result<Stats> Container::stats() const {
-  Cgroup cgroup = TRY(Cgroup::open(impl_->state.cgroups_path));
+  Cgroup& cgroup = *TRY(impl_->open_cgroup());
   return cgroup.stats();
 }
 
 Result<std::vector<pid_t>> Container::processes() const {
-  Cgroup cgroup = TRY(Cgroup::open(impl_->state.cgroups_path));
+  Cgroup& cgroup = *TRY(impl_->open_cgroup());
   return cgroup.processes();
 }
 
@@ -550,7 +559,8 @@ Status Container::destroy() {
   Impl& impl = *impl_;
   if (impl.pidfd) (void)sys::pidfd_send_signal(impl.pidfd.get(), SIGKILL);
   impl.sync.close();
-  TRY(remove_cgroup(impl.state.cgroups_path));
+  Cgroup& cgroup = *TRY(impl.open_cgroup());
+  TRY(cgroup.remove(kRemovalTimeout));
   if (impl.directory) {
     TRY(fs::remove_tree(impl.options.state_directory));
     impl.directory.reset();

@@ -57,7 +57,9 @@ TEST(Spec, AnErrorNamesTheFieldAndTheReason) {
             "linux.namespaces[1].type: unknown namespace \"disk\"");
   EXPECT_EQ(error_of(with_linux(R"({"namespaces":[{"type":"mount"},{"type":"mount"}]})")),
             "linux.namespaces[1].type: mount is there twice");
-  EXPECT_EQ(error_of(with_linux("{}")), "linux.namespaces: a mount namespace is required");
+  EXPECT_EQ(error_of(with_linux("{}")), "");
+  EXPECT_EQ(error_of(with_linux(R"({"maskedPaths":["/proc/kcore"]})")),
+            "linux.maskedPaths: needs a mount namespace in linux.namespaces");
 }
 
 TEST(Spec, SysctlsOfTheHostAreRefused) {
