@@ -38,6 +38,7 @@ class Session:
         self.master, slave = pty.openpty()
         self.slave = slave  # kept open so that the modes can be read after the command has gone
         self.resize(30, 100)
+        self.resized = False
         self.modes = termios.tcgetattr(slave)
         self.pid = os.fork()
         if self.pid == 0:
@@ -54,6 +55,7 @@ class Session:
         self.status = None
 
     def resize(self, rows, columns):
+        self.resized = True
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def read(self, seconds):
@@ -74,7 +76,12 @@ class Session:
 
     def expect(self, pattern):
         deadline = time.monotonic() + STEP_SECONDS
+        again = time.monotonic() + 0.5
         while True:
+            # docker shows output a moment before it listens for a change of size, and misses one in between.
+            if self.resized and time.monotonic() > again and not self.ended():
+                os.kill(self.pid, signal.SIGWINCH)
+                again += 0.5
             match = re.search(pattern.encode(), self.seen[self.matched:], re.S | re.M)
             if match:
                 self.matched += match.end()
