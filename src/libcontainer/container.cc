@@ -25,6 +25,7 @@
 #include "libcontainer/scheduling.h"
 #include "libcontainer/seccomp.h"
 #include "libcontainer/state.h"
+#include "libcontainer/systemd_scope.h"
 #include "libcontainer/validate.h"
 
 namespace gantry::libcontainer {
@@ -39,7 +40,6 @@ Status check_supported(const CreateOptions& options) {
   const Spec& spec = options.spec;
   const Linux& section = *spec.linux_section;
   const std::pair<bool, const char*> kMissing[] = {
-      {options.cgroup_driver == CgroupDriver::systemd, "--systemd-cgroup"},
       {section.intel_rdt.has_value(), "linux.intelRdt"}};
   for (auto [present, field] : kMissing)
     if (present) return unsupported("{}: this build cannot do it", field);
@@ -123,6 +123,7 @@ struct Container::Impl {
 
   // Found once: looking through the mounts takes longer than what is then done with it.
   mutable std::optional<Cgroup> cgroup;
+  Scope scope;  // until init is in it
 
   bool has_gate() const { return directory && ::faccessat(directory.get(), kGate, F_OK, 0) == 0; }
 
@@ -158,6 +159,13 @@ Status Container::Impl::take_directory() {
 }
 
 Status Container::Impl::take_cgroup(InitPlan& plan) {
+  if (options.cgroup_driver == CgroupDriver::systemd) {
+    const Linux& section = *options.spec.linux_section;
+    ScopeName name = TRY(parse_scope(section.cgroups_path, options.id, options.rootless));
+    scope = TRY(start_scope(name, section.resources, options.rootless));
+    state.cgroups_path = scope.cgroup;
+    state.systemd_cgroup = true;
+  }
   cgroup = TRY(Cgroup::create(state.cgroups_path, options.rootless));
   if (const auto& resources = options.spec.linux_section->resources) TRY(cgroup->apply(*resources));
   Status devices = cgroup->apply_devices(device_rules(options.spec));
@@ -232,6 +240,7 @@ Error Container::Impl::undo(Error reason) {
     ours = false;
   }
   sync.close();
+  release_scope(scope);
   // Not what somebody else has: a conflict over the directory leaves cgroup and state alone.
   bool took = directory.valid() || (options.state_directory.empty() && state.pid != 0);
   if (took) {
@@ -268,7 +277,9 @@ Result<Container> Container::begin(CreateOptions options) {
   state.owner = ::geteuid();
   state.new_keyring = !kept.no_new_keyring;
   state.annotations = kept.spec.annotations;
-  state.cgroups_path = TRY(normalize_cgroup_path(kept.spec.linux_section->cgroups_path, kept.id));
+  bool scoped = kept.cgroup_driver == CgroupDriver::systemd;  // known when systemd has made it
+  const std::string& wanted = kept.spec.linux_section->cgroups_path;
+  state.cgroups_path = TRY(normalize_cgroup_path(scoped ? "" : wanted, kept.id));
   Status begun = impl->begin();
   if (!begun) return impl->undo(std::move(begun).error());
   return Container(std::move(impl));
@@ -303,6 +314,7 @@ Status Container::wait_created() {
   };
   Status created = step();
   impl.waiting = false;
+  release_scope(impl.scope);
   if (!created) return impl.undo(std::move(created).error());
   if (impl.options.gate == Gate::socket) impl.sync.close();
   return {};
@@ -542,6 +554,8 @@ Status Container::update(const Resources& resources) {
   Cgroup& cgroup = *TRY(impl_->open_cgroup());
   TRY(cgroup.apply(resources));
   if (!resources.devices.empty()) TRY(cgroup.apply_devices(resources.devices));
+  if (impl_->state.systemd_cgroup)
+    return update_scope(impl_->state.cgroups_path, resources, ::geteuid() != 0);
   return {};
 }
 

@@ -30,7 +30,8 @@ Result<SeccompFilter> compile_seccomp(const Seccomp& seccomp);
 // from, so a collision of names cannot give the wrong filter.
 Result<SeccompFilter> cached_seccomp(const Seccomp& seccomp, const std::string& directory);
 
-// The words of linux.seccomp that are understood; `supported_flags` are those of the running kernel.
+// The words of linux.seccomp that are understood; `supported_flags` are those of the running
+// kernel.
 struct SeccompNames {
   std::vector<std::string> actions, operators, architectures, flags, supported_flags;
 };

@@ -26,7 +26,7 @@ Result<int> verb_features(const Globals&, const Arguments&) {
   for (const auto& hierarchy : hierarchies) (hierarchy.v2 ? v2 : v1) = true;
   libcontainer::SeccompNames names = libcontainer::seccomp_names();
   json::object cgroup{
-      {"v1", v1}, {"v2", v2}, {"systemd", false}, {"systemdUser", false}, {"rdma", true}};
+      {"v1", v1}, {"v2", v2}, {"systemd", true}, {"systemdUser", true}, {"rdma", true}};
   json::object seccomp{{"enabled", true},
                        {"actions", strings(names.actions)},
                        {"operators", strings(names.operators)},

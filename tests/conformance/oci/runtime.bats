@@ -259,3 +259,11 @@ assert l["mountExtensions"]["idmap"]["enabled"] and l["netDevices"]["enabled"], 
 assert "CAP_CHECKPOINT_RESTORE" in l["capabilities"], l
 '
 }
+
+@test "--systemd-cgroup where systemd is not there says so" {
+  [ ! -S /run/systemd/private ] || skip "systemd is there"
+  run runtime --systemd-cgroup run --bundle "$BUNDLE" "$ID" </dev/null
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"--systemd-cgroup: systemd cannot be reached: connect to /run/systemd/private: no such file or directory"* ]]
+  nothing_left
+}
