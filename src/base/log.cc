@@ -40,6 +40,11 @@ void configure(Level level, Format format) {
 
 void set_output(int fd) { g_output = fd; }
 
+void close_output() {
+  int fd = g_output.exchange(-1);
+  if (fd > STDERR_FILENO) ::close(fd);
+}
+
 bool enabled(Level level) { return level >= g_level.load(std::memory_order_relaxed); }
 
 void write(Level level, std::string_view message) {

@@ -17,8 +17,11 @@ Result<Level> parse_level(std::string_view name);    // debug, info, warn, error
 Result<Format> parse_format(std::string_view name);  // text, json
 // To be called before threads are started.
 void configure(Level level, Format format);
-// Where lines go; standard error unless told. The descriptor is borrowed.
+// Where lines go; standard error unless told. The descriptor stays open until
+// close_output().
 void set_output(int fd);
+// Closes it, unless it is a standard stream; what is written from then on is lost.
+void close_output();
 bool enabled(Level level);
 void write(Level level, std::string_view message);
 

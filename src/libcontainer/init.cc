@@ -10,6 +10,7 @@
 
 #include <algorithm>
 
+#include "base/log.h"
 #include "base/sys.h"
 #include "libcontainer/hooks.h"
 #include "libcontainer/rootfs.h"
@@ -149,6 +150,8 @@ Status setup_rootfs(InitPlan& plan) {
 Status wait_at_gate(InitPlan& plan) {
   TRY(plan.sync.send(SyncMessage::ready));
   if (plan.gate) {
+    // Who made us may read what it and its children write until all of them have closed it.
+    log::close_output();
     int peer =
         sys::retry([&] { return ::accept4(plan.gate.get(), nullptr, nullptr, SOCK_CLOEXEC); });
     if (peer == -1) return error_from_errno(errno, "gate: accept");

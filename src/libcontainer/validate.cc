@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <set>
@@ -120,7 +121,7 @@ Status check_linux(const Spec& spec) {
       return invalid("linux.devices[{}].path: \"{}\" is not absolute", i, device.path);
     if (device.type.size() != 1 || std::string_view("cbup").find(device.type) == std::string::npos)
       return invalid("linux.devices[{}].type: unknown type \"{}\"", i, device.type);
-    if (device.file_mode.value_or(0) > 0777)
+    if (device.file_mode.value_or(0) & ~uint32_t{S_IFMT | 0777})  // Podman's has the type in it
       return invalid("linux.devices[{}].fileMode: {:o} is over 0777", i, *device.file_mode);
   }
   for (const auto* paths : {&section.masked_paths, &section.readonly_paths})

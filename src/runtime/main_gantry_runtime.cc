@@ -74,11 +74,13 @@ Status configure_log(const Arguments& arguments) {
   std::string path = arguments.get("log");
   if (path.empty()) return {};
   UniqueFd fd = TRY(sys::open(path, O_WRONLY | O_APPEND | O_CREAT, 0644).context("--log"));
+  log::close_output();            // keep_log_apart's
   log::set_output(fd.release());  // for the life of the program
   return {};
 }
 
-Result<int> dispatch(int argc, char** argv) {
+// `settings` are set as far as they are known, for whoever reports the error.
+Result<int> dispatch(int argc, char** argv, Globals& settings) {
   std::span<char* const> words(argv + 1, static_cast<size_t>(argc - 1));
   Arguments globals = TRY(parse_arguments(words, kGlobalFlags, Until::first_argument));
   if (globals.has("version")) {
@@ -91,6 +93,7 @@ Result<int> dispatch(int argc, char** argv) {
     return globals.rest.empty() && !globals.has("help") ? 1 : 0;
   }
   TRY(configure_log(globals));
+  settings.log_file = !globals.get("log").empty();
   for (const Verb& verb : verbs()) {
     if (verb.name != globals.rest.front()) continue;
     if (verb.enters) TRY(ensure_protected(argv));
@@ -101,7 +104,6 @@ Result<int> dispatch(int argc, char** argv) {
       return 0;
     }
     Arguments arguments = TRY(parse_arguments(rest, verb.flags, verb.until));
-    Globals settings;
     settings.root = globals.get("root", default_root());
     if (!settings.root.starts_with('/')) {
       char* here = ::get_current_dir_name();
@@ -121,12 +123,11 @@ int run(int argc, char** argv) {
 #ifdef GANTRY_HAS_SHIM
   if (argc > 1 && std::string_view(argv[1]) == "shim") return shim::shim_main(argc - 1, argv + 1);
 #endif
-  Result<int> status = dispatch(argc, argv);
+  Globals settings;
+  Result<int> status = dispatch(argc, argv, settings);
   if (status) return *status;
   const std::string& message = status.error().message();
-  bool to_file = false;
-  for (int i = 1; i < argc; ++i) to_file |= std::string_view(argv[i]).starts_with("--log");
-  if (to_file) log::error("{}", message);
+  if (settings.log_file) log::error("{}", message);
   (void)sys::write_all(STDERR_FILENO, "gantry-runtime: " + message + "\n");
   return 1;
 }

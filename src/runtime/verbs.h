@@ -14,6 +14,7 @@ struct Globals {
   std::string root;  // where state directories are
   bool systemd_cgroup = false;
   bool rootless = false;  // --rootless, or what the process finds itself to be
+  bool log_file = false;  // --log was given: whoever runs us looks for errors there
 };
 
 struct Verb {

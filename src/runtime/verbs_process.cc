@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "base/log.h"
 #include "base/process.h"
 #include "base/sys.h"
 #include "libcontainer/terminal.h"
@@ -94,7 +95,9 @@ Result<int> exec(const Globals& globals, const Arguments& arguments) {
 Result<int> verb_exec(const Globals& globals, const Arguments& arguments) {
   Result<int> status = exec(globals, arguments);
   if (status) return status;
-  (void)sys::write_all(STDERR_FILENO, "exec failed: " + status.error().message() + "\n");
+  std::string message = "exec failed: " + status.error().message();
+  if (globals.log_file) log::error("{}", message);
+  (void)sys::write_all(STDERR_FILENO, message + "\n");
   return kExecFailed;
 }
 
