@@ -250,7 +250,8 @@ Status Cgroup::write(const CgroupWrite& write, const Hierarchy& hierarchy) const
   Result<UniqueFd> fd = sys::open(path, O_WRONLY);
   if (!fd) {
     if (fd.error().code() == ENOENT)
-      return unsupported("{}: this kernel has no {}", write.field, write.file);
+      return unsupported("{}: {} has no {}", write.field,
+                         hierarchy.v2 ? "cgroup v2" : "this kernel", write.file);
     return std::move(fd).error().context(write.field);
   }
   return sys::write_all(fd->get(), write.value)
@@ -290,7 +291,10 @@ Status Cgroup::apply(const Resources& resources) {
       return unsupported("linux.resources.unified: this host has no cgroup v2");
     return {};
   }
-  std::vector<CgroupWrite> v2 = TRY(translate_v2(resources));
+  // What is on v1 has been written, and v2 has rules that are not for it (swap needs a limit).
+  Resources rest = resources;
+  if (const Hierarchy* memory = with("memory"); memory && !memory->v2) rest.memory.reset();
+  std::vector<CgroupWrite> v2 = TRY(translate_v2(rest));
   for (const CgroupWrite& write_one : v2) {
     const Hierarchy* hierarchy = with(write_one.controller);
     if (hierarchy && hierarchy->v2) {

@@ -46,6 +46,15 @@ TEST(Cgroup, TranslatesLimitsForV2) {
   EXPECT_EQ(joined(translate_v2(resources(R"({"cpu":{"quota":-1}})"))), "cpu.max=max 100000;");
 }
 
+// They keep their names, so that the write that finds no such file can say so.
+TEST(Cgroup, LimitsThatV2HasNotAreNotDropped) {
+  EXPECT_EQ(
+      joined(translate_v2(resources(
+          R"({"memory":{"swappiness":10,"disableOOMKiller":true},"cpu":{"realtimeRuntime":5}})"))),
+      "memory.swappiness=10;memory.oom_control=1;cpu.rt_runtime_us=5;");
+  EXPECT_EQ(joined(translate_v2(resources(R"({"memory":{"disableOOMKiller":false}})"))), "");
+}
+
 TEST(Cgroup, ImpossibleLimitsNameTheField) {
   EXPECT_EQ(joined(translate_v1(resources(R"({"memory":{"limit":100,"swap":50}})"))),
             "error: linux.resources.memory.swap: 50 is less than the memory limit 100");

@@ -148,6 +148,11 @@ Result<std::vector<CgroupWrite>> translate_v2(const Resources& resources) {
     if (memory->reservation && *memory->reservation != 0)
       out.add("memory", "memory.low", limit_or_max(*memory->reservation),
               "linux.resources.memory.reservation");
+    // Limits of version 1 keep its files' names: writing them then says that there is none.
+    out.number("memory", "memory.swappiness", memory->swappiness,
+               "linux.resources.memory.swappiness");
+    if (memory->disable_oom_killer.value_or(false))
+      out.add("memory", "memory.oom_control", "1", "linux.resources.memory.disableOOMKiller");
   }
   if (const auto& cpu = resources.cpu) {
     if (cpu->shares.value_or(0))
@@ -162,8 +167,12 @@ Result<std::vector<CgroupWrite>> translate_v2(const Resources& resources) {
     }
     out.number("cpu", "cpu.max.burst", cpu->burst, "linux.resources.cpu.burst");
     out.number("cpu", "cpu.idle", cpu->idle, "linux.resources.cpu.idle");
-    if (cpu->realtime_period.value_or(0) || cpu->realtime_runtime.value_or(0))
-      return unsupported("linux.resources.cpu.realtimeRuntime: cgroup v2 has no such limit");
+    if (cpu->realtime_period.value_or(0))
+      out.number("cpu", "cpu.rt_period_us", cpu->realtime_period,
+                 "linux.resources.cpu.realtimePeriod");
+    if (cpu->realtime_runtime.value_or(0))
+      out.number("cpu", "cpu.rt_runtime_us", cpu->realtime_runtime,
+                 "linux.resources.cpu.realtimeRuntime");
     if (!cpu->cpus.empty()) out.add("cpuset", "cpuset.cpus", cpu->cpus, "linux.resources.cpu.cpus");
     if (!cpu->mems.empty()) out.add("cpuset", "cpuset.mems", cpu->mems, "linux.resources.cpu.mems");
   }

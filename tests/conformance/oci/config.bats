@@ -52,7 +52,10 @@ teardown() { oci_teardown; }
 
 @test "memory and pids limits are those of the configuration, in the container's own cgroup" {
   config "c['linux']['resources'].update(memory={'limit':33554432},pids={'limit':20})"
-  in_container 'cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/pids/pids.max; cat /proc/self/cgroup | grep -v ":/$" || echo rooted'
+  local memory=memory/memory.limit_in_bytes pids=pids/pids.max
+  ! on_v2 memory || memory=memory.max
+  ! on_v2 pids || pids=pids.max
+  in_container "cd /sys/fs/cgroup; cat $memory $pids; grep -v ':/$' /proc/self/cgroup || echo rooted"
   [ "$(echo "$output" | tr '\n' ' ')" = "33554432 20 rooted " ]
 }
 

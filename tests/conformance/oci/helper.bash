@@ -5,17 +5,23 @@ OCI_REPOSITORY=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
 GANTRY_BUILD=${GANTRY_BUILD:-$OCI_REPOSITORY/build/release}
 RUNTIME=${RUNTIME:-$GANTRY_BUILD/bin/gantry-runtime}
 
+oci_rootfs() { # DIRECTORY: what every test of a file gets a copy of
+  mkdir -p "$1"/{bin,etc,proc,sys,dev,tmp,root}
+  cp /bin/busybox "$1/bin/"
+  local applet
+  for applet in sh true false cat id ls mount umount sleep echo ps hostname touch env grep head readlink mkdir stat test kill dd awk wc cut sort uname mknod; do
+    ln -s busybox "$1/bin/$applet"
+  done
+  printf 'root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n' >"$1/etc/passwd"
+}
+
 oci_setup() {
   OCI=$(mktemp -d /tmp/oci.XXXXXX)
   ID=oci-$BATS_TEST_NUMBER-$RANDOM$RANDOM
   BUNDLE=$OCI/bundle
-  mkdir -p "$BUNDLE"/rootfs/{bin,etc,proc,sys,dev,tmp,root}
-  cp /bin/busybox "$BUNDLE/rootfs/bin/"
-  local applet
-  for applet in sh true false cat id ls mount umount sleep echo ps hostname touch env grep head readlink mkdir stat test kill dd awk wc cut sort uname; do
-    ln -s busybox "$BUNDLE/rootfs/bin/$applet"
-  done
-  printf 'root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n' >"$BUNDLE/rootfs/etc/passwd"
+  mkdir "$BUNDLE"
+  [ -d "$BATS_FILE_TMPDIR/rootfs" ] || oci_rootfs "$BATS_FILE_TMPDIR/rootfs"
+  cp -a "$BATS_FILE_TMPDIR/rootfs" "$BUNDLE/rootfs"
   (cd "$BUNDLE" && "$RUNTIME" spec)
   config "c['process']['terminal']=False"
 }
@@ -30,7 +36,7 @@ runtime() { "$RUNTIME" --root "$OCI/root" "$@"; }
 
 # config PYTHON: changes the configuration, which is `c`.
 config() {
-  /usr/bin/python3 - "$BUNDLE/config.json" "$1" <<'PY'
+  /usr/bin/python3 -IS - "$BUNDLE/config.json" "$1" <<'PY'
 import json, sys
 path = sys.argv[1]
 c = json.load(open(path))
@@ -70,3 +76,19 @@ nothing_left() {
   [ -z "$groups" ] || { echo "cgroups are left: $groups"; return 1; }
   ! grep -q "$OCI" /proc/self/mountinfo || { echo "a mount is left"; return 1; }
 }
+
+# hierarchy_of CONTROLLER: where the hierarchy that has it is mounted: a v1 one of its own, or the unified one.
+hierarchy_of() {
+  awk -v c="$1" '$3=="cgroup" {n=split($4,a,","); for(i=1;i<=n;i++) if(a[i]==c) v1=$2} $3=="cgroup2" {v2=$2}
+    END {print v1 ? v1 : v2}' /proc/mounts
+}
+on_v2() { [ -e "$(hierarchy_of "$1")/cgroup.controllers" ]; } # CONTROLLER
+
+# group_directory CONTROLLER: the container's group in that hierarchy. Its pid is in $OCI/pid.
+group_directory() {
+  echo "$(hierarchy_of "$1")$(awk -F: -v c="$1" '{n=split($2,a,","); for(i=1;i<=n;i++) if(a[i]==c) v1=$3} $1==0 {v2=$3}
+    END {print v1 ? v1 : v2}' "/proc/$(cat "$OCI/pid")/cgroup")"
+}
+
+# group_of CONTROLLER V1-FILE V2-FILE: what is in the container's group.
+group_of() { cat "$(group_directory "$1")/$(if on_v2 "$1"; then echo "$3"; else echo "$2"; fi)"; }

@@ -6,15 +6,6 @@ load helper
 setup() { oci_setup; }
 teardown() { oci_teardown; }
 
-group_of() { # CONTROLLER FILE: the value in the container's group
-  local pid mount path
-  pid=$(cat "$OCI/pid")
-  path=$(awk -F: -v c="$1" '{n=split($2,a,","); for(i=1;i<=n;i++) if(a[i]==c) print $3}' "/proc/$pid/cgroup")
-  mount=$(awk -v c="$1" '$3=="cgroup" {n=split($4,a,","); for(i=1;i<=n;i++) if(a[i]==c) print $2}' /proc/mounts | head -n 1)
-  [ -n "$mount" ] || skip "the controller $1 is not on a v1 hierarchy here"
-  cat "$mount$path/$2"
-}
-
 namespace_only() { # TYPE…: just these, and no mounts that need others
   config "
 keep = '$*'.split()
@@ -325,32 +316,68 @@ c['mounts']=[m for m in c['mounts'] if m['type'] in ('proc','tmpfs')]+[{'destina
 @test "two containers with one cgroupsPath below do not share limits of others" {
   config "c['linux']['resources'].update(pids={'limit':17})"
   created 'sleep 100'
-  [ "$(group_of pids pids.max)" = 17 ]
+  [ "$(group_of pids pids.max pids.max)" = 17 ]
 }
 
-@test "memory: limit, reservation and swappiness" {
-  config "c['linux']['resources']['memory']={'limit':67108864,'reservation':33554432,'swappiness':10,'disableOOMKiller':False}"
+@test "memory: limit and reservation" {
+  config "c['linux']['resources']['memory']={'limit':67108864,'reservation':33554432,'disableOOMKiller':False}"
   created 'sleep 100'
-  [ "$(group_of memory memory.limit_in_bytes)" = 67108864 ]
-  [ "$(group_of memory memory.soft_limit_in_bytes)" = 33554432 ]
-  [ "$(group_of memory memory.swappiness)" = 10 ]
+  [ "$(group_of memory memory.limit_in_bytes memory.max)" = 67108864 ]
+  [ "$(group_of memory memory.soft_limit_in_bytes memory.low)" = 33554432 ]
+}
+
+@test "memory: swappiness is set where the hierarchy has it, and is an error where not" {
+  config "c['linux']['resources']['memory']={'swappiness':10}"
+  if on_v2 memory; then
+    in_container true
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"linux.resources.memory.swappiness: "* ]]
+    nothing_left
+  else
+    created 'sleep 100'
+    [ "$(group_of memory memory.swappiness)" = 10 ]
+  fi
+}
+
+@test "memory: the out-of-memory killer is turned off where the hierarchy can, and is an error where not" {
+  config "c['linux']['resources']['memory']={'limit':67108864,'disableOOMKiller':True}"
+  if on_v2 memory; then
+    in_container true
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"linux.resources.memory.disableOOMKiller: "* ]]
+    nothing_left
+  else
+    created 'sleep 100'
+    group_of memory memory.oom_control | grep -qx 'oom_kill_disable 1'
+  fi
 }
 
 @test "cpu: shares, period, quota, cpus and mems" {
   config "c['linux']['resources']['cpu']={'shares':512,'period':50000,'quota':25000,'cpus':'0','mems':'0'}"
   created 'sleep 100'
-  [ "$(group_of cpu cpu.shares)" = 512 ]
-  [ "$(group_of cpu cpu.cfs_period_us)" = 50000 ]
-  [ "$(group_of cpu cpu.cfs_quota_us)" = 25000 ]
-  [ "$(group_of cpuset cpuset.cpus)" = 0 ]
-  [ "$(group_of cpuset cpuset.mems)" = 0 ]
+  if on_v2 cpu; then
+    [ "$(group_of cpu - cpu.weight)" = 20 ] # 1 + (512 - 2) * 9999 / 262142
+    [ "$(group_of cpu - cpu.max)" = "25000 50000" ]
+  else
+    [ "$(group_of cpu cpu.shares)" = 512 ]
+    [ "$(group_of cpu cpu.cfs_period_us)" = 50000 ]
+    [ "$(group_of cpu cpu.cfs_quota_us)" = 25000 ]
+  fi
+  [ "$(group_of cpuset cpuset.cpus cpuset.cpus)" = 0 ]
+  [ "$(group_of cpuset cpuset.mems cpuset.mems)" = 0 ]
 }
 
 @test "devices of the cgroup: the last rule that matches wins" {
-  config "c['linux']['resources']['devices']=[{'allow':False,'access':'rwm'},{'allow':True,'type':'c','major':10,'minor':229,'access':'r'}]"
-  created 'sleep 100'
-  group_of devices devices.list | grep -qx 'c 10:229 r'
-  group_of devices devices.list | grep -qvx 'a \*:\* rwm'
+  config "
+c['linux']['resources']['devices']=[{'allow':False,'access':'rwm'},
+ {'allow':True,'type':'c','major':10,'minor':200,'access':'rwm'},{'allow':False,'type':'c','major':10,'minor':200,'access':'w'}]
+for k in c['process']['capabilities'].values(): k.append('CAP_MKNOD')
+c['root']['readonly']=False"
+  in_container 'mknod /tmp/tun c 10 200 && (: </tmp/tun) && echo read; (: >>/tmp/tun) 2>&1; mknod /tmp/other c 10 229; (: </tmp/other) 2>&1'
+  [ "${#lines[@]}" -eq 3 ]
+  [ "${lines[0]}" = read ]
+  [[ "${lines[1]}" == *"/tmp/tun: Operation not permitted" ]]
+  [[ "${lines[2]}" == *"/tmp/other: Operation not permitted" ]]
 }
 
 @test "a limit the kernel refuses is an error that names the field" {
@@ -366,9 +393,24 @@ c['mounts']=[m for m in c['mounts'] if m['type'] in ('proc','tmpfs')]+[{'destina
   created 'sleep 100'
   runtime start "$ID"
   runtime update --pids-limit 33 "$ID"
-  [ "$(group_of pids pids.max)" = 33 ]
+  [ "$(group_of pids pids.max pids.max)" = 33 ]
   echo '{"memory":{"limit":134217728}}' | runtime update --resources - "$ID"
-  [ "$(group_of memory memory.limit_in_bytes)" = 134217728 ]
+  [ "$(group_of memory memory.limit_in_bytes memory.max)" = 134217728 ]
+}
+
+@test "update: swap alone changes beside the memory limit that is there, or is an error where it needs both" {
+  [ -e "$(hierarchy_of memory)/cgroup.controllers" ] || [ -e "$(hierarchy_of memory)/memory.memsw.limit_in_bytes" ] ||
+    skip "this kernel does not limit swap"
+  config "c['linux']['resources']['memory']={'limit':67108864,'swap':67108864}"
+  created 'sleep 100'
+  if on_v2 memory; then
+    run runtime update --memory-swap 134217728 "$ID"
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"linux.resources.memory.swap: "* ]]
+  else
+    runtime update --memory-swap 134217728 "$ID"
+    [ "$(group_of memory memory.memsw.limit_in_bytes)" = 134217728 ]
+  fi
 }
 
 @test "seccomp: errnoRet is what the call answers, EPERM without it" {
