@@ -26,10 +26,10 @@ void reset_inherited() {
   action.sa_handler = SIG_DFL;
   for (int signal = 1; signal < NSIG; ++signal) ::sigaction(signal, &action, nullptr);
   ::umask(0);
-  // Nobody who shares a namespace may look at our memory or descriptors before exec
-  // (CVE-2016-9962).
-  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
+
+// Nobody who shares a namespace may look at our memory or descriptors before exec (CVE-2016-9962).
+void hide() { ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
 
 Status die_with_parent(bool wanted) {
   if (!wanted) return {};
@@ -107,6 +107,7 @@ Status setup_namespaces(InitPlan& plan) {
   NamespacePlan& namespaces = plan.namespaces;
   if (namespaces.maps_ids) {
     (void)TRY(plan.sync.expect(SyncMessage::mapped));
+    hide();
     TRY(become_root());
   }
   TRY(join_namespaces(namespaces.joined));
@@ -219,6 +220,8 @@ Status prepare_init(InitPlan& plan) {
 
 void run_init(InitPlan& plan) {
   reset_inherited();
+  // An ordinary user may write the id maps only of a process that can be looked at: later, then.
+  if (!plan.namespaces.maps_ids || plan.made_by == 0) hide();
   Status failed = init(plan);
   report(plan.sync, failed);
 }
@@ -232,6 +235,7 @@ Status prepare_exec(ExecPlan& plan) {
 
 void run_exec(ExecPlan& plan) {
   reset_inherited();
+  hide();
   Status failed = enter_container(plan);
   report(plan.sync, failed);
 }
