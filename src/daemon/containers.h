@@ -13,6 +13,10 @@
 #include "base/unique_fd.h"
 #include "daemon/container_jobs.h"
 
+namespace gantry::drivers {
+class Instance;
+}
+
 namespace gantry::daemon {
 
 class Daemon;
@@ -80,8 +84,20 @@ class Containers {
     bool terminal = false;
   };
   Result<AttachInfo> can_attach(const std::string& container, const AttachQuery& query) const;
-  // Takes over the client's connection. Before start it waits with the container for the shim.
-  Status attach(const std::string& container, const AttachQuery& query, ClientStream client);
+  // Takes over the client's connection; short. A container that does not run yet keeps it for its
+  // shim. A client that has seen the head of the answer may ask for the start at once, and a short
+  // container is over soon: the I/O thread calls this right after hijack(), before it can read
+  // another request. For a container that runs, what is left is finish_attach().
+  struct RunningAttach {
+    std::shared_ptr<drivers::Instance> instance;
+    AttachQuery query;
+    ClientStream client;
+    bool terminal = false;
+  };
+  Result<std::optional<RunningAttach>> attach(const std::string& container,
+                                              const AttachQuery& query, ClientStream client);
+  // Waits for the container's shim: not for an I/O thread.
+  Status finish_attach(RunningAttach attach);
   // Whether the exec may be started now; to be asked before hijacking.
   Status can_start_exec(const std::string& exec) const;
   Status resize(const std::string& container, unsigned rows, unsigned columns);

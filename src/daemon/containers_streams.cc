@@ -25,20 +25,26 @@ Result<Containers::AttachInfo> Containers::can_attach(const std::string& referen
   return AttachInfo{record->config.Tty};
 }
 
-Status Containers::attach(const std::string& reference, const AttachQuery& query,
-                          ClientStream client) {
+Result<std::optional<Containers::RunningAttach>> Containers::attach(const std::string& reference,
+                                                                    const AttachQuery& query,
+                                                                    ClientStream client) {
   std::shared_ptr<Container> container = TRY(impl_->table.find(reference));
   std::shared_ptr<const ContainerRecord> record = container->record();
   impl_->publish_event(*record, "attach");
-  if (!query.stream) return {};
+  if (!query.stream) return std::optional<RunningAttach>();
   AttachQuery effective = query;
   if (!record->config.OpenStdin) effective.standard_in = false;
   std::optional<Container::PendingAttach> now =
       container->add_pending({effective, std::move(client)});
-  if (!now) return {};  // it gets its output from the start on
+  if (!now) return std::optional<RunningAttach>();  // it gets its output from the start on
   std::shared_ptr<drivers::Instance> instance = container->instance();
   if (!instance) return conflict("container {} is not running", record->id);
-  return impl_->attach_to(*instance, std::move(*now), record->config.Tty);
+  return RunningAttach{std::move(instance), effective, std::move(now->client), record->config.Tty};
+}
+
+Status Containers::finish_attach(RunningAttach attach) {
+  return Impl::attach_to(*attach.instance, {attach.query, std::move(attach.client)},
+                         attach.terminal);
 }
 
 Status Containers::resize(const std::string& reference, unsigned rows, unsigned columns) {

@@ -44,6 +44,7 @@ void BlockingPool::start_thread() {
   pthread_sigmask(SIG_SETMASK, &all, &before);
   pthread_t thread;
   auto main = [](void* self) -> void* {
+    ::pthread_setname_np(::pthread_self(), "io-pool");
     static_cast<BlockingPool*>(self)->work();
     return nullptr;
   };

@@ -109,7 +109,9 @@ Status container_attach(Call& call) {
   auto info = TRY(containers.can_attach(id, query));
   auto stream = TRY(call.x.hijack(stream_type(call, info.terminal)));
   ClientStream client{std::move(stream.fd), std::move(stream.leftover)};
-  return call.x.run_blocking([&] { return containers.attach(id, query, std::move(client)); });
+  auto running = TRY(containers.attach(id, query, std::move(client)));
+  if (!running) return {};
+  return call.x.run_blocking([&] { return containers.finish_attach(std::move(*running)); });
 }
 
 }  // namespace gantry::server
