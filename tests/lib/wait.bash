@@ -13,11 +13,14 @@ eventually() {
   done
 }
 
-# process_gone PID: it has ended (a zombie counts: only its parent is late).
+# process_gone PID: it has ended (a zombie counts: only its parent is late; but not one whose other threads still
+# end: its files and locks are open until the last of them).
 process_gone() {
-  local state
+  local state threads
   state=$(awk '/^State:/ { print $2 }' "/proc/$1/status" 2>/dev/null) || return 0
-  [ -z "$state" ] || [ "$state" = Z ]
+  [ -n "$state" ] || return 0
+  threads=("/proc/$1/task"/*)
+  [ "$state" = Z ] && [ ${#threads[@]} -le 1 ]
 }
 
 # matches PATTERN COMMAND…: its output, both streams, contains a line that matches the extended regexp.
