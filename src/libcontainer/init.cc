@@ -85,13 +85,15 @@ Status apply_sysctls(const Spec& spec, const ProcFs& proc) {
   return {};
 }
 
-// Of the time namespace that this process has made, and enters by exec.
-Status apply_time_offsets(const Spec& spec, const ProcFs& proc) {
+// Unsharing puts only children into a new time namespace, and not every kernel moves a process into
+// it at exec: once its clocks are set, it is entered like any other (time_namespaces(7)).
+Status enter_time_namespace(const Spec& spec, const ProcFs& proc) {
   for (const auto& [clock, offset] : spec.linux_section->time_offsets)
     TRY(proc.write("self/timens_offsets",
                    fmt::format("{} {} {}", clock, offset.secs, offset.nanosecs))
             .context("linux.timeOffsets.{}", clock));
-  return {};
+  UniqueFd own = TRY(sys::open("/proc/self/ns/time_for_children", O_RDONLY));
+  return sys::setns(own.get(), kNewTime).context("linux.namespaces: time");
 }
 
 Status apply_personality(const Spec& spec) {
@@ -113,7 +115,7 @@ Status setup_namespaces(InitPlan& plan) {
   TRY(join_namespaces(namespaces.joined));
   if (namespaces.unshare_flags)
     TRY(sys::unshare(namespaces.unshare_flags).context("linux.namespaces: cgroup, time"));
-  TRY(apply_time_offsets(spec, plan.proc));
+  if (namespaces.unshare_flags & kNewTime) TRY(enter_time_namespace(spec, plan.proc));
   if (!spec.linux_section->net_devices.empty()) (void)TRY(plan.sync.expect(SyncMessage::moved));
   if (::setsid() == -1) return error_from_errno(errno, "setsid");
   if (namespaces.own_network) TRY(raise_loopback());

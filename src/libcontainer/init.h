@@ -28,7 +28,7 @@ struct InitPlan {
   std::vector<UniqueFd> cgroup_entries;
   std::vector<std::pair<std::string, std::string>> cgroup_mounts;
   NamespacePlan namespaces;
-  uid_t made_by = ::geteuid();  // before a user namespace hides it
+  uid_t made_by = ::geteuid();         // before a user namespace hides it
   std::vector<UniqueFd> bind_sources;  // bind_sources.h
   bool prepared = false;               // prepare_init() has been done
 };

@@ -15,8 +15,6 @@
 namespace gantry::libcontainer {
 namespace {
 
-constexpr int kNewTime = 0x80;  // CLONE_NEWTIME
-
 Result<Clone> clone_raw(uint64_t flags, int cgroup) {
   int pidfd = -1;
   clone_args arguments = {};

@@ -15,6 +15,8 @@
 
 namespace gantry::libcontainer {
 
+inline constexpr int kNewTime = 0x80;  // CLONE_NEWTIME, for older headers
+
 struct JoinedNamespace {
   UniqueFd fd;
   int flag = 0;  // CLONE_NEW*
