@@ -16,6 +16,7 @@ namespace gantry::libcontainer {
 namespace {
 
 constexpr uint64_t kInfinity = UINT64_MAX;
+constexpr uint64_t kDefaultPeriod = 100000;  // µs, the kernel's
 
 std::string private_socket(bool rootless) {
   if (!rootless) return "/run/systemd/private";
@@ -77,21 +78,23 @@ void put_limits(Properties& out, const Resources& resources) {
   if (const auto& memory = resources.memory) {
     if (memory->limit) out.number("MemoryMax", or_infinity(*memory->limit));
     if (memory->reservation) out.number("MemoryLow", or_infinity(*memory->reservation));
-    if (memory->swap && memory->limit)
-      out.number("MemorySwapMax", *memory->swap < 0 ? kInfinity
-                                                    : static_cast<uint64_t>(*memory->swap) -
-                                                          static_cast<uint64_t>(*memory->limit));
+    // Of both together; a sum below the limit is refused when the cgroup is written.
+    if (memory->swap && memory->limit && *memory->limit >= 0 && *memory->swap >= *memory->limit)
+      out.number("MemorySwapMax", static_cast<uint64_t>(*memory->swap - *memory->limit));
+    else if (memory->swap && *memory->swap < 0)
+      out.number("MemorySwapMax", kInfinity);
   }
   if (const auto& cpu = resources.cpu) {
     if (cpu->shares && *cpu->shares) out.number("CPUWeight", weight_of_shares(*cpu->shares));
     if (cpu->quota) {
-      uint64_t period = cpu->period.value_or(100000);
+      uint64_t period = cpu->period.value_or(0) ? *cpu->period : kDefaultPeriod;
       out.number("CPUQuotaPeriodUSec", period);
       // Of a second, in whole steps of 10 ms as systemd counts them.
-      uint64_t quota =
-          *cpu->quota <= 0
-              ? kInfinity
-              : (static_cast<uint64_t>(*cpu->quota) * 1000000 / period + 9999) / 10000 * 10000;
+      uint64_t quota = kInfinity;
+      if (*cpu->quota > 0) {
+        unsigned __int128 second = static_cast<unsigned __int128>(*cpu->quota) * 1000000 / period;
+        if (second < INT64_MAX) quota = (static_cast<uint64_t>(second) + 9999) / 10000 * 10000;
+      }
       out.number("CPUQuotaPerSecUSec", quota);
     }
   }
