@@ -245,6 +245,8 @@ Error Container::Impl::undo(Error reason) {
   bool took = directory.valid() || (options.state_directory.empty() && state.pid != 0);
   if (took) {
     log::ignored("undo", remove_cgroup(state.cgroups_path));
+    if (state.systemd_cgroup)
+      log::ignored("undo", stop_scope(state.cgroups_path, options.rootless));
     if (directory) log::ignored("undo", fs::remove_tree(options.state_directory));
   }
   return reason;
@@ -575,6 +577,8 @@ Status Container::destroy() {
   impl.sync.close();
   Cgroup& cgroup = *TRY(impl.open_cgroup());
   TRY(cgroup.remove(kRemovalTimeout));
+  if (impl.state.systemd_cgroup)
+    log::ignored("delete", stop_scope(impl.state.cgroups_path, ::geteuid() != 0));
   if (impl.directory) {
     TRY(fs::remove_tree(impl.options.state_directory));
     impl.directory.reset();

@@ -232,13 +232,16 @@ Result<DbusConnection> DbusConnection::over(UniqueFd socket) {
 Status DbusConnection::authenticate() {
   std::string hex;
   for (char digit : std::to_string(::geteuid())) hex += fmt::format("{:02x}", digit);
-  TRY(sys::write_all(socket_.get(), std::string(1, '\0') + "AUTH EXTERNAL " + hex + "\r\n"));
+  // All of it at once, and nothing more before the answer: systemd does not look at a message that
+  // came in one read with BEGIN until the next one comes.
+  TRY(sys::write_all(socket_.get(),
+                     std::string(1, '\0') + "AUTH EXTERNAL " + hex + "\r\nBEGIN\r\n"));
   while (buffer_.find("\r\n") == buffer_.npos) TRY(fill(buffer_.size() + 1));
   size_t end = buffer_.find("\r\n");
   if (!buffer_.starts_with("OK "))
     return make_error(ErrorKind::permission, "D-Bus: not accepted: {}", buffer_.substr(0, end));
   buffer_.erase(0, end + 2);
-  return sys::write_all(socket_.get(), "BEGIN\r\n");
+  return {};
 }
 
 Status DbusConnection::fill(size_t size) {
@@ -279,7 +282,8 @@ Result<DbusMessage> DbusConnection::call(DbusMessage message) {
     ErrorKind kind = got.error_name.ends_with(".AccessDenied") ||
                              got.error_name.ends_with(".InteractiveAuthorizationRequired")
                          ? ErrorKind::permission
-                         : ErrorKind::internal;
+                     : got.error_name.ends_with(".NoSuchUnit") ? ErrorKind::not_found
+                                                               : ErrorKind::internal;
     return make_error(kind, "{}: {}", message.member, words.empty() ? got.error_name : words);
   }
 }

@@ -80,8 +80,8 @@ class DbusConnection {
   static Result<DbusConnection> open(const std::string& path);
   static Result<DbusConnection> over(UniqueFd socket);
 
-  // Sends a call and waits for its reply. The peer's error is `permission` or `internal`, with its
-  // words. Signals that come in between are kept.
+  // Sends a call and waits for its reply. The peer's error is `permission`, `not_found` (of
+  // a unit) or `internal`, with its words. Signals that come in between are kept.
   Result<DbusMessage> call(DbusMessage message);
   // The next signal, in the order they came.
   Result<DbusMessage> signal();

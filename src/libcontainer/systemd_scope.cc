@@ -41,6 +41,8 @@ DbusMessage manager_call(std::string member, std::string signature, std::string 
   return call;
 }
 
+std::string unit_of(const std::string& cgroup) { return cgroup.substr(cgroup.rfind('/') + 1); }
+
 // Elements of a(sv).
 class Properties {
  public:
@@ -213,10 +215,20 @@ void release_scope(Scope& scope) {
   scope.holder.reset();
 }
 
+Status stop_scope(const std::string& cgroup, bool rootless) {
+  DbusConnection connection = TRY(connect(rootless));
+  DbusWriter body;
+  body.put_string(unit_of(cgroup));
+  body.put_string("replace");
+  Result<DbusMessage> reply = connection.call(manager_call("StopUnit", "ss", body.data()));
+  if (reply || reply.error().kind() == ErrorKind::not_found) return {};
+  return std::move(reply).error().context("--systemd-cgroup: " + cgroup);
+}
+
 Status update_scope(const std::string& cgroup, const Resources& resources, bool rootless) {
   DbusConnection connection = TRY(connect(rootless));
   DbusWriter body;
-  body.put_string(cgroup.substr(cgroup.rfind('/') + 1));
+  body.put_string(unit_of(cgroup));
   body.put_bool(true);  // until the next boot, as the unit itself
   body.array(8, [&] {
     Properties properties(body);

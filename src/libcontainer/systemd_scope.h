@@ -34,6 +34,10 @@ Result<Scope> start_scope(const ScopeName& name, const std::optional<Resources>&
 // Ends the process in the scope; another must be in there, or the scope goes.
 void release_scope(Scope& scope);
 
+// Tells systemd that the scope is over, and does not wait for it. It sees by itself when a cgroup
+// becomes empty, but not when that is removed first. One that it does not know is success.
+Status stop_scope(const std::string& cgroup, bool rootless);
+
 // Tells systemd of changed limits, so that it does not set the old ones again. `cgroup` is the
 // scope's path.
 Status update_scope(const std::string& cgroup, const Resources& resources, bool rootless);

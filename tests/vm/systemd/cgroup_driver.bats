@@ -77,3 +77,15 @@ property() { systemctl show -p "$1" --value "$SCOPE.scope"; }
   [[ "$output" == *"$SCOPE.scope"* ]]
   [ "$(property ActiveState)" = active ]
 }
+
+@test "limits that make no sense are refused by name and leave no scope" {
+  config "c['linux']['resources'].update(memory={'limit':67108864,'swap':33554432}); c['process']['args']=['true']"
+  run driven run --bundle "$BUNDLE" "$ID" </dev/null
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"linux.resources.memory.swap"* ]]
+  until_true eval '[ "$(property LoadState)" = not-found ]'
+  # 0 is the kernel's own period, as without systemd.
+  config "c['linux']['resources'].update(cpu={'quota':50000,'period':0}); c['linux']['resources'].pop('memory')"
+  run driven run --bundle "$BUNDLE" "$ID" </dev/null
+  [ "$status" -eq 0 ]
+}
