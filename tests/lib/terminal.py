@@ -96,7 +96,7 @@ class Session:
             self.read(0.05)
             if time.monotonic() > deadline:
                 os.kill(self.pid, signal.SIGKILL)
-                os.waitpid(self.pid, 0)
+                self.status = os.waitpid(self.pid, 0)[1]
                 raise StepFailed("the command did not end in time")
         while self.read(0):
             pass
