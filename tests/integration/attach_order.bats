@@ -22,8 +22,8 @@ put_last() { # NAME…
   python3 "$BATS_TEST_DIRNAME/../lib/attach_at_once.py" "$(engine_socket)" 2 # which makes the threads
   put_last io-pool
   hogs=()
-  local cpu
-  for cpu in $(seq "$(nproc)"); do
+  local _
+  for _ in $(seq "$(nproc)"); do
     (while :; do :; done) 3>&- &
     hogs+=($!)
   done

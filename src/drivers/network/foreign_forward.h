@@ -6,8 +6,8 @@
 
 #include <string>
 
-#include "base/result.h"
 #include "base/netlink.h"
+#include "base/result.h"
 
 namespace gantry::drivers {
 

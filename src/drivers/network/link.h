@@ -8,9 +8,9 @@
 #include <string_view>
 #include <vector>
 
+#include "base/netlink.h"
 #include "base/result.h"
 #include "drivers/network/ip_address.h"
-#include "base/netlink.h"
 
 namespace gantry::drivers {
 

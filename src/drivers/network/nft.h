@@ -14,8 +14,8 @@
 #include <string>
 #include <string_view>
 
-#include "drivers/network/ip_address.h"
 #include "base/netlink.h"
+#include "drivers/network/ip_address.h"
 
 namespace gantry::drivers::nft {
 

@@ -6,11 +6,11 @@
 #include <optional>
 #include <string>
 
+#include "base/netlink.h"
 #include "base/result.h"
 #include "drivers/network/firewall.h"
 #include "drivers/network/host_ports.h"
 #include "drivers/network/ipam.h"
-#include "base/netlink.h"
 #include "drivers/network/network_system.h"
 
 namespace gantry::drivers {

@@ -20,7 +20,7 @@ c['linux'].pop('sysctl',None); c.pop('hostname',None)"
 }
 
 @test "each namespace that is listed without a path is new, each that is not listed is the runtime's" {
-  local all=(pid network ipc uts cgroup) kind file
+  local file
   config "c['linux']['namespaces']=[{'type':t} for t in ('mount','pid','network','ipc','uts','cgroup')]"
   in_container 'for n in pid net ipc uts cgroup mnt; do readlink /proc/self/ns/$n; done'
   for file in pid net ipc uts cgroup mnt; do
@@ -463,7 +463,7 @@ P
 }
 
 @test "rootfsPropagation: shared, slave, private and unbindable" {
-  local word mark
+  local word
   for word in private slave shared unbindable; do
     config "c['linux']['rootfsPropagation']='$word'"
     in_container 'grep " / / " /proc/self/mountinfo | tail -n 1; grep -m1 " / rw\| / ro" /proc/self/mountinfo'

@@ -229,7 +229,8 @@ with_mount() { # JSON of one mount
 }
 
 @test "execCPUAffinity: a process of exec runs on the final CPUs, init on its own" {
-  local all=$(awk '/^Cpus_allowed_list/{print $2}' /proc/self/status)
+  local all
+  all=$(awk '/^Cpus_allowed_list/{print $2}' /proc/self/status)
   [[ "$all" == *[-,]* ]] || skip "there is one CPU only"
   local last=${all##*[-,]}
   config "c['process']['execCPUAffinity']={'initial':'$last','final':'$last'}"

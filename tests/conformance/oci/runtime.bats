@@ -221,7 +221,7 @@ H
     rm -f "$BUNDLE/rootfs/tmp/ran"
     in_container 'touch /tmp/ran'
     [ "$status" -eq 1 ]
-    [[ "$output" == *"hooks.$kind[0]"* ]]
+    [[ "$output" == *"hooks.${kind}[0]"* ]]
     [ ! -e "$BUNDLE/rootfs/tmp/ran" ]
     nothing_left
   done
