@@ -10,19 +10,35 @@ setup() {
 teardown() { oci_teardown; }
 
 @test "CVE-2019-5736: a container cannot write the runtime through /proc/PID/exe" {
+  # A copy, in a place that can be written: an attack that works destroys it.
+  cp "$RUNTIME" "$OCI/gantry-runtime"
+  local RUNTIME=$OCI/gantry-runtime before after
   before=$(sha256sum <"$RUNTIME")
-  # The container's program is the runtime itself, by way of a script's interpreter.
-  printf '#!/proc/self/exe\n' >"$BUNDLE/rootfs/bin/trap"; chmod +x "$BUNDLE/rootfs/bin/trap"
-  config "c['process']['args']=['/bin/trap']"
-  run runtime run --bundle "$BUNDLE" "$ID" </dev/null
-  # And while an exec is on its way in, whatever is visible of it is opened for writing.
-  runtime delete --force "$ID" || true
-  created 'while :; do for e in /proc/[0-9]*/exe; do [ "$(readlink $e)" != /bin/busybox ] && (: >>$e) 2>/dev/null && echo WRITTEN $e; done; done'
+  # What is executed is the runtime itself, as a script's interpreter; opening its log, it waits for the attacker.
+  mkfifo "$BUNDLE/rootfs/tmp/log"
+  printf '#!/proc/self/exe --log=/tmp/log\n' >"$BUNDLE/rootfs/bin/trap"
+  chmod +x "$BUNDLE/rootfs/bin/trap"
+  cat >"$BUNDLE/rootfs/bin/attack" <<'SH'
+#!/bin/sh
+until [ -n "$victim" ]; do
+  for p in /proc/[0-9]*; do
+    [ "$(busybox tr '\0' ' ' <$p/cmdline 2>/dev/null)" = "/proc/self/exe --log=/tmp/log /bin/trap " ] && victim=$p
+  done
+done
+exec 9<$victim/exe
+busybox cat /tmp/log >/dev/null
+while [ -d $victim/fd ] && [ -n "$(ls $victim/fd)" ]; do :; done
+(echo OWNED >>/proc/self/fd/9) 2>/dev/null && echo WRITTEN || echo HELD
+SH
+  chmod +x "$BUNDLE/rootfs/bin/attack"
+  config "c['root']['readonly']=False; c['process']['capabilities']={k:['CAP_DAC_OVERRIDE','CAP_SYS_PTRACE'] for k in ('bounding','effective','permitted')}"
+  created 'exec /bin/attack'
   runtime start "$ID"
-  for _ in 1 2 3 4 5 6 7 8 9 10; do runtime exec "$ID" true; done
-  run cat "$OCI/out"
-  [ "$output" = "" ]
-  [ "$(sha256sum <"$RUNTIME")" = "$before" ]
+  runtime exec "$ID" /bin/trap >/dev/null 2>&1 || true
+  until_true grep -qx 'WRITTEN\|HELD' "$OCI/out"
+  [ "$(cat "$OCI/out")" = HELD ]
+  after=$(sha256sum <"$RUNTIME")
+  [ "$after" = "$before" ]
 }
 
 @test "CVE-2024-21626: a working directory that is a descriptor is refused, for every number" {
