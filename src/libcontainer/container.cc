@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "libcontainer/bind_sources.h"
-#include "libcontainer/cgroup.h"
+#include "libcontainer/container_impl.h"
 #include "libcontainer/default_profile.h"
 #include "libcontainer/hooks.h"
 #include "libcontainer/init.h"
@@ -23,9 +23,6 @@
 #include "libcontainer/net_devices.h"
 #include "libcontainer/notify.h"
 #include "libcontainer/scheduling.h"
-#include "libcontainer/seccomp.h"
-#include "libcontainer/state.h"
-#include "libcontainer/systemd_scope.h"
 #include "libcontainer/validate.h"
 
 namespace gantry::libcontainer {
@@ -110,33 +107,9 @@ std::string_view to_string(ContainerStatus status) {
   return kStatusNames[static_cast<size_t>(status)];
 }
 
-struct Container::Impl {
-  CreateOptions options;  // after load(): spec and directories only
-  State state;
-  UniqueFd directory;
-  UniqueFd pidfd;
-  UniqueFd console;
-  SyncSocket sync;  // in-process gate
-  std::optional<SeccompFilter> filter;
-  bool waiting = false;  // wait_created() has not been called yet
-  bool ours = false;     // init is our child
-
-  // Found once: looking through the mounts takes longer than what is then done with it.
-  mutable std::optional<Cgroup> cgroup;
-  Scope scope;  // until init is in it
-
-  bool has_gate() const { return directory && ::faccessat(directory.get(), kGate, F_OK, 0) == 0; }
-
-  Result<Cgroup*> open_cgroup() const;
-  Status take_directory();
-  Status take_cgroup(InitPlan& plan);
-  Result<Clone> clone_init(InitPlan& plan, int group);
-  Status begin();
-  Result<UniqueFd> netns_of(pid_t pid) const;
-  Status finish_start(const SyncSocket& socket);
-  // Ends a container that did not come to be, and gives back what it took.
-  Error undo(Error reason);
-};
+bool Container::Impl::has_gate() const {
+  return directory && ::faccessat(directory.get(), kGate, F_OK, 0) == 0;
+}
 
 Result<Cgroup*> Container::Impl::open_cgroup() const {
   if (!cgroup) cgroup = TRY(Cgroup::open(state.cgroups_path));
@@ -158,7 +131,7 @@ Status Container::Impl::take_directory() {
   return sys::write_all(config.get(), json::dump(options.spec)).context("config.json");
 }
 
-Status Container::Impl::take_cgroup(InitPlan& plan) {
+Status Container::Impl::take_cgroup() {
   if (options.cgroup_driver == CgroupDriver::systemd) {
     const Linux& section = *options.spec.linux_section;
     ScopeName name = TRY(parse_scope(section.cgroups_path, options.id, options.rootless));
@@ -170,8 +143,6 @@ Status Container::Impl::take_cgroup(InitPlan& plan) {
   if (const auto& resources = options.spec.linux_section->resources) TRY(cgroup->apply(*resources));
   Status devices = cgroup->apply_devices(device_rules(options.spec));
   if (!devices && devices.error().kind() != ErrorKind::unsupported) return devices;
-  plan.cgroup_entries = TRY(cgroup->entries());
-  plan.cgroup_mounts = cgroup->mounts();
   return {};
 }
 
@@ -194,7 +165,9 @@ Status Container::Impl::begin() {
   plan.state.namespaces = state.namespaces = plan.namespaces.types;
   plan.bind_sources = TRY(open_bind_sources(options.spec, options.bundle, plan.namespaces));
   TRY(take_directory());
-  TRY(take_cgroup(plan));
+  TRY(take_cgroup());
+  plan.cgroup_entries = TRY(cgroup->entries());
+  plan.cgroup_mounts = cgroup->mounts();
   UniqueFd target = TRY(cgroup->clone_target());
   if (options.gate == Gate::socket) plan.gate = TRY(listen_at_gate(directory.get()));
   SyncSocket::Pair pair = TRY(SyncSocket::pair());
@@ -257,7 +230,7 @@ Container::Container(Container&&) noexcept = default;
 Container& Container::operator=(Container&&) noexcept = default;
 Container::~Container() = default;
 
-Result<Container> Container::begin(CreateOptions options) {
+Result<std::unique_ptr<Container::Impl>> Container::Impl::make(CreateOptions options) {
   TRY(check_id(options.id));
   TRY(check_spec(options.spec, options.rootfs ? RootNeeded::no : RootNeeded::yes));
   TRY(check_supported(options));
@@ -282,6 +255,11 @@ Result<Container> Container::begin(CreateOptions options) {
   bool scoped = kept.cgroup_driver == CgroupDriver::systemd;  // known when systemd has made it
   const std::string& wanted = kept.spec.linux_section->cgroups_path;
   state.cgroups_path = TRY(normalize_cgroup_path(scoped ? "" : wanted, kept.id));
+  return impl;
+}
+
+Result<Container> Container::begin(CreateOptions options) {
+  std::unique_ptr<Impl> impl = TRY(Impl::make(std::move(options)));
   Status begun = impl->begin();
   if (!begun) return impl->undo(std::move(begun).error());
   return Container(std::move(impl));
@@ -416,112 +394,6 @@ Result<ContainerStatus> Container::status() const {
   if (frozen && *frozen) return ContainerStatus::paused;
   if (impl.sync.valid() || impl.has_gate()) return ContainerStatus::created;
   return ContainerStatus::running;
-}
-
-namespace {
-
-// Only with the privileges of the container's user namespace may an ordinary user join the others.
-Result<Clone> clone_into(ExecPlan& plan, int cgroup, int pid_namespace) {
-  if (!plan.process.user_namespace || ::geteuid() == 0)
-    return clone_process(0, cgroup, pid_namespace);
-  NamespacePlan joins;
-  joins.joined_user = TRY(sys::dup(plan.init_pidfd));
-  if (pid_namespace >= 0) joins.joined_pid = TRY(sys::dup(pid_namespace));
-  int others = std::exchange(plan.join_flags, 0) & ~CLONE_NEWUSER;
-  if (others) joins.joined.push_back({TRY(sys::dup(plan.init_pidfd)), others, "exec"});
-  auto prepare = [](void* context) { return prepare_exec(*static_cast<ExecPlan*>(context)); };
-  return clone_joined(joins, cgroup, prepare, &plan);
-}
-
-}  // namespace
-
-Result<ContainerProcess> Container::exec(const ExecOptions& options) {
-  Impl& impl = *impl_;
-  TRY(check_process(options.process));
-  ContainerStatus now = TRY(status());
-  if (now == ContainerStatus::stopped || now == ContainerStatus::creating)
-    return conflict("cannot exec in a {} container", to_string(now));
-  if (now == ContainerStatus::paused && !options.ignore_paused)
-    return conflict("cannot exec in a paused container (use --ignore-paused to override)");
-  const Spec& spec = impl.options.spec;
-  SyncSocket::Pair pair = TRY(SyncSocket::pair());
-  ExecPlan plan{options, {}, TRY(ProcFs::open())};
-  Process& process = plan.process.process;
-  process = options.process;
-  if (spec.process) {
-    const Process& own = *spec.process;
-    if (!process.capabilities) process.capabilities = own.capabilities;
-    if (process.apparmor_profile.empty()) process.apparmor_profile = own.apparmor_profile;
-    if (process.selinux_label.empty()) process.selinux_label = own.selinux_label;
-    if (process.rlimits.empty()) process.rlimits = own.rlimits;
-    if (!process.oom_score_adj) process.oom_score_adj = own.oom_score_adj;
-    if (!process.exec_cpu_affinity) process.exec_cpu_affinity = own.exec_cpu_affinity;
-  }
-  if (spec.linux_section && spec.linux_section->seccomp) {
-    if (!impl.filter)
-      impl.filter = TRY(cached_seccomp(*spec.linux_section->seccomp, impl.options.seccomp_cache));
-    plan.process.filter = impl.filter;
-  }
-  plan.process.user = options.user;
-  plan.process.memory_policy =
-      spec.linux_section ? spec.linux_section->memory_policy : std::nullopt;
-  plan.process.preserve_fds = options.preserve_fds;
-  plan.process.new_keyring = !options.no_new_keyring;
-  plan.process.die_with_parent = options.die_with_parent;
-  bool join_pid = false, own_mounts = false;
-  for (const std::string& type : impl.state.namespaces) {
-    const NamespaceKind* kind = find_namespace(type);
-    if (!kind) continue;
-    if (kind->flag == CLONE_NEWPID)
-      join_pid = true;
-    else
-      plan.join_flags |= kind->flag;
-    if (kind->flag == CLONE_NEWUSER) plan.process.user_namespace = true;
-    if (kind->flag == CLONE_NEWNS) own_mounts = true;
-  }
-  if (!own_mounts)
-    plan.root = TRY(sys::open(fmt::format("/proc/{}/root", pid()), O_PATH | O_DIRECTORY));
-  Cgroup& cgroup = *TRY(impl.open_cgroup());
-  if (options.cgroup.find("..") != std::string::npos)
-    return invalid("--cgroup: {} has a \"..\"", options.cgroup);
-  plan.cgroup_entries = TRY(cgroup.entries(options.cgroup));
-  UniqueFd target = TRY(cgroup.clone_target(options.cgroup));
-  plan.init_pidfd = impl.pidfd.get();
-  plan.sync = std::move(pair.child);
-
-  std::string initial;
-  if (const auto& affinity = process.exec_cpu_affinity) {
-    initial = affinity->initial;
-    plan.process.cpus = affinity->final;
-  }
-  std::optional<CpuAffinity> affinity;
-  affinity.emplace(TRY(CpuAffinity::enter(initial, "process.execCPUAffinity.initial")));
-  Clone cloned = TRY(clone_into(plan, target.get(), join_pid ? impl.pidfd.get() : -1));
-  if (cloned.pid == 0) {
-    pair.parent.close();
-    run_exec(plan);
-  }
-  affinity.reset();
-  plan.sync.close();
-  ContainerProcess out;
-  out.pid = cloned.pid;
-  out.pidfd = std::move(cloned.pidfd);
-  auto wait = [&]() -> Status {
-    for (;;) {
-      SyncSocket::Packet packet = TRY(pair.parent.receive());
-      if (packet.end) return {};
-      if (packet.message == SyncMessage::console) out.console = std::move(packet.fd);
-      if (packet.message == SyncMessage::notify)
-        TRY(hand_over_notify(spec, impl.state, out.pid, packet.fd.get()));
-    }
-  };
-  Status started = wait();
-  if (!started) {
-    (void)sys::pidfd_send_signal(out.pidfd.get(), SIGKILL);
-    (void)sys::waitpid(out.pid);
-    return std::move(started).error();
-  }
-  return out;
 }
 
 Status Container::signal(int number, KillScope scope) const {

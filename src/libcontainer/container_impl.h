@@ -1,0 +1,46 @@
+// What a Container is made of: for the parts of its implementation (container*.cc) and nobody else.
+#pragma once
+
+#include <optional>
+
+#include "libcontainer/cgroup.h"
+#include "libcontainer/container.h"
+#include "libcontainer/init.h"
+#include "libcontainer/seccomp.h"
+#include "libcontainer/state.h"
+#include "libcontainer/sync.h"
+#include "libcontainer/systemd_scope.h"
+
+namespace gantry::libcontainer {
+
+struct Container::Impl {
+  CreateOptions options;  // after load(): spec and directories only
+  State state;
+  UniqueFd directory;
+  UniqueFd pidfd;
+  UniqueFd console;
+  SyncSocket sync;  // in-process gate
+  std::optional<SeccompFilter> filter;
+  bool waiting = false;  // wait_created() has not been called yet
+  bool ours = false;     // init is our child
+
+  // Found once: looking through the mounts takes longer than what is then done with it.
+  mutable std::optional<Cgroup> cgroup;
+  Scope scope;  // until init is in it
+
+  // Checked, named and dated; nothing has been taken yet.
+  static Result<std::unique_ptr<Impl>> make(CreateOptions options);
+
+  bool has_gate() const;
+  Result<Cgroup*> open_cgroup() const;
+  Status take_directory();
+  Status take_cgroup();
+  Result<Clone> clone_init(InitPlan& plan, int group);
+  Status begin();
+  Result<UniqueFd> netns_of(pid_t pid) const;
+  Status finish_start(const SyncSocket& socket);
+  // Ends a container that did not come to be, and gives back what it took.
+  Error undo(Error reason);
+};
+
+}  // namespace gantry::libcontainer
