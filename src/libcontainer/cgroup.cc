@@ -386,6 +386,14 @@ Status Cgroup::freeze(bool frozen_now) {
   return unsupported("{}: this host has no freezer", one.field);
 }
 
+std::string Cgroup::freezer() const {
+  const Hierarchy* freezer = with("freezer");
+  if (freezer && !freezer->v2) return directory(*freezer);
+  for (const Hierarchy& hierarchy : hierarchies_)
+    if (hierarchy.v2) return directory(hierarchy);
+  return "";
+}
+
 Result<bool> Cgroup::frozen() const {
   const Hierarchy* freezer = with("freezer");
   if (freezer && !freezer->v2) {

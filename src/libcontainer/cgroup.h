@@ -65,6 +65,7 @@ class Cgroup {
 
   Status freeze(bool frozen);
   Result<bool> frozen() const;
+  std::string freezer() const;  // the directory that freezes the group; "" without a freezer
   Result<Stats> stats() const;
   Result<std::vector<pid_t>> processes() const;
   Status signal(int number) const;

@@ -91,8 +91,10 @@ std::string_view to_string(ContainerStatus status);
 
 enum class KillScope { init, all };  // all: every process of the cgroup
 
-struct Stats;  // stats.h
-struct State;  // state.h: what state.json holds
+struct Stats;              // stats.h
+struct State;              // state.h: what state.json holds
+struct CheckpointOptions;  // checkpoint.h
+struct RestoreOptions;
 
 class Container {
  public:
@@ -139,6 +141,14 @@ class Container {
   Status update(const Resources& resources);
   Result<Stats> stats() const;
   Result<std::vector<pid_t>> processes() const;  // of the cgroup and those below, host pids
+
+  // Writes the processes to images by CRIU and ends the container, unless it is to go on
+  // (checkpoint.h). After an error it runs on as before. `unsupported` where there is no CRIU or
+  // its check fails, with what is missing. One at a time; another process must not restore there.
+  Status checkpoint(const CheckpointOptions& options);
+  // A running container from such images, as create() and start() would make it. `options.spec` and
+  // the root file system are those it was dumped with; a terminal is there for take_console().
+  static Result<Container> restore(CreateOptions options, const RestoreOptions& restore);
 
   // Kills what is left, removes cgroups and state directory, runs the poststop hooks (failures are
   // logged). Repeatable. Does not reap: init belongs to its parent. A caller that must not wait

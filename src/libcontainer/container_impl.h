@@ -39,6 +39,8 @@ struct Container::Impl {
   Status begin();
   Result<UniqueFd> netns_of(pid_t pid) const;
   Status finish_start(const SyncSocket& socket);
+  Status restore(const RestoreOptions& restore);
+  Status adopt_time_namespace();
   // Ends a container that did not come to be, and gives back what it took.
   Error undo(Error reason);
 };

@@ -138,6 +138,7 @@ Status setup_rootfs(InitPlan& plan) {
     TRY(use_terminal(terminal.slave.get(), plan.process.process.console_size));
   } else {
     TRY(use_stdio(plan.options.stdio));
+    TRY(rootfs.reopen_null());
   }
   if (const auto& hooks = spec.hooks) {
     if (!hooks->prestart.empty() || !hooks->create_runtime.empty()) {
@@ -199,6 +200,7 @@ Status enter_container(ExecPlan& plan) {
     TRY(use_terminal(terminal.slave.get(), plan.process.process.console_size));
   } else {
     TRY(use_stdio(plan.options.stdio));
+    TRY(reopen_null(TRY(Beneath::open("/"))));
   }
   ProcessSetup setup(plan.process, plan.proc, plan.sync);
   TRY(setup.prepare());

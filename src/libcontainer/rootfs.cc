@@ -9,6 +9,7 @@
 #include "base/copy_tree.h"
 #include "base/sys.h"
 #include "libcontainer/mount_options.h"
+#include "libcontainer/mount_target.h"
 
 namespace gantry::libcontainer {
 namespace {
@@ -167,30 +168,8 @@ Status Rootfs::populate() {
   return {};
 }
 
-Result<UniqueFd> Rootfs::target(const std::string& destination, bool directory) {
-  Result<UniqueFd> found = root_.open(destination, O_PATH);
-  if (found) {
-    struct stat there = TRY(sys::fstat(found->get()));
-    struct stat top = TRY(sys::fstat(root_.fd()));
-    if (there.st_dev == top.st_dev && there.st_ino == top.st_ino)
-      return invalid("destination: it is the root itself");
-    if (S_ISDIR(there.st_mode) != directory)
-      return invalid("destination: it is {}a directory in the container", directory ? "not " : "");
-    return found;
-  }
-  if (found.error().code() != ENOENT) return found;
-  if (directory) return root_.make_directories(destination, 0755);
-  size_t slash = destination.rfind('/');
-  if (slash != std::string::npos && slash > 0)
-    (void)TRY(root_.make_directories(destination.substr(0, slash), 0755));
-  Beneath::Parent parent = TRY(root_.parent_of(destination));
-  (void)TRY(sys::openat(parent.directory.get(), parent.name,
-                        O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0644));
-  return root_.open(destination, O_PATH | O_NOFOLLOW);
-}
-
 Status Rootfs::put(UniqueFd tree, const std::string& destination, bool directory) {
-  UniqueFd place = TRY(target(destination, directory));
+  UniqueFd place = TRY(mount_target(root_, destination, directory));
   return sys::move_mount_onto(tree.get(), place.get());
 }
 
@@ -253,7 +232,7 @@ Status Rootfs::mount_filesystem(const Mount& mount) {
   UniqueFd tree = TRY(sys::fsmount(context.get(), 0));
   if (options.copy_up) TRY(copy_up(mount, tree.get()));
   TRY(set_attributes(tree.get(), options).context("options"));
-  UniqueFd place = TRY(target(mount.destination, true));
+  UniqueFd place = TRY(mount_target(root_, mount.destination, true));
   TRY(sys::move_mount_onto(tree.get(), place.get()));
   if (options.propagation)
     TRY(sys::mount_setattr(tree.get(), "", AT_EMPTY_PATH, 0, 0, options.propagation));
@@ -271,7 +250,7 @@ Status Rootfs::mount_bind(const Mount& mount, UniqueFd tree) {
   struct stat st = TRY(sys::fstat(tree.get()));
   TRY(set_attributes(tree.get(), options).context("options"));
   int fd = tree.get();
-  UniqueFd place = TRY(target(mount.destination, S_ISDIR(st.st_mode)));
+  UniqueFd place = TRY(mount_target(root_, mount.destination, S_ISDIR(st.st_mode)));
   TRY(sys::move_mount_onto(fd, place.get()));
   // runc's rule: a bind is private unless the options say otherwise.
   uint64_t propagation = options.propagation ? options.propagation : uint64_t{MS_PRIVATE};
@@ -297,7 +276,7 @@ Status Rootfs::mount_cgroup(const Mount& mount) {
   TRY(sys::fsconfig_create(context.get()));
   UniqueFd tmpfs = TRY(sys::fsmount(context.get(), 0));
   int fd = tmpfs.get();
-  UniqueFd place = TRY(target(mount.destination, true));
+  UniqueFd place = TRY(mount_target(root_, mount.destination, true));
   TRY(sys::move_mount_onto(fd, place.get()));
   for (const auto& [name, directory] : plan_.cgroups) {
     UniqueFd tree = TRY(sys::open_tree(AT_FDCWD, directory, OPEN_TREE_CLONE));

@@ -36,6 +36,7 @@ class Rootfs {
   Status populate();
   // Opens a terminal of the container's own devpts; the slave becomes /dev/console.
   Result<Terminal> open_console();
+  Status reopen_null() const { return libcontainer::reopen_null(root_); }  // terminal.h
   // Makes it the root; the host's tree is gone afterwards.
   Status pivot();
 
@@ -47,7 +48,6 @@ class Rootfs {
   Status copy_up(const Mount& mount, int tmpfs);
   Status mount_cgroup(const Mount& mount);
   Status put(UniqueFd tree, const std::string& destination, bool directory);
-  Result<UniqueFd> target(const std::string& destination, bool directory);
   Status make_devices();
   Status make_device(const Device& device);
   Status make_links();

@@ -9,6 +9,11 @@
 #include "base/sys.h"
 
 namespace gantry::libcontainer {
+namespace {
+
+bool is_null(const struct stat& st) { return S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3); }
+
+}  // namespace
 
 Result<Terminal> open_terminal(const Beneath& root) {
   Result<UniqueFd> opened = root.open("/dev/pts/ptmx", O_RDWR | O_NOCTTY);
@@ -64,11 +69,22 @@ Status use_stdio(const Stdio& stdio) {
   return {};
 }
 
+Status reopen_null(const Beneath& root) {
+  for (int fd = 0; fd <= 2; ++fd) {
+    struct stat st;
+    if (::fstat(fd, &st) == -1 || !is_null(st)) continue;
+    Result<UniqueFd> own = root.open("/dev/null", O_RDWR | O_NOCTTY);
+    if (!own || !is_null(TRY(sys::fstat(own->get())))) return {};  // it has none: the host's, then
+    TRY(sys::dup2(own->get(), fd));
+  }
+  return {};
+}
+
 void own_stdio(uid_t uid) {
   for (int fd = 0; fd <= 2; ++fd) {
     struct stat st;
     if (::fstat(fd, &st) == -1 || st.st_uid == uid) continue;
-    if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3)) continue;
+    if (is_null(st)) continue;
     (void)::fchown(fd, uid,
                    st.st_gid);  // not possible everywhere (read-only, id maps), never needed
   }

@@ -20,6 +20,9 @@ Result<Terminal> open_terminal(const Beneath& root);
 Status use_terminal(int slave, const std::optional<ConsoleSize>& size);
 // Makes `stdio` 0, 1 and 2, whatever numbers they have.
 Status use_stdio(const Stdio& stdio);
+// Opens the container's own /dev/null for those of 0, 1 and 2 that are the host's: nothing of the
+// host's file systems is held then, and CRIU finds them again.
+Status reopen_null(const Beneath& root);
 // Gives 0, 1 and 2 to the user, so that /dev/stdout can be opened again; /dev/null stays as it is.
 void own_stdio(uid_t uid);
 // Sends the master over a --console-socket.

@@ -66,6 +66,38 @@ constexpr Flag kUpdateFlags[] = {
     {"blkio-weight", "", kText, "weight"}};
 constexpr Flag kEventsFlags[] = {{"stats", "", kBool, "once, then end"},
                                  {"interval", "", kText, "seconds between statistics (5)"}};
+constexpr Flag kCheckpointFlags[] = {
+    {"image-path", "", kText, "directory for the images (./checkpoint)"},
+    {"work-path", "", kText, "directory for logs (that of the images)"},
+    {"parent-path", "", kText, "images of an earlier --pre-dump, relative to --image-path"},
+    {"leave-running", "", kBool, "let the container go on"},
+    {"pre-dump", "", kBool, "only memory, and let the container go on"},
+    {"tcp-established", "", kBool, "with open TCP connections"},
+    {"tcp-skip-in-flight", "", kBool, "without those being set up"},
+    {"ext-unix-sk", "", kBool, "with Unix sockets that lead outside"},
+    {"shell-job", "", kBool, "with a terminal and session of outside"},
+    {"file-locks", "", kBool, "with file locks"},
+    {"link-remap", "", kBool, "with files that have been unlinked"},
+    {"auto-dedup", "", kBool, "drop what a parent image has"},
+    {"manage-cgroups-mode", "", kText, "soft, full, strict or ignore (soft)"},
+    {"empty-ns", "", kText, "network: leave that namespace empty"}};
+constexpr Flag kRestoreFlags[] = {
+    {"bundle", "b", kText, "directory with config.json (the current one)"},
+    {"image-path", "", kText, "directory of the images (./checkpoint)"},
+    {"work-path", "", kText, "directory for logs (that of the images)"},
+    {"console-socket", "", kText, "Unix socket that gets the terminal's master"},
+    {"pid-file", "", kText, "file that gets the pid of the container"},
+    {"detach", "d", kBool, "do not wait for the container's end"},
+    {"no-subreaper", "", kBool, "what is the case: no processes are adopted"},
+    {"tcp-established", "", kBool, "with open TCP connections"},
+    {"ext-unix-sk", "", kBool, "with Unix sockets that lead outside"},
+    {"shell-job", "", kBool, "with a terminal and session of outside"},
+    {"file-locks", "", kBool, "with file locks"},
+    {"link-remap", "", kBool, "with files that had been unlinked"},
+    {"auto-dedup", "", kBool, "drop what has been read"},
+    {"manage-cgroups-mode", "", kText, "soft, full, strict or ignore (soft)"},
+    {"empty-ns", "", kText, "network: leave that namespace empty"},
+    {"lsm-profile", "", kText, "apparmor:NAME or selinux:LABEL in place of the dumped one"}};
 constexpr Flag kSpecFlags[] = {{"bundle", "b", kText, "directory that gets config.json"},
                                {"rootless", "", kBool, "for the user who runs this"}};
 
@@ -89,6 +121,10 @@ constexpr Verb kVerbs[] = {
      verb_update},
     {"events", "events [options] ID", "print statistics", kEventsFlags, Until::end, false,
      verb_events},
+    {"checkpoint", "checkpoint [options] ID", "write a container to images (CRIU)",
+     kCheckpointFlags, Until::end, false, verb_checkpoint},
+    {"restore", "restore [options] ID", "run a container from such images", kRestoreFlags,
+     Until::end, true, verb_restore},
     {"spec", "spec [options]", "write a config.json", kSpecFlags, Until::end, false, verb_spec},
     {"features",
      "features",

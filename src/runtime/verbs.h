@@ -51,5 +51,20 @@ Result<int> verb_update(const Globals&, const Arguments&);
 Result<int> verb_events(const Globals&, const Arguments&);
 Result<int> verb_spec(const Globals&, const Arguments&);
 Result<int> verb_features(const Globals&, const Arguments&);
+Result<int> verb_checkpoint(const Globals&, const Arguments&);
+Result<int> verb_restore(const Globals&, const Arguments&);
+
+// For create, run and restore: the bundle read, and what the options say of it. The id is the only
+// argument.
+Result<libcontainer::CreateOptions> create_options(const Globals& globals,
+                                                   const Arguments& arguments,
+                                                   libcontainer::Gate gate);
+// The terminal's master goes to the console socket. Without one a detached terminal has nowhere to
+// go.
+Status check_console(const libcontainer::CreateOptions& options, const Arguments& arguments,
+                     bool detached);
+// Sends what belongs outside; on failure the container is taken down again. `console` gets the
+// master when there is no socket for it.
+Status publish(libcontainer::Container& container, const Arguments& arguments, UniqueFd& console);
 
 }  // namespace gantry::runtime

@@ -29,55 +29,6 @@ Result<std::string> real_path(const std::string& path) {
   return std::string(buffer);
 }
 
-Result<CreateOptions> create_options(const Globals& globals, const Arguments& arguments,
-                                     Gate gate) {
-  if (arguments.rest.size() != 1) return invalid("exactly one container id is required");
-  CreateOptions options;
-  options.id = arguments.rest.front();
-  TRY(libcontainer::check_id(options.id));
-  options.bundle = TRY(real_path(arguments.get("bundle", ".")));
-  std::string text = TRY(fs::read_file(options.bundle + "/config.json").context("--bundle"));
-  options.spec = TRY(libcontainer::parse_spec(text).context("config.json"));
-  options.state_directory = globals.root + "/" + options.id;
-  options.gate = gate;
-  if (globals.systemd_cgroup) options.cgroup_driver = libcontainer::CgroupDriver::systemd;
-  options.rootless = globals.rootless;
-  options.preserve_fds = TRY(preserved_fds(arguments));
-  options.no_pivot = arguments.has("no-pivot");
-  options.no_new_keyring = arguments.has("no-new-keyring");
-  options.seccomp_cache = seccomp_cache(globals);
-  return options;
-}
-
-// The terminal's master goes to the console socket. Without one a detached terminal has nowhere to
-// go.
-Status check_console(const CreateOptions& options, const Arguments& arguments, bool detached) {
-  bool terminal = options.spec.process && options.spec.process->terminal;
-  bool socket = !arguments.get("console-socket").empty();
-  if (terminal && detached && !socket)
-    return invalid("process.terminal: a detached container needs --console-socket");
-  if (!terminal && socket) return invalid("--console-socket: process.terminal is not set");
-  return {};
-}
-
-// Sends what belongs outside; on failure the container is taken down again.
-Status publish(Container& container, const Arguments& arguments, UniqueFd& console) {
-  std::string socket = arguments.get("console-socket");
-  console = container.take_console();
-  Status done;
-  if (console && !socket.empty()) {
-    done = libcontainer::send_console(socket, console.get());
-    console.reset();
-  }
-  if (done) done = write_pid_file(arguments.get("pid-file"), container.pid());
-  if (!done) {
-    (void)container.signal(SIGKILL);
-    (void)sys::waitpid(container.pid());
-    log::ignored("delete", container.destroy());
-  }
-  return done;
-}
-
 json::object document(const Container& container, ContainerStatus status) {
   return libcontainer::state_document(container.state(), libcontainer::to_string(status));
 }
@@ -107,6 +58,52 @@ Result<int> parse_signal(std::string_view text) {
 }
 
 }  // namespace
+
+Result<CreateOptions> create_options(const Globals& globals, const Arguments& arguments,
+                                     Gate gate) {
+  if (arguments.rest.size() != 1) return invalid("exactly one container id is required");
+  CreateOptions options;
+  options.id = arguments.rest.front();
+  TRY(libcontainer::check_id(options.id));
+  options.bundle = TRY(real_path(arguments.get("bundle", ".")));
+  std::string text = TRY(fs::read_file(options.bundle + "/config.json").context("--bundle"));
+  options.spec = TRY(libcontainer::parse_spec(text).context("config.json"));
+  options.state_directory = globals.root + "/" + options.id;
+  options.gate = gate;
+  if (globals.systemd_cgroup) options.cgroup_driver = libcontainer::CgroupDriver::systemd;
+  options.rootless = globals.rootless;
+  options.preserve_fds = TRY(preserved_fds(arguments));
+  options.no_pivot = arguments.has("no-pivot");
+  options.no_new_keyring = arguments.has("no-new-keyring");
+  options.seccomp_cache = seccomp_cache(globals);
+  return options;
+}
+
+Status check_console(const CreateOptions& options, const Arguments& arguments, bool detached) {
+  bool terminal = options.spec.process && options.spec.process->terminal;
+  bool socket = !arguments.get("console-socket").empty();
+  if (terminal && detached && !socket)
+    return invalid("process.terminal: a detached container needs --console-socket");
+  if (!terminal && socket) return invalid("--console-socket: process.terminal is not set");
+  return {};
+}
+
+Status publish(Container& container, const Arguments& arguments, UniqueFd& console) {
+  std::string socket = arguments.get("console-socket");
+  console = container.take_console();
+  Status done;
+  if (console && !socket.empty()) {
+    done = libcontainer::send_console(socket, console.get());
+    console.reset();
+  }
+  if (done) done = write_pid_file(arguments.get("pid-file"), container.pid());
+  if (!done) {
+    (void)container.signal(SIGKILL);
+    (void)sys::waitpid(container.pid());
+    log::ignored("delete", container.destroy());
+  }
+  return done;
+}
 
 Result<int> verb_create(const Globals& globals, const Arguments& arguments) {
   CreateOptions options = TRY(create_options(globals, arguments, Gate::socket));
