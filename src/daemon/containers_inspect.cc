@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "daemon/containers_impl.h"
+#include "daemon/spec_builder.h"
 #include "drivers/graph/graph_driver.h"
 
 namespace gantry::daemon {
@@ -109,7 +110,8 @@ Result<json::object> Containers::inspect(const std::string& reference, bool size
   out["Platform"] = record->platform;
   out["MountLabel"] = "";
   out["ProcessLabel"] = "";
-  out["AppArmorProfile"] = "";
+  Result<std::string> apparmor = build_apparmor_profile(record->host_config);
+  out["AppArmorProfile"] = apparmor ? *apparmor : "";
   json::array execs;
   {
     std::lock_guard lock(impl_->exec_mutex);

@@ -11,6 +11,7 @@
 #include "base/fs.h"
 #include "base/sys.h"
 #include "daemon/mounts.h"
+#include "libcontainer/apparmor.h"
 #include "libcontainer/default_profile.h"
 
 namespace gantry::daemon {
@@ -57,6 +58,7 @@ struct SecurityOptions {
   bool no_new_privileges = false;
   bool seccomp_unconfined = false;
   std::string seccomp_profile;  // JSON text
+  std::string apparmor_profile;
   bool system_paths_unconfined = false;
 };
 
@@ -78,10 +80,9 @@ Result<SecurityOptions> security_options(const api::HostConfig& host_config) {
     } else if (key == "systempaths" && value == "unconfined") {
       out.system_paths_unconfined = true;
     } else if (key == "apparmor") {
-      if (value != "unconfined" && !fs::exists("/sys/kernel/security/apparmor"))
+      if (value != "unconfined" && !libcontainer::apparmor_enabled())
         return unsupported("security-opt apparmor={}: this kernel has no AppArmor", value);
-      if (value != "unconfined")
-        return unsupported("security-opt apparmor={} is not supported yet", value);
+      out.apparmor_profile = value;
     } else if (key == "label") {
       if (value != "disable" && fs::exists("/sys/fs/selinux/enforce"))
         return unsupported("security-opt label={} is not supported yet", value);
@@ -337,6 +338,14 @@ Status set_seccomp(const ContainerRecord& record, const SecurityOptions& securit
 
 }  // namespace
 
+Result<std::string> build_apparmor_profile(const api::HostConfig& host_config) {
+  SecurityOptions security = TRY(security_options(host_config));
+  if (!libcontainer::apparmor_enabled()) return std::string();
+  if (!security.apparmor_profile.empty()) return security.apparmor_profile;
+  if (host_config.Privileged) return std::string("unconfined");
+  return std::string(libcontainer::apparmor_usable() ? libcontainer::kDefaultApparmorProfile : "");
+}
+
 Result<std::vector<std::string>> build_capabilities(const api::HostConfig& host_config) {
   std::vector<std::string> all = libcontainer::all_capabilities();
   if (host_config.Privileged) return all;
@@ -448,6 +457,7 @@ Result<libcontainer::Spec> build_spec(const ContainerRecord& record, const SpecI
 
   SecurityOptions security = TRY(security_options(host));
   process.no_new_privileges = security.no_new_privileges;
+  process.apparmor_profile = TRY(build_apparmor_profile(host));
   TRY(set_seccomp(record, security, capabilities, spec));
   if (host.MaskedPaths) section.masked_paths = *host.MaskedPaths;
   if (host.ReadonlyPaths) section.readonly_paths = *host.ReadonlyPaths;
@@ -498,6 +508,7 @@ Result<libcontainer::Process> build_exec_process(const ContainerRecord& record,
   TRY(set_rlimits(record.host_config, process));
   SecurityOptions security = TRY(security_options(record.host_config));
   process.no_new_privileges = security.no_new_privileges;
+  process.apparmor_profile = TRY(build_apparmor_profile(host));
   return process;
 }
 

@@ -32,6 +32,9 @@ Result<libcontainer::Process> build_exec_process(const ContainerRecord& record,
                                                  bool privileged,
                                                  const std::string& working_directory);
 
+// The AppArmor profile of a container with these options: that of its --security-opt, "unconfined"
+// when it is privileged, else the default; "" where the kernel has no AppArmor.
+Result<std::string> build_apparmor_profile(const api::HostConfig& host_config);
 // HostConfig's limits in OCI terms.
 Result<libcontainer::Resources> build_resources(const api::HostConfig& host_config);
 // CapAdd and CapDrop applied to the default set; "CAP_" may be missing, "ALL" is everything.

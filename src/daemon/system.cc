@@ -17,6 +17,7 @@
 #include "drivers/graph/graph_driver.h"
 #include "engine/engine.h"
 #include "graph/graph.h"
+#include "libcontainer/apparmor.h"
 
 namespace gantry::daemon {
 namespace {
@@ -196,6 +197,7 @@ Result<json::object> info(Daemon& daemon) {
   for (const char* part : {"ContainerdCommit", "RuncCommit", "InitCommit"})
     out[part] = json::object{{"ID", ""}};
   json::array security = {"name=seccomp,profile=builtin", "name=cgroupns"};
+  if (libcontainer::apparmor_enabled()) security.insert(security.begin(), "name=apparmor");
   out["SecurityOptions"] = std::move(security);
   out["Warnings"] = warnings.empty() ? json::value(nullptr) : json::value(std::move(warnings));
   return out;

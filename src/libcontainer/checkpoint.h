@@ -17,8 +17,8 @@ struct CriuOptions {
   bool file_locks = false;
   bool auto_dedup = false;
   bool link_remap = false;
-  bool empty_network = false;   // leave the network namespace empty
-  std::string manage_cgroups;   // "", soft, full, strict, ignore
+  bool empty_network = false;  // leave the network namespace empty
+  std::string manage_cgroups;  // "", soft, full, strict, ignore
 };
 
 struct CheckpointOptions : CriuOptions {

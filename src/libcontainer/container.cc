@@ -14,6 +14,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "libcontainer/apparmor.h"
 #include "libcontainer/bind_sources.h"
 #include "libcontainer/container_impl.h"
 #include "libcontainer/default_profile.h"
@@ -156,6 +157,8 @@ Result<Clone> Container::Impl::clone_init(InitPlan& plan, int group) {
 
 Status Container::Impl::begin() {
   const Linux& section = *options.spec.linux_section;
+  if (options.spec.process->apparmor_profile == kDefaultApparmorProfile)
+    TRY(load_default_apparmor_profile().context("process.apparmorProfile"));
   InitPlan plan{options, state, {}, TRY(ProcFs::open())};
   if (section.seccomp) {
     filter = TRY(cached_seccomp(*section.seccomp, options.seccomp_cache));

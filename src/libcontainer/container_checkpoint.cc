@@ -62,7 +62,7 @@ enum : uint32_t {
 
 constexpr uint64_t kDebug = 4;  // the log is where failures are explained
 constexpr const char* kDescriptors = "descriptors.json";
-constexpr const char* kCriuRoot = "criu-root";  // in the state directory
+constexpr const char* kCriuRoot = "criu-root";                // in the state directory
 constexpr const char* kConfigAnnotation = "org.criu.config";  // as runc and Podman have it
 
 // A message of two strings, or of a string and a number.
@@ -106,7 +106,8 @@ Result<Directories> open_directories(const CriuOptions& options, bool make, cons
     return sys::open(path, O_RDONLY | O_DIRECTORY);
   };
   out.images = TRY(open(options.image_path, make).context("--image-path"));
-  if (!options.work_path.empty()) out.work = TRY(open(options.work_path, true).context("--work-path"));
+  if (!options.work_path.empty())
+    out.work = TRY(open(options.work_path, true).context("--work-path"));
   out.log_name = log_name;
   out.log_path = (out.work ? options.work_path : options.image_path) + "/" + log_name;
   (void)::unlinkat(out.log_directory(), log_name, 0);  // an older one would tell of another failure
@@ -150,7 +151,8 @@ Result<ProtoWriter> common_options(const CriuOptions& options, const Spec& spec,
   return out;
 }
 
-// What failed, in one line: what the machine lacks, or the first thing that criu's log complains of.
+// What failed, in one line: what the machine lacks, or the first thing that criu's log complains
+// of.
 Status explained(Status status, const char* verb, const Directories& directories) {
   if (status || status.error().kind() == ErrorKind::unsupported)
     return std::move(status).context("{}", verb);
@@ -183,8 +185,8 @@ std::vector<ExternalMount> external_mounts(const Spec& spec, const std::string& 
   const Linux& section = *spec.linux_section;
   for (const std::string& path : section.masked_paths) out.push_back({path, "/dev/null"});
   if (find_namespace(spec, "user")) {
-    for (const char* path : {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom",
-                             "/dev/tty"})
+    for (const char* path :
+         {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"})
       out.push_back({path, path});
     for (const Device& device : section.devices) out.push_back({device.path, device.path});
   }
@@ -262,8 +264,7 @@ Status RestorePlan::prepare() const {
   TRY(sys::mount_setattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, 0, 0, MS_PRIVATE));
   TRY(sys::move_mount(tree.get(), AT_FDCWD, place));
   UniqueFd images = TRY(sys::open(options.image_path, O_RDONLY | O_DIRECTORY));
-  const std::string& work_path =
-      options.work_path.empty() ? options.image_path : options.work_path;
+  const std::string& work_path = options.work_path.empty() ? options.image_path : options.work_path;
   UniqueFd work = TRY(sys::open(work_path, O_RDONLY | O_DIRECTORY));
   const int fds[] = {images.get(), work.get()};
   return sys::send_with_fds(theirs.get(), "d", fds);
@@ -285,9 +286,9 @@ Status make_mountpoints(const Spec& spec, const std::string& bundle, const std::
     bool directory = true;
     if (bind) {
       bool absolute = mount.source.starts_with('/');
-      struct stat st = TRY(
-          sys::fstatat(AT_FDCWD, absolute ? mount.source : bundle + "/" + mount.source, 0)
-              .context("mounts[{}] {}: source", i, mount.destination));
+      struct stat st =
+          TRY(sys::fstatat(AT_FDCWD, absolute ? mount.source : bundle + "/" + mount.source, 0)
+                  .context("mounts[{}] {}: source", i, mount.destination));
       directory = S_ISDIR(st.st_mode);
     }
     (void)TRY(mount_target(root, mount.destination, directory)
@@ -306,8 +307,8 @@ Status put_cgroup_roots(pid_t pid, ProtoWriter& options) {
     size_t first = line.find(':');
     size_t second = line.find(':', first + 1);
     if (second == std::string_view::npos) continue;
-    options.put(kCgRoot, pair_of(1, line.substr(first + 1, second - first - 1), 2,
-                                 line.substr(second + 1)));
+    options.put(kCgRoot,
+                pair_of(1, line.substr(first + 1, second - first - 1), 2, line.substr(second + 1)));
   }
   return {};
 }
@@ -405,8 +406,7 @@ Status Container::checkpoint(const CheckpointOptions& options) {
 
 Status Container::Impl::restore(const RestoreOptions& restore) {
   const Spec& spec = options.spec;
-  Directories directories =
-      TRY(open_directories(restore, false, "restore.log").context("restore"));
+  Directories directories = TRY(open_directories(restore, false, "restore.log").context("restore"));
   std::vector<std::string> names =
       TRY(read_descriptors(directories.images.get()).context("restore"));
   NamespacePlan plan = TRY(plan_namespaces(spec));
@@ -434,9 +434,8 @@ Status Container::Impl::restore(const RestoreOptions& restore) {
   Inherited inherit;
   const int stdio[] = {options.stdio.in, options.stdio.out, options.stdio.err};
   for (size_t fd = 0; fd < std::min<size_t>(names.size(), 3); ++fd)
-    if (!names[fd].empty() &&
-        std::find(names.begin(), names.begin() + static_cast<long>(fd), names[fd]) ==
-            names.begin() + static_cast<long>(fd))
+    if (!names[fd].empty() && std::find(names.begin(), names.begin() + static_cast<long>(fd),
+                                        names[fd]) == names.begin() + static_cast<long>(fd))
       request.put(kInheritFd, inherit.add(names[fd], stdio[fd]));
   TRY(put_namespaces(spec, request, inherit));
 

@@ -4,8 +4,7 @@
 
 namespace gantry::libcontainer {
 
-Result<UniqueFd> mount_target(const Beneath& root, const std::string& destination,
-                              bool directory) {
+Result<UniqueFd> mount_target(const Beneath& root, const std::string& destination, bool directory) {
   Result<UniqueFd> found = root.open(destination, O_PATH);
   if (found) {
     struct stat there = TRY(sys::fstat(found->get()));

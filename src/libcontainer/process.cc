@@ -133,6 +133,10 @@ Status ProcessSetup::apply_labels() {
     std::string text = "exec " + plan_.process.apparmor_profile;
     Status done = proc_.write("self/attr/apparmor/exec", text);
     if (!done && done.error().code() == ENOENT) done = proc_.write("self/attr/exec", text);
+    if (!done && done.error().code() == ENOENT)
+      return invalid(
+          "process.apparmorProfile: {}: no such profile is loaded, or no AppArmor is there",
+          plan_.process.apparmor_profile);
     TRY(std::move(done).context("process.apparmorProfile: {}", plan_.process.apparmor_profile));
   }
   if (!plan_.process.selinux_label.empty())

@@ -58,7 +58,7 @@ class ProtoReader {
     }
   }
   uint32_t field() const { return field_; }
-  uint64_t number() const { return number_; }         // of a varint
+  uint64_t number() const { return number_; }        // of a varint
   std::string_view bytes() const { return bytes_; }  // of anything else
 
  private:

@@ -61,8 +61,7 @@ Result<int> verb_restore(const Globals& globals, const Arguments& arguments) {
   RestoreOptions restore;
   TRY(take_options(arguments, restore));
   restore.lsm_profile = arguments.get("lsm-profile");
-  CreateOptions options =
-      TRY(create_options(globals, arguments, libcontainer::Gate::in_process));
+  CreateOptions options = TRY(create_options(globals, arguments, libcontainer::Gate::in_process));
   bool detach = arguments.has("detach");
   TRY(check_console(options, arguments, detach));
   std::optional<Foreground> foreground;
