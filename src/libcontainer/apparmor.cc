@@ -8,17 +8,17 @@
 namespace gantry::libcontainer {
 namespace {
 
-constexpr const char* kEnabled = "/sys/module/apparmor/parameters/enabled";
-constexpr const char* kLoaded = "/sys/kernel/security/apparmor/profiles";
+constexpr const char* kApparmorEnabled = "/sys/module/apparmor/parameters/enabled";
+constexpr const char* kApparmorProfiles = "/sys/kernel/security/apparmor/profiles";
 
-const char* parser() {
+const char* apparmor_parser() {
   for (const char* path : {"/sbin/apparmor_parser", "/usr/sbin/apparmor_parser"})
     if (::access(path, X_OK) == 0) return path;
   return nullptr;
 }
 
-bool is_loaded() {
-  Result<std::string> text = fs::read_file(kLoaded);
+bool default_profile_loaded() {
+  Result<std::string> text = fs::read_file(kApparmorProfiles);
   if (!text) return false;  // securityfs is not mounted here: loading it once more does no harm
   std::string line = std::string(kDefaultApparmorProfile) + " (";
   return ("\n" + *text).find("\n" + line) != std::string::npos;
@@ -27,11 +27,11 @@ bool is_loaded() {
 }  // namespace
 
 bool apparmor_enabled() {
-  Result<std::string> text = fs::read_file(kEnabled, 16);
+  Result<std::string> text = fs::read_file(kApparmorEnabled, 16);
   return text && text->starts_with('Y');
 }
 
-bool apparmor_usable() { return parser() && apparmor_enabled(); }
+bool apparmor_usable() { return apparmor_parser() && apparmor_enabled(); }
 
 std::string default_apparmor_profile() {
   std::string out =
@@ -48,39 +48,30 @@ std::string default_apparmor_profile() {
       ",\n"
       "  ptrace (trace,read,tracedby,readby) peer=" +
       std::string(kDefaultApparmorProfile) + ",\n";
-  constexpr std::string_view kDenied[] = {
+  constexpr std::string_view kDeniedByDefault[] = {
       "mount",
       // All families but these two are seccomp's matter.
-      "network alg",
-      "network vsock",
+      "network alg", "network vsock",
       // Files right below /proc, and directories that are not a process's.
       "/proc/* w",
       "/proc/{[^1-9],[^1-9][^0-9],[^1-9s][^0-9y][^0-9s],[^1-9][^0-9][^0-9][^0-9]*}/** w",
       // Of the sysctls those of kernel/shm* and what is namespaced below net.
-      "/proc/sys/[^kn]** w",
-      "/proc/sys/n[^e]** w",
-      "/proc/sys/kernel/{?,??,[^s][^h][^m]**} w",
-      "/proc/sysrq-trigger rwklx",
-      "/proc/kcore rwklx",
+      "/proc/sys/[^kn]** w", "/proc/sys/n[^e]** w", "/proc/sys/kernel/{?,??,[^s][^h][^m]**} w",
+      "/proc/sysrq-trigger rwklx", "/proc/kcore rwklx",
       // Of /sys what is below fs/cgroup.
-      "/sys/[^f]*/** wklx",
-      "/sys/f[^s]*/** wklx",
-      "/sys/fs/[^c]*/** wklx",
-      "/sys/fs/c[^g]*/** wklx",
-      "/sys/fs/cg[^r]*/** wklx",
-      "/sys/firmware/** rwklx",
-      "/sys/devices/virtual/powercap/** rwklx",
-      "/sys/kernel/security/** rwklx"};
-  for (std::string_view rule : kDenied) out += fmt::format("  deny {},\n", rule);
+      "/sys/[^f]*/** wklx", "/sys/f[^s]*/** wklx", "/sys/fs/[^c]*/** wklx",
+      "/sys/fs/c[^g]*/** wklx", "/sys/fs/cg[^r]*/** wklx", "/sys/firmware/** rwklx",
+      "/sys/devices/virtual/powercap/** rwklx", "/sys/kernel/security/** rwklx"};
+  for (std::string_view rule : kDeniedByDefault) out += fmt::format("  deny {},\n", rule);
   return out + "}\n";
 }
 
 Status load_default_apparmor_profile() {
   if (!apparmor_enabled()) return unsupported("this kernel has no AppArmor");
-  if (is_loaded()) return {};
-  const char* program = parser();
-  if (!program) return unsupported("there is no apparmor_parser to load {} with",
-                                   kDefaultApparmorProfile);
+  if (default_profile_loaded()) return {};
+  const char* program = apparmor_parser();
+  if (!program)
+    return unsupported("there is no apparmor_parser to load {} with", kDefaultApparmorProfile);
   SpawnOptions options;
   options.program = program;
   // No cache: the profile is not a file of the host's.

@@ -26,6 +26,7 @@ namespace gantry::libcontainer {
 namespace {
 
 // Fields of criu_opts.
+namespace opts {
 enum : uint32_t {
   kImagesDirFd = 1,
   kPid = 2,
@@ -59,9 +60,10 @@ enum : uint32_t {
   kConfigFile = 51,
   kLsmProfile = 53,
 };
+}  // namespace opts
 
-constexpr uint64_t kDebug = 4;  // the log is where failures are explained
-constexpr const char* kDescriptors = "descriptors.json";
+constexpr uint64_t kCriuDebug = 4;  // the log is where failures are explained
+constexpr const char* kDescriptorsFile = "descriptors.json";
 constexpr const char* kCriuRoot = "criu-root";                // in the state directory
 constexpr const char* kConfigAnnotation = "org.criu.config";  // as runc and Podman have it
 
@@ -124,8 +126,8 @@ std::string config_file(const Spec& spec) {
 
 // criu opens them as /proc/PID-OF-OURS/fd/N.
 void put_directories(ProtoWriter& options, const UniqueFd& images, const UniqueFd& work) {
-  options.put(kImagesDirFd, static_cast<uint64_t>(images.get()));
-  if (work) options.put(kWorkDirFd, static_cast<uint64_t>(work.get()));
+  options.put(opts::kImagesDirFd, static_cast<uint64_t>(images.get()));
+  if (work) options.put(opts::kWorkDirFd, static_cast<uint64_t>(work.get()));
 }
 
 Result<ProtoWriter> common_options(const CriuOptions& options, const Spec& spec,
@@ -134,20 +136,20 @@ Result<ProtoWriter> common_options(const CriuOptions& options, const Spec& spec,
   auto put_if = [&](uint32_t field, bool value) {
     if (value) out.put(field, uint64_t{1});
   };
-  out.put(kLogLevel, kDebug);
-  out.put(kLogFile, directories.log_name);
-  out.put(kNotifyScripts, uint64_t{1});
-  out.put(kOrphanPtsMaster, uint64_t{1});
-  out.put(kManageCgroups, uint64_t{1});
-  out.put(kManageCgroupsMode, TRY(cgroup_mode(options.manage_cgroups)));
-  if (std::string file = config_file(spec); !file.empty()) out.put(kConfigFile, file);
-  put_if(kTcpEstablished, options.tcp_established);
-  put_if(kExtUnixSk, options.ext_unix_sk);
-  put_if(kShellJob, options.shell_job);
-  put_if(kFileLocks, options.file_locks);
-  put_if(kAutoDedup, options.auto_dedup);
-  put_if(kLinkRemap, options.link_remap);
-  if (options.empty_network) out.put(kEmptyNs, uint64_t{CLONE_NEWNET});
+  out.put(opts::kLogLevel, kCriuDebug);
+  out.put(opts::kLogFile, directories.log_name);
+  out.put(opts::kNotifyScripts, uint64_t{1});
+  out.put(opts::kOrphanPtsMaster, uint64_t{1});
+  out.put(opts::kManageCgroups, uint64_t{1});
+  out.put(opts::kManageCgroupsMode, TRY(cgroup_mode(options.manage_cgroups)));
+  if (std::string file = config_file(spec); !file.empty()) out.put(opts::kConfigFile, file);
+  put_if(opts::kTcpEstablished, options.tcp_established);
+  put_if(opts::kExtUnixSk, options.ext_unix_sk);
+  put_if(opts::kShellJob, options.shell_job);
+  put_if(opts::kFileLocks, options.file_locks);
+  put_if(opts::kAutoDedup, options.auto_dedup);
+  put_if(opts::kLinkRemap, options.link_remap);
+  if (options.empty_network) out.put(opts::kEmptyNs, uint64_t{CLONE_NEWNET});
   return out;
 }
 
@@ -220,7 +222,7 @@ Result<std::vector<std::string>> external_descriptors(pid_t pid, ProtoWriter& op
     int mount = std::atoi(info.c_str() + at + 7);
     if (("\n" + mounts).find(fmt::format("\n{} ", mount)) != std::string::npos) continue;
     out.back() = fmt::format("file[{:x}:{:x}]", mount, st.st_ino);
-    options.put(kExternal, out.back());
+    options.put(opts::kExternal, out.back());
   }
   return out;
 }
@@ -228,12 +230,12 @@ Result<std::vector<std::string>> external_descriptors(pid_t pid, ProtoWriter& op
 Status write_descriptors(int images, const std::vector<std::string>& names) {
   json::array list;
   for (const std::string& name : names) list.emplace_back(name);
-  return fs::replace_file_at(images, kDescriptors, json::serialize(list));
+  return fs::replace_file_at(images, kDescriptorsFile, json::serialize(list));
 }
 
 Result<std::vector<std::string>> read_descriptors(int images) {
-  std::string text = TRY(fs::read_file_at(images, kDescriptors, 65536));
-  return json::parse<std::vector<std::string>>(text).context("{}", kDescriptors);
+  std::string text = TRY(fs::read_file_at(images, kDescriptorsFile, 65536));
+  return json::parse<std::vector<std::string>>(text).context("{}", kDescriptorsFile);
 }
 
 // What the child that becomes criu does first: into the container's cgroups, and a root that is a
@@ -307,7 +309,7 @@ Status put_cgroup_roots(pid_t pid, ProtoWriter& options) {
     size_t first = line.find(':');
     size_t second = line.find(':', first + 1);
     if (second == std::string_view::npos) continue;
-    options.put(kCgRoot,
+    options.put(opts::kCgRoot,
                 pair_of(1, line.substr(first + 1, second - first - 1), 2, line.substr(second + 1)));
   }
   return {};
@@ -319,9 +321,9 @@ Status put_external_namespaces(const Spec& spec, ProtoWriter& options) {
     if (one.path.empty()) continue;
     struct stat st = TRY(sys::fstatat(AT_FDCWD, one.path, 0).context("linux.namespaces"));
     if (one.type == "network")
-      options.put(kExternal, fmt::format("net[{}]:extRootNetNS", st.st_ino));
+      options.put(opts::kExternal, fmt::format("net[{}]:extRootNetNS", st.st_ino));
     else if (one.type == "pid")
-      options.put(kExternal, fmt::format("pid[{}]:extRootPidNS", st.st_ino));
+      options.put(opts::kExternal, fmt::format("pid[{}]:extRootPidNS", st.st_ino));
   }
   return {};
 }
@@ -346,13 +348,13 @@ Status put_namespaces(const Spec& spec, ProtoWriter& options, Inherited& inherit
       inherit.owned.push_back(
           TRY(sys::open(one.path, O_RDONLY).context("linux.namespaces: {}", one.type)));
       const char* key = one.type == "pid" ? "extRootPidNS" : "extRootNetNS";
-      options.put(kInheritFd, inherit.add(key, inherit.owned.back().get()));
+      options.put(opts::kInheritFd, inherit.add(key, inherit.owned.back().get()));
       continue;
     }
     bool known = false;
     for (auto [type, name] : kNames) {
       if (type != one.type) continue;
-      options.put(kJoinNs, pair_of(1, name, 2, one.path));
+      options.put(opts::kJoinNs, pair_of(1, name, 2, one.path));
       known = true;
     }
     if (!known)
@@ -372,15 +374,16 @@ Status Container::checkpoint(const CheckpointOptions& options) {
   Directories directories = TRY(open_directories(options, true, "dump.log").context("checkpoint"));
   ProtoWriter request = TRY(common_options(options, spec, directories).context("checkpoint"));
   put_directories(request, directories.images, directories.work);
-  request.put(kPid, static_cast<uint64_t>(pid()));
-  request.put(kRoot, impl.state.rootfs);
-  if (options.leave_running) request.put(kLeaveRunning, uint64_t{1});
-  if (options.tcp_skip_in_flight) request.put(kTcpSkipInFlight, uint64_t{1});
-  if (!options.parent_path.empty()) request.put(kParentImg, options.parent_path);
-  if (!options.parent_path.empty() || options.pre_dump) request.put(kTrackMem, uint64_t{1});
+  request.put(opts::kPid, static_cast<uint64_t>(pid()));
+  request.put(opts::kRoot, impl.state.rootfs);
+  if (options.leave_running) request.put(opts::kLeaveRunning, uint64_t{1});
+  if (options.tcp_skip_in_flight) request.put(opts::kTcpSkipInFlight, uint64_t{1});
+  if (!options.parent_path.empty()) request.put(opts::kParentImg, options.parent_path);
+  if (!options.parent_path.empty() || options.pre_dump) request.put(opts::kTrackMem, uint64_t{1});
   TRY(put_external_namespaces(spec, request));
   Cgroup& cgroup = *TRY(impl.open_cgroup());
-  if (std::string freezer = cgroup.freezer(); !freezer.empty()) request.put(kFreezeCgroup, freezer);
+  if (std::string freezer = cgroup.freezer(); !freezer.empty())
+    request.put(opts::kFreezeCgroup, freezer);
 
   if (!options.pre_dump) {
     Beneath root = TRY(Beneath::open(fmt::format("/proc/{}/root", pid())));
@@ -389,7 +392,7 @@ Status Container::checkpoint(const CheckpointOptions& options) {
       if (!there) continue;  // a masked path that this kernel does not have
       struct stat st = TRY(sys::fstat(there->get()));
       if (S_ISDIR(st.st_mode) && mount.outside == "/dev/null") continue;  // masked by a tmpfs
-      request.put(kExtMnt, pair_of(1, TRY(path_of(there->get())), 2, mount.inside));
+      request.put(opts::kExtMnt, pair_of(1, TRY(path_of(there->get())), 2, mount.inside));
     }
     std::vector<std::string> descriptors = TRY(external_descriptors(pid(), request));
     TRY(write_descriptors(directories.images.get(), descriptors));
@@ -425,18 +428,18 @@ Status Container::Impl::restore(const RestoreOptions& restore) {
 
   ProtoWriter request = TRY(common_options(restore, spec, directories));
   TRY(sys::mkdirat(directory.get(), kCriuRoot, 0700));
-  request.put(kEvasiveDevices, uint64_t{1});
-  request.put(kRstSibling, uint64_t{1});
-  request.put(kRoot, child_plan.place);
-  if (!restore.lsm_profile.empty()) request.put(kLsmProfile, restore.lsm_profile);
+  request.put(opts::kEvasiveDevices, uint64_t{1});
+  request.put(opts::kRstSibling, uint64_t{1});
+  request.put(opts::kRoot, child_plan.place);
+  if (!restore.lsm_profile.empty()) request.put(opts::kLsmProfile, restore.lsm_profile);
   for (const ExternalMount& mount : external_mounts(spec, options.bundle, *cgroup))
-    request.put(kExtMnt, pair_of(1, mount.inside, 2, mount.outside));
+    request.put(opts::kExtMnt, pair_of(1, mount.inside, 2, mount.outside));
   Inherited inherit;
   const int stdio[] = {options.stdio.in, options.stdio.out, options.stdio.err};
   for (size_t fd = 0; fd < std::min<size_t>(names.size(), 3); ++fd)
     if (!names[fd].empty() && std::find(names.begin(), names.begin() + static_cast<long>(fd),
                                         names[fd]) == names.begin() + static_cast<long>(fd))
-      request.put(kInheritFd, inherit.add(names[fd], stdio[fd]));
+      request.put(opts::kInheritFd, inherit.add(names[fd], stdio[fd]));
   TRY(put_namespaces(spec, request, inherit));
 
   auto notify = [&](std::string_view script, pid_t pid, UniqueFd fd) -> Status {

@@ -13,15 +13,22 @@
 namespace gantry::libcontainer {
 namespace {
 
-constexpr size_t kMaxPacket = 40960;
-constexpr int kSocket = 3;
-constexpr uint32_t kNotification = 6;  // criu_req_type NOTIFY
+constexpr size_t kCriuPacket = 40960;
+constexpr int kCriuSocket = 3;
+constexpr uint32_t kCriuNotification = 6;  // criu_req_type NOTIFY
 
+// Fields of criu_req, criu_resp and criu_notify.
 enum : uint32_t { kRequestType = 1, kRequestOptions = 2, kRequestNotifySuccess = 3 };
-enum : uint32_t { kType = 1, kSuccess = 2, kNotify = 5, kErrno = 7, kErrorMessage = 9 };
+enum : uint32_t {
+  kAnswerType = 1,
+  kAnswerSuccess = 2,
+  kAnswerNotify = 5,
+  kAnswerErrno = 7,
+  kAnswerMessage = 9
+};
 enum : uint32_t { kNotifyScript = 1, kNotifyPid = 2 };
 
-struct Response {
+struct CriuResponse {
   uint32_t type = 0;
   bool success = false;
   int code = 0;
@@ -30,23 +37,23 @@ struct Response {
   pid_t pid = 0;
 };
 
-Response parse_response(std::string_view data) {
-  Response out;
+CriuResponse parse_response(std::string_view data) {
+  CriuResponse out;
   for (ProtoReader reader(data); reader.next();) {
     switch (reader.field()) {
-      case kType:
+      case kAnswerType:
         out.type = static_cast<uint32_t>(reader.number());
         break;
-      case kSuccess:
+      case kAnswerSuccess:
         out.success = reader.number() != 0;
         break;
-      case kErrno:
+      case kAnswerErrno:
         out.code = static_cast<int>(reader.number());
         break;
-      case kErrorMessage:
+      case kAnswerMessage:
         out.message = reader.bytes();
         break;
-      case kNotify:
+      case kAnswerNotify:
         for (ProtoReader inner(reader.bytes()); inner.next();) {
           if (inner.field() == kNotifyScript) out.script = inner.bytes();
           if (inner.field() == kNotifyPid) out.pid = static_cast<pid_t>(inner.number());
@@ -75,11 +82,11 @@ std::string criu_error(std::string_view log, bool first) {
 // Puts every descriptor where criu looks for it and becomes criu.
 Status become_criu(const CriuChild& child, int socket, int output) {
   if (child.prepare) TRY(child.prepare());
-  std::vector<std::pair<int, int>> moves = {{output, 1}, {output, 2}, {socket, kSocket}};
+  std::vector<std::pair<int, int>> moves = {{output, 1}, {output, 2}, {socket, kCriuSocket}};
   moves.insert(moves.end(), child.descriptors.begin(), child.descriptors.end());
   UniqueFd null = TRY(sys::open("/dev/null", O_RDWR));
   moves.emplace_back(null.get(), 0);
-  int above = kSocket;
+  int above = kCriuSocket;
   for (auto [ours, theirs] : moves) above = std::max(above, theirs);
   // Above every target first: one source may be another's target.
   for (auto& [ours, theirs] : moves) {
@@ -132,15 +139,15 @@ Status Criu::ask(CriuRequest type, const ProtoWriter& options, const Notify& not
   request.put(kRequestOptions, options.data());
   TRY(sys::send_with_fds(socket_.get(), request.data(), {}).context("criu"));
   for (;;) {
-    std::string packet(kMaxPacket, '\0');
+    std::string packet(kCriuPacket, '\0');
     sys::Received received =
         TRY(sys::receive_with_fds(socket_.get(), packet.data(), packet.size()).context("criu"));
     if (received.size == 0) {
       std::string why = last_criu_error(printed());
       return internal("criu ended without an answer{}{}", why.empty() ? "" : ": ", why);
     }
-    Response response = parse_response(std::string_view(packet).substr(0, received.size));
-    if (response.type != kNotification) {
+    CriuResponse response = parse_response(std::string_view(packet).substr(0, received.size));
+    if (response.type != kCriuNotification) {
       if (response.success) return {};
       std::string why = response.message.empty() ? last_criu_error(printed()) : response.message;
       if (why.empty() && response.code) why = std::strerror(response.code);
@@ -149,7 +156,7 @@ Status Criu::ask(CriuRequest type, const ProtoWriter& options, const Notify& not
     UniqueFd fd = received.fds.empty() ? UniqueFd() : std::move(received.fds.front());
     if (notify) TRY(notify(response.script, response.pid, std::move(fd)));
     ProtoWriter answer;
-    answer.put(kRequestType, uint64_t{kNotification});
+    answer.put(kRequestType, uint64_t{kCriuNotification});
     answer.put(kRequestNotifySuccess, uint64_t{1});
     TRY(sys::send_with_fds(socket_.get(), answer.data(), {}).context("criu"));
   }
