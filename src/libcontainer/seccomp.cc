@@ -133,7 +133,10 @@ Result<uint32_t> action_of(const std::string& name, std::optional<uint32_t> data
                            std::string_view field) {
   const ActionName* action = find_name(kActions, name);
   if (!action) return invalid("{}: unknown action \"{}\"", field, name);
-  if (!action->takes_data) return action->value;
+  if (!action->takes_data) {
+    if (data) return invalid("{}: {} answers with no errno, {} was given", field, name, *data);
+    return action->value;
+  }
   uint32_t number = data.value_or(EPERM);
   if (number > 0xffff) return invalid("{}: errno {} is out of range", field, number);
   return action->value | number;
@@ -174,6 +177,7 @@ Result<Table> table_for(const Seccomp& seccomp, const ArchName& arch, uint32_t d
   for (size_t i = 0; i < seccomp.syscalls.size(); ++i) {
     const Syscall& rule = seccomp.syscalls[i];
     std::string field = fmt::format("linux.seccomp.syscalls[{}]", i);
+    if (rule.names.empty()) return invalid("{}.names: is empty", field);
     uint32_t action = TRY(action_of(rule.action, rule.errno_ret, field + ".action"));
     for (const SyscallArg& arg : rule.args) {
       if (arg.index > 5) return invalid("{}.args: index {} is over 5", field, arg.index);
@@ -352,6 +356,10 @@ Result<SeccompFilter> compile_seccomp(const Seccomp& seccomp) {
         if (name == "write")
           return invalid("linux.seccomp.syscalls: SCMP_ACT_NOTIFY cannot be used for write");
     }
+  if (filter.notifies && seccomp.listener_path.empty())
+    return invalid("linux.seccomp.listenerPath: is required with SCMP_ACT_NOTIFY");
+  if (!seccomp.listener_metadata.empty() && seccomp.listener_path.empty())
+    return invalid("linux.seccomp.listenerMetadata: needs listenerPath");
 
   // Per audit architecture; x32 shares one with x86_64 and is told apart by a bit of the number.
   std::map<uint32_t, std::vector<const ArchName*>> arches;
