@@ -400,6 +400,18 @@ Status fsconfig_create(int context) {
       context, "fsconfig", "create");
 }
 
+Result<UniqueFd> fspick(int fd) {
+  return check_fd(
+      static_cast<int>(::syscall(SYS_fspick, fd, "", 0x9 /* FSPICK_CLOEXEC, FSPICK_EMPTY_PATH */)),
+      "fspick");
+}
+
+Status fsconfig_reconfigure(int context) {
+  return check_context(static_cast<int>(::syscall(SYS_fsconfig, context, FSCONFIG_CMD_RECONFIGURE,
+                                                  nullptr, nullptr, 0)),
+                       context, "fsconfig", "reconfigure");
+}
+
 Result<UniqueFd> fsmount(int context, unsigned attributes) {
   return check_fd(
       static_cast<int>(::syscall(SYS_fsmount, context, 1 /* FSMOUNT_CLOEXEC */, attributes)),

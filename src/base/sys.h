@@ -109,6 +109,9 @@ Status fsconfig_string(int context, const std::string& key, const std::string& v
 Status fsconfig_flag(int context, const std::string& key);
 Status fsconfig_fd(int context, const std::string& key, int fd);
 Status fsconfig_create(int context);
+// A context of the file system that is mounted where the descriptor is, to be reconfigured.
+Result<UniqueFd> fspick(int fd);
+Status fsconfig_reconfigure(int context);
 Result<UniqueFd> fsmount(int context, unsigned attributes);
 Result<UniqueFd> open_tree(int dirfd, const std::string& path, unsigned flags);
 Status move_mount(int from, int to_dirfd, const std::string& to_path);

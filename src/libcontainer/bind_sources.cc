@@ -46,7 +46,8 @@ Result<UniqueFd> open_source(const Spec& spec, const std::string& bundle, const 
   bool joined = std::any_of(namespaces.joined.begin(), namespaces.joined.end(),
                             [](const JoinedNamespace& one) { return one.flag == CLONE_NEWNS; });
   if (mapped && joined) return invalid("options: no id maps in a mount namespace that is joined");
-  if (!bind || joined || !(mapped || namespaces.user_namespace)) return UniqueFd();
+  if (!bind || joined || options.remount || !(mapped || namespaces.user_namespace))
+    return UniqueFd();
   if (mount.source.empty()) return UniqueFd();  // said by init
   unsigned recursive = options.bind == BindKind::rbind ? AT_RECURSIVE : 0;
   std::string path = mount.source.starts_with('/') ? mount.source : bundle + "/" + mount.source;

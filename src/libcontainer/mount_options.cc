@@ -71,15 +71,16 @@ constexpr SpecialWord kSpecials[] = {
     {"ridmap", [](MountOptions& o) { o.idmap = IdmapKind::ridmap; }},
     {"tmpcopyup", [](MountOptions& o) { o.copy_up = true; }},
     {"defaults", [](MountOptions&) {}},
-    {"remount", [](MountOptions&) {}},
-    {"async", [](MountOptions&) {}},
-    {"nomand", [](MountOptions&) {}},
+    {"remount", [](MountOptions& o) { o.remount = true; }},
+    // The file systems that count versions have done so always since Linux 6.1.
+    {"iversion", [](MountOptions&) {}},
     {"noiversion", [](MountOptions&) {}},
     {"silent", [](MountOptions&) {}},
     {"loud", [](MountOptions&) {}},
 };
 // Flags that belong to the superblock and have fsconfig names of their own.
-constexpr std::string_view kSuperblockWords[] = {"sync", "dirsync", "mand", "lazytime", "iversion"};
+constexpr std::string_view kSuperblockWords[] = {"sync",   "async",    "dirsync",   "mand",
+                                                 "nomand", "lazytime", "nolazytime"};
 
 void add(uint64_t& set, uint64_t& clear, const AttributeWord& word) {
   // The kernel wants the whole atime field cleared by whoever sets a part of it.

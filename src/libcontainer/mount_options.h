@@ -23,6 +23,7 @@ struct MountOptions {
   BindKind bind = BindKind::none;
   IdmapKind idmap = IdmapKind::none;
   bool copy_up = false;  // "tmpcopyup"
+  bool remount = false;  // what is mounted there already changes
   // For the file system itself, in order: "size=64m" or a flag such as "newinstance", "sync".
   std::vector<std::string> data;
 };

@@ -88,6 +88,33 @@ Status set_attributes(int tree, const MountOptions& options) {
   return {};
 }
 
+Status set_data(int context, const MountOptions& options) {
+  for (const std::string& option : options.data) {
+    size_t equals = option.find('=');
+    Status set =
+        equals == std::string::npos
+            ? sys::fsconfig_flag(context, option)
+            : sys::fsconfig_string(context, option.substr(0, equals), option.substr(equals + 1));
+    TRY(std::move(set).context("options"));
+  }
+  return {};
+}
+
+// Also "dev", "//dev" and "/dev/.": a relative destination starts at the root.
+bool is_dev(std::string_view destination) {
+  std::string_view only;
+  while (!destination.empty()) {
+    size_t slash = std::min(destination.find('/'), destination.size());
+    std::string_view part = destination.substr(0, slash);
+    if (!part.empty() && part != ".") {
+      if (!only.empty()) return false;
+      only = part;
+    }
+    destination.remove_prefix(std::min(slash + 1, destination.size()));
+  }
+  return only == "dev";
+}
+
 Device device_node(const char* path, int64_t major, int64_t minor) {
   Device device;
   device.path = path;
@@ -177,13 +204,34 @@ Status Rootfs::mount_one(size_t index) {
   const Mount& mount = plan_.spec.mounts[index];
   MountOptions options = parse_mount_options(mount.options);
   bool bind = options.bind != BindKind::none || mount.type == "bind";
-  if (bind && (mount.destination == "/dev" || mount.destination == "/dev/")) own_dev_ = false;
+  if (options.remount) return remount(mount);
+  if (bind && is_dev(mount.destination)) own_dev_ = false;
   if (bind) {
     bool open = index < plan_.bind_sources.size() && plan_.bind_sources[index];
     return mount_bind(mount, open ? std::move(plan_.bind_sources[index]) : UniqueFd());
   }
   if (mount.type == "cgroup" || mount.type == "cgroup2") return mount_cgroup(mount);
   return mount_filesystem(mount);
+}
+
+// As mount(8) does it: what the words name changes, everything else stays.
+Status Rootfs::remount(const Mount& mount) {
+  MountOptions options = parse_mount_options(mount.options);
+  UniqueFd place = TRY(root_.open(mount.destination, O_PATH).context("options: remount"));
+  if (options.bind == BindKind::none && !options.data.empty()) {
+    UniqueFd context = TRY(sys::fspick(place.get()).context("options: remount"));
+    TRY(set_data(context.get(), options));
+    TRY(sys::fsconfig_reconfigure(context.get()).context("options: remount"));
+  }
+  Status changed = set_attributes(place.get(), options);
+  if (changed && options.propagation) {
+    unsigned recursive = options.recursive_propagation ? AT_RECURSIVE : 0;
+    changed =
+        sys::mount_setattr(place.get(), "", AT_EMPTY_PATH | recursive, 0, 0, options.propagation);
+  }
+  if (!changed && changed.error().code() == EINVAL)
+    return invalid("options: remount: nothing is mounted there");
+  return std::move(changed).context("options: remount");
 }
 
 // A tmpfs begins as a copy of what it covers; what the options say of its root stands.
@@ -216,14 +264,7 @@ Status Rootfs::mount_filesystem(const Mount& mount) {
       TRY(sys::fsconfig_string(context.get(), "mode", fmt::format("{:o}", st.st_mode & 07777)));
     }
   }
-  for (const std::string& option : options.data) {
-    size_t equals = option.find('=');
-    Status set = equals == std::string::npos
-                     ? sys::fsconfig_flag(context.get(), option)
-                     : sys::fsconfig_string(context.get(), option.substr(0, equals),
-                                            option.substr(equals + 1));
-    TRY(std::move(set).context("options"));
-  }
+  TRY(set_data(context.get(), options));
   // As runc: those that have no labels of their own.
   const std::string& label = plan_.spec.linux_section->mount_label;
   if (!label.empty() && mount.type != "proc" && mount.type != "sysfs" && mount.type != "mqueue")

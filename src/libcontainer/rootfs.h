@@ -43,6 +43,7 @@ class Rootfs {
  private:
   Rootfs(const RootfsPlan& plan, Beneath root) : plan_(plan), root_(std::move(root)) {}
   Status mount_one(size_t index);
+  Status remount(const Mount& mount);
   Status mount_filesystem(const Mount& mount);
   Status mount_bind(const Mount& mount, UniqueFd tree);
   Status copy_up(const Mount& mount, int tmpfs);
