@@ -349,16 +349,21 @@ Status Rootfs::make_devices() {
 
 Status Rootfs::make_device(const Device& device) {
   mode_t type = device.type == "b" ? S_IFBLK : device.type == "p" ? S_IFIFO : S_IFCHR;
+  dev_t number = type == S_IFIFO ? 0
+                                 : makedev(static_cast<unsigned>(device.major.value_or(0)),
+                                           static_cast<unsigned>(device.minor.value_or(0)));
   if (plan_.user_namespace && type != S_IFIFO) {
     UniqueFd tree = TRY(sys::open_tree(AT_FDCWD, device.path, OPEN_TREE_CLONE));
+    struct stat there = TRY(sys::fstat(tree.get()));
+    if ((there.st_mode & S_IFMT) != type || there.st_rdev != number)
+      return conflict(
+          "the host has another device of this name, and none can be made in a user "
+          "namespace");
     return put(std::move(tree), device.path, false);
   }
   size_t slash = device.path.rfind('/');
   if (slash > 0) (void)TRY(root_.make_directories(device.path.substr(0, slash), 0755));
   Beneath::Parent parent = TRY(root_.parent_of(device.path));
-  dev_t number = type == S_IFIFO ? 0
-                                 : makedev(static_cast<unsigned>(device.major),
-                                           static_cast<unsigned>(device.minor));
   mode_t mode = device.file_mode.value_or(0666) & 07777;
   int dirfd = parent.directory.get();
   Status made = sys::mknodat(dirfd, parent.name, type | mode, number);

@@ -129,8 +129,8 @@ struct Namespace {
 struct Device {
   std::string path;
   std::string type;  // c b u p
-  int64_t major = 0;
-  int64_t minor = 0;
+  std::optional<int64_t> major;
+  std::optional<int64_t> minor;
   std::optional<uint32_t> file_mode;
   std::optional<uint32_t> uid;
   std::optional<uint32_t> gid;

@@ -138,8 +138,8 @@ struct Schema<libcontainer::Device> {
   static constexpr Field fields[] = {
       field<&libcontainer::Device::path>("path", kRequired),
       field<&libcontainer::Device::type>("type", kRequired),
-      field<&libcontainer::Device::major>("major"),
-      field<&libcontainer::Device::minor>("minor"),
+      field<&libcontainer::Device::major>("major", kOmitEmpty),
+      field<&libcontainer::Device::minor>("minor", kOmitEmpty),
       field<&libcontainer::Device::file_mode>("fileMode", kOmitEmpty),
       field<&libcontainer::Device::uid>("uid", kOmitEmpty),
       field<&libcontainer::Device::gid>("gid", kOmitEmpty)};

@@ -58,8 +58,23 @@ TEST(Spec, AnErrorNamesTheFieldAndTheReason) {
   EXPECT_EQ(error_of(with_linux(R"({"namespaces":[{"type":"mount"},{"type":"mount"}]})")),
             "linux.namespaces[1].type: mount is there twice");
   EXPECT_EQ(error_of(with_linux("{}")), "");
+  EXPECT_EQ(error_of(with_linux(R"({"devices":[{"path":"/dev/x","type":"c","major":1}]})")),
+            "linux.devices[0]: /dev/x needs major and minor");
   EXPECT_EQ(error_of(with_linux(R"({"maskedPaths":["/proc/kcore"]})")),
             "linux.maskedPaths: needs a mount namespace in linux.namespaces");
+}
+
+TEST(Spec, TheVersionIsASemanticOneOfTheFirstMajorVersion) {
+  auto error = [](std::string_view version) {
+    return error_of(fmt::format(R"({{"ociVersion":"{}","root":{{"path":"rootfs"}},
+      "process":{{"cwd":"/","args":["sh"]}},"linux":{{}}}})",
+                                version));
+  };
+  for (const char* good : {"1.0.0", "1.0.2-dev", "1.3.0", "1.2.1+dev", "1.0.0-rc.5+20130313"})
+    EXPECT_EQ(error(good), "") << good;
+  for (const char* bad :
+       {"1", "1.0", "1.0.0.0", "1.x.0", "1.00.0", "2.0.0", "11.0.0", "1.0.0-", ""})
+    EXPECT_EQ(error(bad), fmt::format("ociVersion: \"{}\" is not supported (1.x.y is)", bad));
 }
 
 TEST(Spec, SysctlsOfTheHostAreRefused) {

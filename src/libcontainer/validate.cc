@@ -40,6 +40,26 @@ constexpr std::string_view kIpcSysctls[] = {
     "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
     "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
 
+// MAJOR.MINOR.PATCH, then perhaps -PRERELEASE and +BUILD (semver.org, 2.0.0), with 1 as MAJOR.
+bool is_supported_version(std::string_view text) {
+  std::string_view core = text.substr(0, text.find_first_of("-+"));
+  std::string_view rest = text.substr(core.size());
+  int numbers = 0;
+  for (bool more = true; more; ++numbers) {
+    size_t dot = core.find('.');
+    std::string_view number = core.substr(0, dot);
+    if (number.empty() || number.find_first_not_of("0123456789") != number.npos) return false;
+    if (number.size() > 1 && number.front() == '0') return false;
+    if (numbers == 0 && number != "1") return false;
+    more = dot != core.npos;
+    if (more) core.remove_prefix(dot + 1);
+  }
+  bool tail = rest.empty() || (rest.size() > 1 &&
+                               rest.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ"
+                                                      "RSTUVWXYZ0123456789.-+") == rest.npos);
+  return numbers == 3 && tail;
+}
+
 Status check_sysctl(const Spec& spec, const std::string& key) {
   auto separate = [&](std::string_view type, std::string_view why) -> Status {
     if (find_namespace(spec, type)) return {};
@@ -114,6 +134,11 @@ Status check_linux(const Spec& spec) {
       if (one.empty() || one.size() > 15 || one == "." || one == ".." ||
           one.find_first_of("/: \t\n") != std::string::npos)
         return invalid("linux.netDevices: \"{}\" is not the name of a device", one);
+  for (const auto& [name, device] : section.net_devices)
+    if (size_t percent = device.name.find('%');
+        percent != std::string::npos && device.name.substr(percent) != "%d")
+      return invalid("linux.netDevices.{}.name: \"{}\" is no pattern such as eth%d", name,
+                     device.name);
   for (const auto& [key, value] : section.sysctl) TRY(check_sysctl(spec, key));
   for (size_t i = 0; i < section.devices.size(); ++i) {
     const Device& device = section.devices[i];
@@ -121,6 +146,8 @@ Status check_linux(const Spec& spec) {
       return invalid("linux.devices[{}].path: \"{}\" is not absolute", i, device.path);
     if (device.type.size() != 1 || std::string_view("cbup").find(device.type) == std::string::npos)
       return invalid("linux.devices[{}].type: unknown type \"{}\"", i, device.type);
+    if (device.type != "p" && (!device.major || !device.minor))
+      return invalid("linux.devices[{}]: {} needs major and minor", i, device.path);
     if (device.file_mode.value_or(0) & ~uint32_t{S_IFMT | 0777})  // Podman's has the type in it
       return invalid("linux.devices[{}].fileMode: {:o} is over 0777", i, *device.file_mode);
   }
@@ -203,14 +230,16 @@ Status check_process(const Process& process) {
     if (!affinity->final.empty())
       (void)TRY(parse_number_list(affinity->final).context("process.execCPUAffinity.final"));
   }
+  if (const auto& io = process.io_priority; io && (io->priority < 0 || io->priority > 7))
+    return invalid("process.ioPriority.priority: {} is not between 0 and 7", io->priority);
   if (process.oom_score_adj && (*process.oom_score_adj < -1000 || *process.oom_score_adj > 1000))
     return invalid("process.oomScoreAdj: {} is not between -1000 and 1000", *process.oom_score_adj);
   return {};
 }
 
 Status check_spec(const Spec& spec, RootNeeded root) {
-  if (!spec.oci_version.starts_with("1."))
-    return invalid("ociVersion: \"{}\" is not supported (1.x is)", spec.oci_version);
+  if (!is_supported_version(spec.oci_version))
+    return invalid("ociVersion: \"{}\" is not supported (1.x.y is)", spec.oci_version);
   if (!spec.process) return invalid("process: is required");
   TRY(check_process(*spec.process));
   if (root == RootNeeded::yes && (!spec.root || spec.root->path.empty()))
@@ -223,6 +252,7 @@ Status check_spec(const Spec& spec, RootNeeded root) {
     return invalid("domainname: needs a uts namespace of its own");
   for (size_t i = 0; i < spec.mounts.size(); ++i)
     if (spec.mounts[i].destination.empty()) return invalid("mounts[{}].destination: is empty", i);
+  if (spec.annotations.contains("")) return invalid("annotations: a key is empty");
   if (spec.hooks) {
     TRY(check_hooks(spec.hooks->prestart, "prestart"));
     TRY(check_hooks(spec.hooks->create_runtime, "createRuntime"));
