@@ -208,6 +208,12 @@ const Hierarchy* Cgroup::with(std::string_view controller) const {
   return nullptr;
 }
 
+const Hierarchy* Cgroup::unified() const {
+  for (const Hierarchy& hierarchy : hierarchies_)
+    if (hierarchy.v2) return &hierarchy;
+  return nullptr;
+}
+
 Result<Cgroup> Cgroup::create(const std::string& path, bool rootless) {
   Cgroup group;
   group.path_ = path;
@@ -249,6 +255,7 @@ Status Cgroup::write(const CgroupWrite& write, const Hierarchy& hierarchy) const
   std::string path = directory(hierarchy) + "/" + write.file;
   Result<UniqueFd> fd = sys::open(path, O_WRONLY);
   if (!fd) {
+    if (fd.error().code() == ENOENT && write.where_present) return {};
     if (fd.error().code() == ENOENT)
       return unsupported("{}: {} has no {}", write.field,
                          hierarchy.v2 ? "cgroup v2" : "this kernel", write.file);
@@ -258,7 +265,21 @@ Status Cgroup::write(const CgroupWrite& write, const Hierarchy& hierarchy) const
       .context("{}: {} to {}", write.field, write.value, write.file);
 }
 
+// Version 1 refuses a limit below what is used; version 2 kills for it.
+Status Cgroup::check_usage(const Resources& resources) const {
+  const auto& memory = resources.memory;
+  if (!memory || !memory->check_before_update.value_or(false) || memory->limit.value_or(0) <= 0)
+    return {};
+  const Hierarchy* hierarchy = with("memory");
+  if (!hierarchy || !hierarchy->v2) return {};
+  uint64_t used = number_in(directory(*hierarchy) + "/memory.current");
+  if (used <= static_cast<uint64_t>(*memory->limit)) return {};
+  return conflict("linux.resources.memory.limit: {} is less than the {} bytes in use",
+                  *memory->limit, used);
+}
+
 Status Cgroup::apply(const Resources& resources) {
+  TRY(check_usage(resources));
   std::vector<CgroupWrite> v1 = TRY(translate_v1(resources));
   bool any_v2 = std::any_of(hierarchies_.begin(), hierarchies_.end(),
                             [](const Hierarchy& h) { return h.v2; });
@@ -297,6 +318,8 @@ Status Cgroup::apply(const Resources& resources) {
   std::vector<CgroupWrite> v2 = TRY(translate_v2(rest));
   for (const CgroupWrite& write_one : v2) {
     const Hierarchy* hierarchy = with(write_one.controller);
+    // "cgroup.…": of no controller, every group has them.
+    if (write_one.controller == "cgroup") hierarchy = unified();
     if (hierarchy && hierarchy->v2) {
       TRY(write(write_one, *hierarchy));
     } else if (write_one.field == "linux.resources.unified") {

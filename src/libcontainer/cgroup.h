@@ -34,6 +34,7 @@ struct CgroupWrite {
   std::string file;
   std::string value;
   std::string field;
+  bool where_present = false;  // a kernel without the file is no error
 };
 // What the kernel is to be told, in order. Pure. A field that the version has no file for is an
 // error.
@@ -76,6 +77,8 @@ class Cgroup {
  private:
   std::string directory(const Hierarchy& hierarchy) const;
   const Hierarchy* with(std::string_view controller) const;
+  const Hierarchy* unified() const;
+  Status check_usage(const Resources& resources) const;
   Status write(const CgroupWrite& write, const Hierarchy& hierarchy) const;
 
   Error missing(const CgroupWrite& write) const;

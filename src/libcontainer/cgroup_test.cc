@@ -29,7 +29,7 @@ TEST(Cgroup, TranslatesLimitsForV1) {
       "memory.limit_in_bytes=1000;memory.memsw.limit_in_bytes=2000;memory.soft_limit_in_bytes=500;"
       "memory.swappiness=0;cpu.shares=512;cpu.cfs_period_us=100000;cpu.cfs_quota_us=50000;"
       "cpuset.cpus=0-1;pids.max=10;blkio.throttle.read_bps_device=8:0 99;"
-      "hugetlb.2MB.limit_in_bytes=0;");
+      "hugetlb.2MB.limit_in_bytes=0;hugetlb.2MB.rsvd.limit_in_bytes=0;");
 }
 
 TEST(Cgroup, TranslatesLimitsForV2) {
@@ -53,6 +53,21 @@ TEST(Cgroup, LimitsThatV2HasNotAreNotDropped) {
           R"({"memory":{"swappiness":10,"disableOOMKiller":true},"cpu":{"realtimeRuntime":5}})"))),
       "memory.swappiness=10;memory.oom_control=1;cpu.rt_runtime_us=5;");
   EXPECT_EQ(joined(translate_v2(resources(R"({"memory":{"disableOOMKiller":false}})"))), "");
+}
+
+TEST(Cgroup, LimitsThatLinuxHasNotAreErrors) {
+  auto error_of = [](const char* text) { return joined(translate_v1(resources(text))); };
+  EXPECT_EQ(error_of(R"({"memory":{"kernel":1}})"),
+            "error: linux.resources.memory.kernel: Linux has no such limit any more");
+  EXPECT_EQ(error_of(R"({"memory":{"kernel":-1,"useHierarchy":true}})"), "");
+  EXPECT_EQ(error_of(R"({"memory":{"useHierarchy":false}})"),
+            "error: linux.resources.memory.useHierarchy: Linux always uses it");
+  EXPECT_EQ(error_of(R"({"blockIO":{"leafWeight":10}})"),
+            "error: linux.resources.blockIO.leafWeight: Linux has no such weight any more");
+  EXPECT_EQ(error_of(R"({"blockIO":{"weightDevice":[{"major":8,"minor":0}]}})"),
+            "error: linux.resources.blockIO.weightDevice[0]: has no weight");
+  EXPECT_EQ(error_of(R"({"rdma":{"mlx5_1":{}}})"),
+            "error: linux.resources.rdma.mlx5_1: has neither hcaHandles nor hcaObjects");
 }
 
 TEST(Cgroup, ImpossibleLimitsNameTheField) {

@@ -15,6 +15,10 @@ class Writes {
               const char* field) {
     if (value) add(controller, file, std::to_string(*value), field);
   }
+  void where_present(const char* controller, std::string file, std::string value,
+                     const char* field) {
+    list_.push_back({controller, std::move(file), std::move(value), field, true});
+  }
   std::vector<CgroupWrite> take() { return std::move(list_); }
 
  private:
@@ -31,6 +35,36 @@ Status check_swap(const MemoryResources& memory) {
   return {};
 }
 
+// Limits that went from the kernel, or are the rule: nothing is written when nothing is limited.
+Status check_gone(const MemoryResources& memory) {
+  if (memory.kernel.value_or(0) > 0)
+    return unsupported("linux.resources.memory.kernel: Linux has no such limit any more");
+  if (memory.use_hierarchy && !*memory.use_hierarchy)
+    return unsupported("linux.resources.memory.useHierarchy: Linux always uses it");
+  return {};
+}
+
+Status check_block_io(const BlockIoResources& io) {
+  if (io.leaf_weight.value_or(0))
+    return unsupported("linux.resources.blockIO.leafWeight: Linux has no such weight any more");
+  for (size_t i = 0; i < io.weight_device.size(); ++i) {
+    if (io.weight_device[i].leaf_weight.value_or(0))
+      return unsupported(
+          "linux.resources.blockIO.weightDevice[{}].leafWeight: Linux has no such weight any more",
+          i);
+    if (!io.weight_device[i].weight)
+      return invalid("linux.resources.blockIO.weightDevice[{}]: has no weight", i);
+  }
+  return {};
+}
+
+Status check_rdma(const Resources& resources) {
+  for (const auto& [device, limit] : resources.rdma)
+    if (!limit.hca_handles && !limit.hca_objects)
+      return invalid("linux.resources.rdma.{}: has neither hcaHandles nor hcaObjects", device);
+  return {};
+}
+
 // The page size becomes part of a file's name.
 Status check_page_sizes(const Resources& resources) {
   for (const HugepageLimit& huge : resources.hugepage_limits) {
@@ -42,6 +76,17 @@ Status check_page_sizes(const Resources& resources) {
       return invalid("linux.resources.hugepageLimits: \"{}\" is not a page size", huge.page_size);
   }
   return {};
+}
+
+// What is taken and, where the kernel can tell, what is reserved beforehand (since 5.7).
+void add_huge_pages(Writes& out, const Resources& resources, const char* suffix) {
+  constexpr const char* kField = "linux.resources.hugepageLimits";
+  for (const HugepageLimit& huge : resources.hugepage_limits) {
+    std::string limit = std::to_string(huge.limit);
+    out.add("hugetlb", fmt::format("hugetlb.{}.{}", huge.page_size, suffix), limit, kField);
+    out.where_present("hugetlb", fmt::format("hugetlb.{}.rsvd.{}", huge.page_size, suffix), limit,
+                      kField);
+  }
 }
 
 struct Throttle {
@@ -71,8 +116,10 @@ uint64_t weight_of_shares(uint64_t shares) {
 Result<std::vector<CgroupWrite>> translate_v1(const Resources& resources) {
   Writes out;
   TRY(check_page_sizes(resources));
+  TRY(check_rdma(resources));
   if (const auto& memory = resources.memory) {
     TRY(check_swap(*memory));
+    TRY(check_gone(*memory));
     out.number("memory", "memory.limit_in_bytes", memory->limit, "linux.resources.memory.limit");
     out.number("memory", "memory.memsw.limit_in_bytes", memory->swap,
                "linux.resources.memory.swap");
@@ -108,21 +155,19 @@ Result<std::vector<CgroupWrite>> translate_v1(const Resources& resources) {
   if (resources.pids && resources.pids->limit && *resources.pids->limit != 0)
     out.add("pids", "pids.max", limit_or_max(*resources.pids->limit), "linux.resources.pids.limit");
   if (const auto& io = resources.block_io) {
+    TRY(check_block_io(*io));
     if (io->weight.value_or(0))
       out.number("blkio", "blkio.bfq.weight", io->weight, "linux.resources.blockIO.weight");
     for (const WeightDevice& device : io->weight_device)
-      if (device.weight)
-        out.add("blkio", "blkio.bfq.weight_device",
-                fmt::format("{}:{} {}", device.major, device.minor, *device.weight),
-                "linux.resources.blockIO.weightDevice");
+      out.add("blkio", "blkio.bfq.weight_device",
+              fmt::format("{}:{} {}", device.major, device.minor, *device.weight),
+              "linux.resources.blockIO.weightDevice");
     for (const Throttle& throttle : kThrottles)
       for (const ThrottleDevice& device : (*io).*throttle.list)
         out.add("blkio", throttle.v1_file,
                 fmt::format("{}:{} {}", device.major, device.minor, device.rate), throttle.field);
   }
-  for (const HugepageLimit& huge : resources.hugepage_limits)
-    out.add("hugetlb", fmt::format("hugetlb.{}.limit_in_bytes", huge.page_size),
-            std::to_string(huge.limit), "linux.resources.hugepageLimits");
+  add_huge_pages(out, resources, "limit_in_bytes");
   if (const auto& network = resources.network) {
     out.number("net_cls", "net_cls.classid", network->class_id, "linux.resources.network.classID");
     for (const InterfacePriority& entry : network->priorities)
@@ -135,8 +180,10 @@ Result<std::vector<CgroupWrite>> translate_v1(const Resources& resources) {
 Result<std::vector<CgroupWrite>> translate_v2(const Resources& resources) {
   Writes out;
   TRY(check_page_sizes(resources));
+  TRY(check_rdma(resources));
   if (const auto& memory = resources.memory) {
     TRY(check_swap(*memory));
+    TRY(check_gone(*memory));
     if (memory->limit && *memory->limit != 0)
       out.add("memory", "memory.max", limit_or_max(*memory->limit), "linux.resources.memory.limit");
     if (memory->swap && *memory->swap != 0) {
@@ -148,6 +195,9 @@ Result<std::vector<CgroupWrite>> translate_v2(const Resources& resources) {
     if (memory->reservation && *memory->reservation != 0)
       out.add("memory", "memory.low", limit_or_max(*memory->reservation),
               "linux.resources.memory.reservation");
+    if (memory->kernel_tcp.value_or(0) > 0)
+      out.number("memory", "memory.kmem.tcp.limit_in_bytes", memory->kernel_tcp,
+                 "linux.resources.memory.kernelTCP");
     // Limits of version 1 keep its files' names: writing them then says that there is none.
     out.number("memory", "memory.swappiness", memory->swappiness,
                "linux.resources.memory.swappiness");
@@ -179,13 +229,13 @@ Result<std::vector<CgroupWrite>> translate_v2(const Resources& resources) {
   if (resources.pids && resources.pids->limit && *resources.pids->limit != 0)
     out.add("pids", "pids.max", limit_or_max(*resources.pids->limit), "linux.resources.pids.limit");
   if (const auto& io = resources.block_io) {
+    TRY(check_block_io(*io));
     if (io->weight.value_or(0))
       out.add("io", "io.bfq.weight", std::to_string(*io->weight), "linux.resources.blockIO.weight");
     for (const WeightDevice& device : io->weight_device)
-      if (device.weight)
-        out.add("io", "io.bfq.weight",
-                fmt::format("{}:{} {}", device.major, device.minor, *device.weight),
-                "linux.resources.blockIO.weightDevice");
+      out.add("io", "io.bfq.weight",
+              fmt::format("{}:{} {}", device.major, device.minor, *device.weight),
+              "linux.resources.blockIO.weightDevice");
     for (const Throttle& throttle : kThrottles)
       for (const ThrottleDevice& device : (*io).*throttle.list)
         out.add(
@@ -193,9 +243,7 @@ Result<std::vector<CgroupWrite>> translate_v2(const Resources& resources) {
             fmt::format("{}:{} {}={}", device.major, device.minor, throttle.v2_key, device.rate),
             throttle.field);
   }
-  for (const HugepageLimit& huge : resources.hugepage_limits)
-    out.add("hugetlb", fmt::format("hugetlb.{}.max", huge.page_size), std::to_string(huge.limit),
-            "linux.resources.hugepageLimits");
+  add_huge_pages(out, resources, "max");
   for (const auto& [device, limit] : resources.rdma) {
     std::string value = device;
     if (limit.hca_handles) value += fmt::format(" hca_handle={}", *limit.hca_handles);
