@@ -4,6 +4,8 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 
+#include <set>
+
 #include "base/netlink.h"
 
 namespace gantry::libcontainer {
@@ -66,16 +68,55 @@ void set_link(NetlinkBatch& batch, int index, unsigned flags, const char* what) 
   batch.begin(RTM_NEWLINK, NLM_F_ACK, info, what);
 }
 
+Result<std::set<int>> indices(NetlinkSocket& socket) {
+  std::set<int> found;
+  NetlinkBatch request;
+  request.begin(RTM_GETLINK, 0, ifinfomsg{}, "list");
+  TRY(socket.dump(
+      request,
+      [&](const nlmsghdr& header) {
+        ifinfomsg info;
+        std::memcpy(&info, NLMSG_DATA(&header), sizeof info);
+        found.insert(info.ifi_index);
+      },
+      [&] { found.clear(); }));
+  return found;
+}
+
+// "eth%d": the kernel chooses the number.
+bool is_pattern(const std::string& name) { return name.find('%') != std::string::npos; }
+
+// Of the one that has come since `before`.
+Result<int> index_of_arrived(NetlinkSocket& socket, const std::set<int>& before) {
+  for (int index : TRY(indices(socket)))
+    if (!before.contains(index)) return index;
+  return error_from_errno(ENODEV, "find in the container");
+}
+
+// Before any is moved: an error later on finds some of them gone.
+Status check_movable(const std::map<std::string, NetDevice>& devices, NetlinkSocket& here,
+                     NetlinkSocket& there) {
+  for (const auto& [name, device] : devices) {
+    TRY(index_of(here, name).context("linux.netDevices.{}", name));
+    const std::string& new_name = device.name.empty() ? name : device.name;
+    if (!is_pattern(new_name) && index_of(there, new_name))
+      return conflict("linux.netDevices.{}: the container has a {} already", name, new_name);
+  }
+  return {};
+}
+
 Status move_one(const std::string& name, const std::string& new_name, NetlinkSocket& here,
                 NetlinkSocket& there, int netns) {
   int index = TRY(index_of(here, name));
+  std::set<int> before;
+  if (is_pattern(new_name)) before = TRY(indices(there));
   std::vector<Address> addresses = TRY(addresses_of(here, index));
   NetlinkBatch leave;
   set_link(leave, index, 0, "move into the container");
   leave.put(IFLA_NET_NS_FD, static_cast<uint32_t>(netns));
   leave.put_string(IFLA_IFNAME, new_name);
   TRY(here.transact(leave));
-  index = TRY(index_of(there, new_name));
+  index = TRY(is_pattern(new_name) ? index_of_arrived(there, before) : index_of(there, new_name));
   NetlinkBatch settle;
   set_link(settle, index, IFF_UP, "up");
   for (const Address& address : addresses) {
@@ -99,6 +140,7 @@ Status move_net_devices(const std::map<std::string, NetDevice>& devices, int net
   if (devices.empty()) return {};
   NetlinkSocket here = TRY(NetlinkSocket::open(NETLINK_ROUTE));
   NetlinkSocket there = TRY(NetlinkSocket::open_in(NETLINK_ROUTE, netns));
+  TRY(check_movable(devices, here, there));
   for (const auto& [name, device] : devices)
     TRY(move_one(name, device.name.empty() ? name : device.name, here, there, netns)
             .context("linux.netDevices.{}", name));
