@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <set>
 
 #include "base/log.h"
 #include "base/sys.h"
@@ -43,15 +44,15 @@ Status capset(const KernelSets& sets) {
   return {};
 }
 
-uint64_t mask_of(const std::vector<std::string>& names, std::string_view set, uint64_t available) {
+uint64_t mask_of(const std::vector<std::string>& names, std::string_view set, uint64_t available,
+                 std::set<std::string>& withheld) {
   uint64_t mask = 0;
   for (const std::string& name : names) {
     int number = capability_number(name);
-    // What the caller does not have is no news: "all" means all that there are here.
     if (number < 0)
       log::warn("process.capabilities.{}: {} is unknown, left out", set, name);
     else if (!(available >> number & 1))
-      log::debug("process.capabilities.{}: {} cannot be granted here, left out", set, name);
+      withheld.insert(name);
     else
       mask |= uint64_t{1} << number;
   }
@@ -75,12 +76,16 @@ uint64_t known_capabilities() {
 
 CapabilitySets capability_sets(const Capabilities& capabilities) {
   uint64_t available = known_capabilities();
+  std::set<std::string> withheld;
   CapabilitySets sets;
-  sets.bounding = mask_of(capabilities.bounding, "bounding", available);
-  sets.effective = mask_of(capabilities.effective, "effective", available);
-  sets.inheritable = mask_of(capabilities.inheritable, "inheritable", available);
-  sets.permitted = mask_of(capabilities.permitted, "permitted", available);
-  sets.ambient = mask_of(capabilities.ambient, "ambient", available);
+  sets.bounding = mask_of(capabilities.bounding, "bounding", available, withheld);
+  sets.effective = mask_of(capabilities.effective, "effective", available, withheld);
+  sets.inheritable = mask_of(capabilities.inheritable, "inheritable", available, withheld);
+  sets.permitted = mask_of(capabilities.permitted, "permitted", available, withheld);
+  sets.ambient = mask_of(capabilities.ambient, "ambient", available, withheld);
+  std::string list;  // one line for all of them
+  for (const std::string& name : withheld) list += list.empty() ? name : ", " + name;
+  if (!list.empty()) log::warn("process.capabilities: {} cannot be granted here, left out", list);
   uint64_t possible = sets.permitted & sets.inheritable;
   if (sets.ambient & ~possible)
     log::warn(
