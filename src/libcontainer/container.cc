@@ -133,15 +133,15 @@ Status Container::Impl::take_directory() {
 }
 
 Status Container::Impl::take_cgroup() {
+  const Linux& section = *options.spec.linux_section;
   if (options.cgroup_driver == CgroupDriver::systemd) {
-    const Linux& section = *options.spec.linux_section;
     ScopeName name = TRY(parse_scope(section.cgroups_path, options.id, options.rootless));
     scope = TRY(start_scope(name, section.resources, options.rootless));
     state.cgroups_path = scope.cgroup;
     state.systemd_cgroup = true;
   }
   cgroup = TRY(Cgroup::create(state.cgroups_path, options.rootless));
-  if (const auto& resources = options.spec.linux_section->resources) TRY(cgroup->apply(*resources));
+  if (section.resources) TRY(cgroup->apply(*section.resources));
   Status devices = cgroup->apply_devices(device_rules(options.spec));
   if (!devices && devices.error().kind() != ErrorKind::unsupported) return devices;
   return {};
@@ -225,6 +225,7 @@ Error Container::Impl::undo(Error reason) {
       log::ignored("undo", stop_scope(state.cgroups_path, options.rootless));
     if (directory) log::ignored("undo", fs::remove_tree(options.state_directory));
   }
+  if (hooked) run_poststop();
   return reason;
 }
 
@@ -279,6 +280,7 @@ Status Container::wait_created() {
           impl.console = std::move(packet.fd);
           break;
         case SyncMessage::hooks_due: {
+          impl.hooked = true;
           const Hooks& hooks = *impl.options.spec.hooks;
           TRY(run_hooks(hooks.prestart, "prestart", impl.state, "creating"));
           TRY(run_hooks(hooks.create_runtime, "createRuntime", impl.state, "creating"));
@@ -362,16 +364,41 @@ Result<UniqueFd> Container::netns_fd() {
 
 Status Container::Impl::finish_start(const SyncSocket& socket) {
   TRY(socket.send(SyncMessage::start));
+  const std::optional<Hooks>& hooks = options.spec.hooks;
+  bool hooks_run = hooks && !hooks->start_container.empty();
   for (;;) {
-    SyncSocket::Packet packet = TRY(socket.receive());
+    Result<SyncSocket::Packet> received = socket.receive();
+    if (!received && hooks_run) return end_for_hook(std::move(received).error());
+    SyncSocket::Packet packet = TRY(std::move(received));
+    if (packet.end && hooks_run)
+      return end_for_hook(internal("hooks.startContainer: init ended while they ran"));
     if (packet.end) break;  // closed by exec: the program runs
+    if (packet.message == SyncMessage::hooks_done) {
+      hooks_run = false;
+      continue;
+    }
     if (packet.message != SyncMessage::notify)
       return internal("sync: \"{}\" is out of order", to_string(packet.message));
     TRY(hand_over_notify(options.spec, state, state.pid, packet.fd.get()));
   }
   if (directory) (void)::unlinkat(directory.get(), kGate, 0);
-  if (options.spec.hooks) log_hooks(options.spec.hooks->poststart, "poststart", state, "running");
-  return {};
+  if (!hooks) return {};
+  Status ran = run_hooks(hooks->poststart, "poststart", state, "running");
+  return ran ? Status() : end_for_hook(std::move(ran).error());
+}
+
+// runtime.md, "Lifecycle": a hook that fails ends the container, and its destruction follows. Whose
+// child init is does that after reaping it.
+Error Container::Impl::end_for_hook(Error reason) {
+  if (pidfd) (void)sys::pidfd_send_signal(pidfd.get(), SIGKILL);
+  if (!ours) log::ignored("start", destroy());
+  return reason;
+}
+
+void Container::Impl::run_poststop() {
+  if (!options.spec.hooks) return;
+  const std::vector<Hook> hooks = std::exchange(options.spec.hooks->poststop, {});
+  log_hooks(hooks, "poststop", state, "stopped");
 }
 
 Status Container::start() {
@@ -446,22 +473,20 @@ Result<std::vector<pid_t>> Container::processes() const {
   return cgroup.processes();
 }
 
-Status Container::destroy() {
-  Impl& impl = *impl_;
-  if (impl.pidfd) (void)sys::pidfd_send_signal(impl.pidfd.get(), SIGKILL);
-  impl.sync.close();
-  Cgroup& cgroup = *TRY(impl.open_cgroup());
-  TRY(cgroup.remove(kRemovalTimeout));
-  if (impl.state.systemd_cgroup)
-    log::ignored("delete", stop_scope(impl.state.cgroups_path, ::geteuid() != 0));
-  if (impl.directory) {
-    TRY(fs::remove_tree(impl.options.state_directory));
-    impl.directory.reset();
+Status Container::destroy() { return impl_->destroy(); }
+
+Status Container::Impl::destroy() {
+  if (pidfd) (void)sys::pidfd_send_signal(pidfd.get(), SIGKILL);
+  sync.close();
+  Cgroup& group = *TRY(open_cgroup());
+  TRY(group.remove(kRemovalTimeout));
+  if (state.systemd_cgroup)
+    log::ignored("delete", stop_scope(state.cgroups_path, ::geteuid() != 0));
+  if (directory) {
+    TRY(fs::remove_tree(options.state_directory));
+    directory.reset();
   }
-  if (impl.options.spec.hooks) {
-    const std::vector<Hook> hooks = std::exchange(impl.options.spec.hooks->poststop, {});
-    log_hooks(hooks, "poststop", impl.state, "stopped");
-  }
+  run_poststop();
   return {};
 }
 

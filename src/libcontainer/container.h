@@ -126,7 +126,8 @@ class Container {
 
   // Opens the gate and waits until the program has been exec'd (an error tells why it was not),
   // then runs the poststart hooks. `conflict` unless created. After an error init is gone,
-  // destroy() cleans up.
+  // destroy() cleans up; it has been called when a hook has failed and init is not the caller's
+  // child.
   Status start();
 
   // Starts a process in all namespaces and cgroups of the container; returns once it has been

@@ -23,6 +23,7 @@ struct Container::Impl {
   std::optional<SeccompFilter> filter;
   bool waiting = false;  // wait_created() has not been called yet
   bool ours = false;     // init is our child
+  bool hooked = false;   // hooks have been run: poststop is owed to them
 
   // Found once: looking through the mounts takes longer than what is then done with it.
   mutable std::optional<Cgroup> cgroup;
@@ -39,6 +40,9 @@ struct Container::Impl {
   Status begin();
   Result<UniqueFd> netns_of(pid_t pid) const;
   Status finish_start(const SyncSocket& socket);
+  Error end_for_hook(Error reason);
+  void run_poststop();
+  Status destroy();
   Status restore(const RestoreOptions& restore);
   Status adopt_time_namespace();
   // Ends a container that did not come to be, and gives back what it took.

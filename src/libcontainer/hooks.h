@@ -19,7 +19,7 @@ json::object state_document(const State& state, std::string_view status);
 Status run_hooks(const std::vector<Hook>& hooks, std::string_view kind, const State& state,
                  std::string_view status);
 
-// For poststart and poststop: every hook runs, whatever the ones before it did; failures are
+// For poststop: every hook runs, whatever the ones before it did; failures are
 // logged.
 void log_hooks(const std::vector<Hook>& hooks, std::string_view kind, const State& state,
                std::string_view status);

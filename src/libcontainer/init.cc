@@ -141,7 +141,9 @@ Status setup_rootfs(InitPlan& plan) {
     TRY(rootfs.reopen_null());
   }
   if (const auto& hooks = spec.hooks) {
-    if (!hooks->prestart.empty() || !hooks->create_runtime.empty()) {
+    plan.state.pid = ::getpid();  // as the hooks that run in here see it
+    if (!hooks->prestart.empty() || !hooks->create_runtime.empty() ||
+        !hooks->create_container.empty()) {
       TRY(plan.sync.send(SyncMessage::hooks_due));
       (void)TRY(plan.sync.expect(SyncMessage::hooks_done));
     }
@@ -176,8 +178,10 @@ Status init(InitPlan& plan) {
   bool early = setup.early();
   if (early) TRY(setup.enter());
   TRY(wait_at_gate(plan));
-  if (const auto& hooks = plan.options.spec.hooks)
+  if (const auto& hooks = plan.options.spec.hooks; hooks && !hooks->start_container.empty()) {
     TRY(run_hooks(hooks->start_container, "startContainer", plan.state, "created"));
+    TRY(plan.sync.send(SyncMessage::hooks_done));
+  }
   if (!early) TRY(setup.enter());
   return setup.exec();
 }

@@ -15,7 +15,7 @@ namespace gantry::libcontainer {
 enum class SyncMessage : uint32_t {
   // To the child.
   mapped = 1,  // the user namespace's id maps are written
-  hooks_done,  // prestart and createRuntime hooks have run
+  hooks_done,  // prestart and createRuntime hooks have run; from the child: startContainer hooks
   start,       // the gate is open
   // From the child.
   hooks_due,  // the file system stands, the root has not been pivoted to yet

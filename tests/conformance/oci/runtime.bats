@@ -227,18 +227,57 @@ H
   done
 }
 
-@test "a failing poststart or poststop hook is logged and does not stop the lifecycle" {
+@test "a failing poststop hook is logged, the ones after it and the lifecycle go on" {
   hook_that_appends
-  config "
-bad = {'path':'/bin/false'}
-good = {'path':'$OCI/hook','args':['hook','after']}
-c['hooks']={'poststart':[bad,good],'poststop':[bad,good]}"
+  config "c['hooks']={'poststop':[{'path':'/bin/false'},{'path':'$OCI/hook','args':['hook','after']}]}"
   config "c['process']['args']=['/bin/sh','-c','exit 4']"
   run runtime --log "$OCI/log" run --bundle "$BUNDLE" "$ID" </dev/null
   [ "$status" -eq 4 ]
-  grep -q 'poststart\[0\]' "$OCI/log" && grep -q 'poststop\[' "$OCI/log"
-  grep -c after "$OCI/order" | grep -q 2
+  grep -q 'hooks.poststop\[0\] /bin/false: exit status 1' "$OCI/log"
+  [ "$(cut -d' ' -f1 "$OCI/order")" = after ]
   nothing_left
+}
+
+@test "a failing poststart hook is an error that stops and destroys the container" {
+  hook_that_appends
+  config "c['hooks']={'poststart':[{'path':'/bin/false'}],'poststop':[{'path':'$OCI/hook','args':['hook','stopped']}]}"
+  in_container 'exec sleep 100'
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"hooks.poststart[0] /bin/false: exit status 1"* ]]
+  nothing_left
+  created 'exec sleep 100'
+  local pid; pid=$(cat "$OCI/pid")
+  run runtime start "$ID"
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"hooks.poststart[0]"* ]]
+  until_true eval "! grep -qs '^State:.[^Z]' /proc/$pid/status"
+  nothing_left
+  [ "$(wc -l <"$OCI/order")" -eq 2 ]
+}
+
+@test "a failing startContainer hook destroys the container that was created before" {
+  config "c['hooks']={'startContainer':[{'path':'/bin/false'}]}; c['root']['readonly']=False"
+  created 'echo ran >/tmp/ran'
+  run runtime start "$ID"
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"hooks.startContainer[0] /bin/false: exit status 1"* ]]
+  [ ! -e "$BUNDLE/rootfs/tmp/ran" ]
+  run runtime state "$ID"
+  [[ "$output" == *"does not exist"* ]]
+  nothing_left
+}
+
+@test "poststop hooks run after a hook of the creation has failed, in the runtime's namespaces" {
+  hook_that_appends
+  local kind
+  for kind in prestart createRuntime createContainer; do
+    rm -f "$OCI/order"
+    config "c['hooks']={'$kind':[{'path':'/bin/false'}],'poststop':[{'path':'$OCI/hook','args':['hook','poststop']}]}"
+    in_container true
+    [ "$status" -eq 1 ]
+    [ "$(cat "$OCI/order")" = "poststop stopped $(readlink /proc/self/ns/mnt)" ]
+    nothing_left
+  done
 }
 
 @test "features: what it says it can do is of the specification's words, and complete" {
