@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/log.h"
 #include "base/sys.h"
 #include "libcontainer/device_filter.h"
 
@@ -214,16 +215,20 @@ const Hierarchy* Cgroup::unified() const {
   return nullptr;
 }
 
-Result<Cgroup> Cgroup::create(const std::string& path, bool rootless) {
+Result<Cgroup> Cgroup::create(const std::string& path, bool rootless, Found found) {
   Cgroup group;
   group.path_ = path;
   group.rootless_ = rootless;
   for (Hierarchy& hierarchy : TRY(find_hierarchies())) {
+    hierarchy.theirs = found == Found::theirs && fs::exists(group.directory(hierarchy));
     Status made = make_directory(hierarchy, path);
     if (made && rootless && !may_enter(hierarchy, path)) continue;
     int code = made ? 0 : made.error().code();
     if (rootless && (code == EACCES || code == EPERM || code == EROFS)) continue;
-    TRY(std::move(made));
+    if (!made) {
+      log::ignored("linux.cgroupsPath", group.remove(0));
+      return std::move(made).error();
+    }
     group.hierarchies_.push_back(std::move(hierarchy));
   }
   for (const Hierarchy& hierarchy : group.hierarchies_) {
@@ -234,14 +239,23 @@ Result<Cgroup> Cgroup::create(const std::string& path, bool rootless) {
   return group;
 }
 
-Result<Cgroup> Cgroup::open(const std::string& path) {
+Result<Cgroup> Cgroup::open(const std::string& path, const std::vector<std::string>& found) {
   Cgroup group;
   group.path_ = path;
   group.hierarchies_ = TRY(find_hierarchies());
   std::erase_if(group.hierarchies_, [&](const Hierarchy& hierarchy) {
     return !fs::exists(group.directory(hierarchy));
   });
+  for (Hierarchy& hierarchy : group.hierarchies_)
+    hierarchy.theirs = std::find(found.begin(), found.end(), hierarchy.mountpoint) != found.end();
   return group;
+}
+
+std::vector<std::string> Cgroup::found() const {
+  std::vector<std::string> out;
+  for (const Hierarchy& hierarchy : hierarchies_)
+    if (hierarchy.theirs) out.push_back(hierarchy.mountpoint);
+  return out;
 }
 
 Error Cgroup::missing(const CgroupWrite& write) const {
@@ -519,6 +533,7 @@ bool Cgroup::exists() const {
 }
 
 Status Cgroup::remove(int timeout_ms) {
+  std::erase_if(hierarchies_, [](const Hierarchy& hierarchy) { return hierarchy.theirs; });
   auto remove_all = [&]() -> Status {
     Status first;
     for (const Hierarchy& hierarchy : hierarchies_) {

@@ -19,6 +19,7 @@ struct Hierarchy {
   std::string mountpoint;
   std::vector<std::string> controllers;  // {"cpu", "cpuacct"}; {"name=systemd"}
   bool v2 = false;
+  bool theirs = false;  // in a Cgroup: see Found
 };
 // From /proc/self/mountinfo, and for v2 its cgroup.controllers. Mounts that lie hidden below
 // another are listed there too, and are passed over.
@@ -47,13 +48,21 @@ uint64_t weight_of_shares(uint64_t shares);
 // `path` as linux.cgroupsPath has it, made absolute and checked: no "..".
 Result<std::string> normalize_cgroup_path(const std::string& path, const std::string& id);
 
+// A group that was there before its container: somebody else's, which is neither emptied nor
+// removed, or a left-over of ours.
+enum class Found { theirs, ours };
+
 class Cgroup {
  public:
   // Makes the directories that are missing (and their parents) and enables controllers on v2.
   // `rootless`: hierarchies that the user may not make groups in are passed over, all of them
-  // perhaps; limits of their controllers are errors then.
-  static Result<Cgroup> create(const std::string& path, bool rootless = false);
-  static Result<Cgroup> open(const std::string& path);  // those that exist
+  // perhaps; limits of their controllers are errors then. After an error none is left that it made.
+  static Result<Cgroup> create(const std::string& path, bool rootless = false,
+                               Found found = Found::ours);
+  // Those that exist. `found`: of a group that create() gave.
+  static Result<Cgroup> open(const std::string& path, const std::vector<std::string>& found = {});
+  // Mount points of the hierarchies where the group is theirs.
+  std::vector<std::string> found() const;
 
   Status apply(const Resources& resources);
   Status apply_devices(const std::vector<DeviceCgroup>& rules);
@@ -70,7 +79,8 @@ class Cgroup {
   Result<Stats> stats() const;
   Result<std::vector<pid_t>> processes() const;
   Status signal(int number) const;
-  // Kills everything and removes the directories, waiting for the dying at most `timeout_ms`.
+  // Kills everything in the groups that are ours and removes those, waiting for the dying at most
+  // `timeout_ms`.
   Status remove(int timeout_ms);
   bool exists() const;
 

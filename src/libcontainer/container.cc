@@ -113,7 +113,7 @@ bool Container::Impl::has_gate() const {
 }
 
 Result<Cgroup*> Container::Impl::open_cgroup() const {
-  if (!cgroup) cgroup = TRY(Cgroup::open(state.cgroups_path));
+  if (!cgroup) cgroup = TRY(Cgroup::open(state.cgroups_path, state.cgroups_found));
   return &*cgroup;
 }
 
@@ -140,10 +140,17 @@ Status Container::Impl::take_cgroup() {
     state.cgroups_path = scope.cgroup;
     state.systemd_cgroup = true;
   }
-  cgroup = TRY(Cgroup::create(state.cgroups_path, options.rootless));
+  bool named = !section.cgroups_path.empty() && !state.systemd_cgroup;
+  cgroup = TRY(
+      Cgroup::create(state.cgroups_path, options.rootless, named ? Found::theirs : Found::ours));
+  state.cgroups_found = cgroup->found();
+  if (directory && !state.cgroups_found.empty()) TRY(write_state(directory.get(), state));
   if (section.resources) TRY(cgroup->apply(*section.resources));
-  Status devices = cgroup->apply_devices(device_rules(options.spec));
-  if (!devices && devices.error().kind() != ErrorKind::unsupported) return devices;
+  // Into a group that is there, without limits: it stays as it is.
+  if (section.resources || state.cgroups_found.empty()) {
+    Status devices = cgroup->apply_devices(device_rules(options.spec));
+    if (!devices && devices.error().kind() != ErrorKind::unsupported) return devices;
+  }
   return {};
 }
 
@@ -220,7 +227,7 @@ Error Container::Impl::undo(Error reason) {
   // Not what somebody else has: a conflict over the directory leaves cgroup and state alone.
   bool took = directory.valid() || (options.state_directory.empty() && state.pid != 0);
   if (took) {
-    log::ignored("undo", remove_cgroup(state.cgroups_path));
+    if (cgroup) log::ignored("undo", cgroup->remove(kRemovalTimeout));
     if (state.systemd_cgroup)
       log::ignored("undo", stop_scope(state.cgroups_path, options.rootless));
     if (directory) log::ignored("undo", fs::remove_tree(options.state_directory));

@@ -24,6 +24,8 @@ struct State {
   int64_t created = 0;          // ns since the epoch
   uint32_t owner = 0;           // uid of who made it
   std::string cgroups_path;     // as taken: absolute below the root of each hierarchy
+  // Mount points of the hierarchies where that group was there before: it is not ours to remove.
+  std::vector<std::string> cgroups_found;
   bool systemd_cgroup = false;
   bool new_keyring = true;
   std::vector<std::string> namespaces;  // types that differ from the runtime's: what exec joins
@@ -52,6 +54,7 @@ struct gantry::json::Schema<gantry::libcontainer::State> {
                                      field<&S::created>("created"),
                                      field<&S::owner>("owner"),
                                      field<&S::cgroups_path>("cgroupsPath"),
+                                     field<&S::cgroups_found>("cgroupsFound", kOmitEmpty),
                                      field<&S::systemd_cgroup>("systemdCgroup"),
                                      field<&S::new_keyring>("newKeyring"),
                                      field<&S::namespaces>("namespaces"),
