@@ -172,8 +172,7 @@ Result<int> verb_delete(const Globals& globals, const Arguments& arguments) {
   }
   Container container = loaded.release();
   ContainerStatus status = TRY(container.status());
-  // A created container runs nothing yet: it goes without force, as with runc.
-  if (status != ContainerStatus::stopped && status != ContainerStatus::created && !force)
+  if (status != ContainerStatus::stopped && !force)
     return conflict("cannot delete container {} that is not stopped: {}", container.id(),
                     libcontainer::to_string(status));
   TRY(container.destroy());
