@@ -77,12 +77,22 @@ nothing_left() {
   ! grep -q "$OCI" /proc/self/mountinfo || { echo "a mount is left"; return 1; }
 }
 
+# refused TEXT: the configuration is an error of one line with that text in it, exit status 1, and nothing is left.
+refused() {
+  run runtime run --bundle "$BUNDLE" "$ID" </dev/null
+  [ "$status" -eq 1 ] && [ "${#lines[@]}" -eq 1 ] && [[ "$output" == *"$1"* ]] ||
+    { echo "status $status, wanted \"$1\", got: $output"; return 1; }
+  nothing_left
+}
+
 # hierarchy_of CONTROLLER: where the hierarchy that has it is mounted: a v1 one of its own, or the unified one.
 hierarchy_of() {
   awk -v c="$1" '$3=="cgroup" {n=split($4,a,","); for(i=1;i<=n;i++) if(a[i]==c) v1=$2} $3=="cgroup2" {v2=$2}
     END {print v1 ? v1 : v2}' /proc/mounts
 }
 on_v2() { [ -e "$(hierarchy_of "$1")/cgroup.controllers" ]; } # CONTROLLER
+
+unified_mount() { awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts; }
 
 # group_directory CONTROLLER: the container's group in that hierarchy. Its pid is in $OCI/pid.
 group_directory() {
