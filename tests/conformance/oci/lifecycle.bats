@@ -53,11 +53,21 @@ assert s["ociVersion"].startswith("1.") and s["pid"] > 0 and s["status"] == "cre
   done
 }
 
-@test "delete of a running container is an error without --force" {
+@test "delete of a container that is created, running or paused is an error without --force, and leaves it" {
+  created 'exec sleep 100'
+  local state pid; pid=$(cat "$OCI/pid")
+  for state in created running paused; do
+    [ $state != running ] || runtime start "$ID"
+    [ $state != paused ] || runtime pause "$ID"
+    run runtime delete "$ID"
+    [ "$status" -eq 1 ] && [[ "$output" == *"that is not stopped: $state"* ]]
+    [ "$(status_of)" = $state ] && [ -d "/proc/$pid" ]
+  done
+}
+
+@test "delete --force of a running container ends and removes it" {
   created 'sleep 100'
   runtime start "$ID"
-  run runtime delete "$ID"
-  [ "$status" -ne 0 ]
   runtime delete --force "$ID"
   nothing_left
 }
@@ -141,4 +151,83 @@ c['hooks'] = {'prestart': h('prestart'), 'createRuntime': h('createRuntime'), 'c
   in_container true
   [ "$status" -eq 1 ]
   nothing_left
+}
+
+@test "state, create, start, kill and delete without an id are errors of one line" {
+  local verb
+  for verb in state create start kill delete; do
+    run runtime $verb
+    [ "$status" -eq 1 ] && [ "${#lines[@]}" -eq 1 ] && [[ "$output" == *"container id is required"* ]]
+  done
+}
+
+@test "create without a bundle is an error where the directory is none" {
+  mkdir "$OCI/empty"
+  run bash -c 'cd "$1" && shift && exec "$@"' - "$OCI/empty" "$RUNTIME" --root "$OCI/root" create "$ID"
+  [ "$status" -eq 1 ] && [[ "$output" == *config.json* ]]
+  run runtime create --bundle /no/such/bundle "$ID"
+  [ "$status" -eq 1 ] && [[ "$output" == *"--bundle: /no/such/bundle"* ]]
+  nothing_left
+}
+
+@test "create makes all resources of the container before its program is started" {
+  config "c['hostname']='made-by-create'; c['linux']['resources']['pids']={'limit':44}; c['mounts'].append({'destination':'/tmp','source':'tmpfs','type':'tmpfs'})"
+  created 'exec sleep 100'
+  local pid n; pid=$(cat "$OCI/pid")
+  [ "$(status_of)" = created ]
+  for n in pid net ipc uts mnt cgroup; do [ "$(readlink "/proc/$pid/ns/$n")" != "$(readlink /proc/self/ns/$n)" ]; done
+  [ "$(nsenter -t "$pid" -u hostname)" = made-by-create ]
+  grep -q " /tmp tmpfs " "/proc/$pid/mounts"
+  [ "$(group_of pids pids.max pids.max)" = 44 ]
+  [ "$(readlink "/proc/$pid/root")" = / ] && [ -e "/proc/$pid/root/bin/busybox" ]
+}
+
+@test "start runs the program and the status is running" {
+  config "c['root']['readonly']=False"
+  created 'echo ran >/tmp/ran; exec sleep 100'
+  runtime start "$ID"
+  [ "$(status_of)" = running ]
+  until_true test -e "$BUNDLE/rootfs/tmp/ran"
+}
+
+@test "a container whose program ends by itself is stopped, and start, kill and pause of it are errors" {
+  created 'exit 3'
+  runtime start "$ID"
+  until_true is_status stopped
+  local verb
+  for verb in start kill pause resume exec; do
+    run runtime $verb "$ID" $([ $verb != exec ] || echo true)
+    [ "$status" -ne 0 ]
+    [ "$(status_of)" = stopped ]
+  done
+  runtime delete "$ID"
+  nothing_left
+}
+
+@test "the required properties are in the state at every status, and its pid while there is a process" {
+  look() {
+    runtime state "$ID" | /usr/bin/python3 -c '
+import json, sys
+s = json.load(sys.stdin); status, ident, bundle, pid = sys.argv[1:]
+assert s["status"] == status and s["id"] == ident and s["bundle"] == bundle and s["ociVersion"] == "1.3.0", s
+assert status == "stopped" or s["pid"] == int(pid), s
+assert "annotations" not in s or s["annotations"] == {}, s
+' "$1" "$ID" "$BUNDLE" "$(cat "$OCI/pid")"
+  }
+  created 'exec sleep 100'
+  look created
+  runtime start "$ID"; look running
+  runtime pause "$ID"; look paused
+  runtime resume "$ID"; look running
+  runtime kill "$ID" KILL; until_true is_status stopped; look stopped
+}
+
+@test "an id that has been deleted is unknown to every operation" {
+  created 'exec sleep 100'
+  runtime delete --force "$ID"
+  local verb
+  for verb in state start kill delete; do
+    run runtime $verb "$ID"
+    [ "$status" -eq 1 ] && [[ "$output" == *"does not exist"* ]]
+  done
 }

@@ -148,6 +148,18 @@ c['linux']['timeOffsets']={'boottime':{'secs':100000000}}"
   [ "$output" -ge 100000000 ]
 }
 
+@test "time offsets of both clocks, seconds and nanoseconds, and none without a new time namespace" {
+  [ -e /proc/self/timens_offsets ] || skip "the kernel has no time namespaces"
+  config "
+c['linux']['namespaces'].append({'type':'time'})
+c['linux']['timeOffsets']={'monotonic':{'secs':86400,'nanosecs':5},'boottime':{'secs':-1}}"
+  created 'exec sleep 100'
+  [ "$(tr -s ' ' <"/proc/$(cat "$OCI/pid")/timens_offsets" | sed 's/ *$//')" = "$(printf 'monotonic 86400 5\nboottime -1 0')" ]
+  runtime delete --force "$ID"
+  config "c['linux']['namespaces'].pop()"
+  refused "linux.timeOffsets: need a new time namespace"
+}
+
 @test "an id-mapped bind shows the ids of its own maps, and of the user namespace without any" {
   [ "$(printf "%s\n" 6.3 "$(uname -r)" | sort -V | head -n 1)" = 6.3 ] || skip "a tmpfs can be id-mapped from Linux 6.3 on"
   mkdir "$OCI/dir" "$OCI/dir/below"; touch "$OCI/dir/file"; chown 5:6 "$OCI/dir/file"; chmod 755 "$OCI"
@@ -252,6 +264,40 @@ c['mounts']=[m for m in c['mounts'] if m['type'] in ('proc','tmpfs')]+[{'destina
   [[ "$output" == *"linux.netDevices: need a network namespace"* ]]
 }
 
+@test "netDevices: a name that is taken in the container is an error that leaves the device where it is" {
+  ip link add oci-a type dummy 2>/dev/null || ip link add oci-a type veth peer name oci-b
+  config "c['linux']['netDevices']={'oci-a':{'name':'lo'}}"
+  refused "linux.netDevices.oci-a: the container has a lo already"
+  ip link show oci-a
+  # Neither is another moved when one is missing.
+  config "c['linux']['netDevices']={'oci-a':{},'oci-nosuch':{}}"
+  refused "linux.netDevices.oci-nosuch: find: "
+  ip link show oci-a
+  ip link del oci-a
+}
+
+@test "netDevices: the name eth%d lets the kernel choose one that is free" {
+  ip link add oci-a type veth peer name oci-b
+  config "c['linux']['netDevices']={'oci-a':{'name':'oci%d'},'oci-b':{'name':'oci%d'}}"
+  created 'exec sleep 100'
+  local seen; seen=$(nsenter -t "$(cat "$OCI/pid")" -n ip -o link show up)
+  runtime delete --force "$ID"
+  [[ "$seen" == *" oci0"* && "$seen" == *" oci1"* ]]
+  config "c['linux']['netDevices']={'lo':{'name':'x%s'}}"
+  refused 'linux.netDevices.lo.name: "x%s" is no pattern such as eth%d'
+}
+
+@test "netDevices: a device without a new name keeps its own, and is up" {
+  ip link add oci-a type veth peer name oci-b
+  ip link set oci-a down
+  config "c['linux']['netDevices']={'oci-a':{}}"
+  created 'exec sleep 100'
+  local seen; seen=$(nsenter -t "$(cat "$OCI/pid")" -n ip -o link show oci-a)
+  runtime delete --force "$ID"
+  [[ "$seen" == *"oci-a"*"UP"* ]]
+  [ ! -e /sys/class/net/oci-a ]
+}
+
 @test "memoryPolicy holds for the program and for exec, an unknown mode is an error" {
   config "c['linux']['memoryPolicy']={'mode':'MPOL_BIND','nodes':'0','flags':['MPOL_F_STATIC_NODES']}"
   in_container 'head -n 1 /proc/self/numa_maps'
@@ -292,6 +338,34 @@ c['mounts']=[m for m in c['mounts'] if m['type'] in ('proc','tmpfs')]+[{'destina
   in_container true
   [ "$status" -eq 1 ]
   [[ "$output" == *"linux.devices[0]"* ]]
+}
+
+@test "devices: one that is there already and is the same is left as it is, u is a character device" {
+  mkdir -p "$BUNDLE/rootfs/nodes"; mknod -m 611 "$BUNDLE/rootfs/nodes/null" c 1 3
+  config "c['linux']['devices']=[{'path':'/nodes/null','type':'c','major':1,'minor':3,'fileMode':0o666},{'path':'/nodes/tty','type':'u','major':5,'minor':0}]"
+  in_container 'stat -c "%a %t:%T" /nodes/null; stat -c "%F %t:%T" /nodes/tty; echo x >/nodes/null && echo works'
+  [ "${lines[0]}" = "611 1:3" ]
+  [ "${lines[1]}" = "character special file 5:0" ]
+  [ "${lines[2]}" = works ]
+}
+
+@test "devices: in a user namespace one that the host has under another number is an error" {
+  config "
+c['linux']['namespaces'].append({'type':'user'})
+c['linux']['uidMappings']=c['linux']['gidMappings']=[{'containerID':0,'hostID':100000,'size':65536}]
+c['mounts']=[m for m in c['mounts'] if m['type'] in ('proc','tmpfs')]
+c['root']['readonly']=False
+c['linux']['devices']=[{'path':'/dev/full','type':'c','major':1,'minor':5}]"
+  chown -R 100000:100000 "$BUNDLE/rootfs"; chmod 755 "$OCI" "$BUNDLE"
+  refused "linux.devices[0] /dev/full: "
+  config "c['linux']['devices'][0]['minor']=7"
+  in_container 'stat -c %t:%T /dev/full'
+  [ "$output" = 1:7 ]
+}
+
+@test "/dev/ptmx is the container's own, and opens" {
+  in_container 'readlink /dev/ptmx; (: </dev/ptmx) && echo opens; stat -c %t:%T -L /dev/ptmx'
+  [ "$(echo $output)" = "pts/ptmx opens 5:2" ]
 }
 
 @test "the default devices are there whatever linux.devices says" {
@@ -476,6 +550,22 @@ P
   config "c['linux']['rootfsPropagation']='what'"
   in_container true
   [ "$status" -eq 1 ]
+}
+
+@test "rootfsPropagation: a mount of the host comes in with slave and shared, not with private" {
+  mkdir -p "$OCI/host/below" "$BUNDLE/rootfs/seen"
+  mount -t tmpfs tmpfs "$OCI/host"; mount --make-shared "$OCI/host"; mkdir "$OCI/host/below"
+  local word failed=
+  for word in slave private; do
+    config "c['linux']['rootfsPropagation']='$word'; c['mounts']=[m for m in c['mounts'] if m['destination']!='/seen']+[{'destination':'/seen','source':'$OCI/host','type':'bind','options':['rbind','r$word']}]"
+    created 'exec sleep 100'
+    mount -t tmpfs later "$OCI/host/below"
+    if grep -q "^later /seen/below" "/proc/$(cat "$OCI/pid")/mounts"; then [ $word = slave ]; else [ $word = private ]; fi || failed+="$word "
+    umount "$OCI/host/below"
+    runtime delete --force "$ID"
+  done
+  umount "$OCI/host"
+  [ -z "$failed" ] || { echo "$failed"; return 1; }
 }
 
 @test "maskedPaths cannot be read, readonlyPaths cannot be written, those that are absent are passed over" {

@@ -246,3 +246,127 @@ with_mount() { # JSON of one mount
   [[ "$output" == *'process.execCPUAffinity.initial: "3-1": 3-1 is backwards'* ]]
   nothing_left
 }
+
+@test "process.oomScoreAdj is set when given, and not changed when not" {
+  config "c['process']['oomScoreAdj']=321"
+  in_container 'cat /proc/self/oom_score_adj'
+  [ "$output" = 321 ]
+  config "del c['process']['oomScoreAdj']; c['process']['args']=['cat','/proc/self/oom_score_adj']"
+  run bash -c 'echo 77 >/proc/self/oom_score_adj; exec "$@" </dev/null' - "$RUNTIME" --root "$OCI/root" run --bundle "$BUNDLE" "$ID"
+  [ "$output" = 77 ]
+}
+
+@test "process.rlimits: every type of the kernel is set, soft and hard as given" {
+  # Not above our own hard limits, which not everybody may raise.
+  config "
+import resource
+names = dict(CPU=(0,'cpu time'), FSIZE=(1,'file size'), DATA=(2,'data size'), STACK=(3,'stack size'), CORE=(4,'core file size'), RSS=(5,'resident set'),
+ NPROC=(6,'processes'), NOFILE=(7,'open files'), MEMLOCK=(8,'locked memory'), AS=(9,'address space'), LOCKS=(10,'file locks'),
+ SIGPENDING=(11,'pending signals'), MSGQUEUE=(12,'msgqueue size'), NICE=(13,'nice priority'), RTPRIO=(14,'realtime priority'), RTTIME=(15,'realtime timeout'))
+c['process']['rlimits'] = []
+with open('$OCI/wanted', 'w') as wanted:
+    for name, (number, text) in names.items():
+        own = resource.getrlimit(number)[1]
+        hard = (2**34 if name in ('DATA','STACK','RSS','AS') else 2000) + number
+        if own != -1: hard = min(hard, own)
+        c['process']['rlimits'].append({'type': 'RLIMIT_' + name, 'soft': hard // 2, 'hard': hard})
+        print('Max ' + text, hard // 2, hard, file=wanted)
+c['process']['args'] = ['cat', '/proc/self/limits']"
+  run runtime run --bundle "$BUNDLE" "$ID" </dev/null
+  [ "$status" -eq 0 ]
+  local line
+  while read -r line; do
+    grep -q "^$line " <<<"$(tr -s ' ' <<<"$output")" || { echo "not $line: $output"; return 1; }
+  done <"$OCI/wanted"
+  [ "$(wc -l <"$OCI/wanted")" -eq 16 ]
+}
+
+@test "process.consoleSize is ignored without a terminal, and the terminal's size with one" {
+  config "c['process']['consoleSize']={'height':11,'width':22}"
+  in_container 'test -t 0 || echo none'
+  [ "$output" = none ]
+  ln -s busybox "$BUNDLE/rootfs/bin/stty"
+  config "c['process'].update(terminal=True,args=['/bin/sh','-c','stty size'])"
+  created_with_terminal() { runtime create --bundle "$BUNDLE" --console-socket "$OCI/console" "$ID"; }
+  cat >"$OCI/console.py" <<'P'
+import array, os, socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM); s.bind(sys.argv[1]); s.listen(1)
+open(sys.argv[1] + '.up', 'w')
+c, _ = s.accept()
+_, anc, _, _ = c.recvmsg(4096, socket.CMSG_SPACE(4))
+fd = array.array('i'); fd.frombytes(anc[0][2])
+out = b''
+try:
+    while True:
+        data = os.read(fd[0], 4096)
+        if not data: break
+        out += data
+except OSError:
+    pass
+open(sys.argv[1] + '.part', 'wb').write(out)
+os.rename(sys.argv[1] + '.part', sys.argv[1] + '.out')
+P
+  /usr/bin/python3 "$OCI/console.py" "$OCI/console" 3>&- &
+  HELPER=$!
+  until_true test -e "$OCI/console.up"
+  created_with_terminal
+  runtime start "$ID"
+  until_true test -e "$OCI/console.out"
+  grep -q "^11 22" "$OCI/console.out"
+}
+
+@test "process.scheduler: what is not given is 0, whatever the runtime's is" {
+  config "c['process'].update(scheduler={'policy':'SCHED_OTHER'},args=['cut','-d',' ','-f','18,19,40,41','/proc/self/stat'])"
+  run nice -n 7 "$RUNTIME" --root "$OCI/root" run --bundle "$BUNDLE" "$ID" </dev/null
+  [ "$output" = "20 0 0 0" ]
+}
+
+@test "process.scheduler: policy, priority and flags are applied" {
+  config "c['process']['scheduler']={'policy':'SCHED_IDLE','flags':['SCHED_FLAG_RESET_ON_FORK']}"
+  created 'exec sleep 100'
+  run chrt -p "$(cat "$OCI/pid")"
+  [[ "$output" == *"SCHED_IDLE|SCHED_RESET_ON_FORK"* ]]
+  runtime delete --force "$ID"
+  # Groups of a v1 cpu controller have no real-time of their own, unless they were given some.
+  config "c['process']['scheduler']={'policy':'SCHED_FIFO','priority':7}"
+  if chrt -f 1 true 2>/dev/null; then
+    created 'exec sleep 100'
+    run chrt -p "$(cat "$OCI/pid")"
+    [[ "$output" == *SCHED_FIFO* && "$output" == *"priority: 7"* ]]
+  else
+    refused "process.scheduler: "
+  fi
+}
+
+@test "process.ioPriority: class and priority are applied" {
+  command -v ionice >/dev/null || skip "there is no ionice"
+  local class
+  for class in BE:best-effort RT:realtime; do
+    config "c['process']['ioPriority']={'class':'IOPRIO_CLASS_${class%:*}','priority':6}"
+    created 'exec sleep 100'
+    [ "$(ionice -p "$(cat "$OCI/pid")")" = "${class#*:}: prio 6" ]
+    runtime delete --force "$ID"
+  done
+}
+
+@test "process.capabilities: one that cannot be granted is a warning, and the others are granted" {
+  config "c['process']['capabilities']={k:['CAP_KILL','CAP_SYS_TIME'] for k in ('bounding','effective','permitted')}"
+  config "c['process']['args']=['grep','CapEff','/proc/self/status']"
+  setpriv --bounding-set -sys_time --inh-caps -sys_time "$RUNTIME" --root "$OCI/root" --log "$OCI/log" run --bundle "$BUNDLE" "$ID" </dev/null >"$OCI/out"
+  grep -q 0000000000000020 "$OCI/out"
+  grep -i warn "$OCI/log" | grep -q "process.capabilities: CAP_SYS_TIME cannot be granted here, left out"
+}
+
+@test "sections of other platforms are ignored" {
+  config "
+c['windows']={'layerFolders':['C:\\\\x'],'hyperv':{}}; c['solaris']={'limitpriv':'all'}; c['zos']={'namespaces':[{'type':'pid'}]}
+c['vm']={'kernel':{'path':'/no/such/kernel'}}; c['freebsd']={'devices':[]}"
+  in_container 'echo on'
+  [ "$output" = on ]
+}
+
+@test "unknown annotations are passed on, also those of the reserved name space" {
+  config "c['annotations']={'org.opencontainers.later':'x','com.example.empty':''}"
+  created 'exec sleep 100'
+  runtime state "$ID" | /usr/bin/python3 -c 'import json,sys; assert json.load(sys.stdin)["annotations"] == {"org.opencontainers.later": "x", "com.example.empty": ""}'
+}
