@@ -154,3 +154,51 @@ P
   config "c['linux']['seccomp']['listenerMetadata']='meta'"
   refused "linux.seccomp.listenerMetadata: needs listenerPath"
 }
+
+@test "seccomp: errnoRet is what the call answers, EPERM without it" {
+  config "c['linux']['seccomp']={'defaultAction':'SCMP_ACT_ALLOW','syscalls':[{'names':['mkdir','mkdirat'],'action':'SCMP_ACT_ERRNO','errnoRet':28},{'names':['symlink','symlinkat'],'action':'SCMP_ACT_ERRNO'}]}; c['root']['readonly']=False"
+  in_container 'mkdir /tmp/x; ln -s a /tmp/l'
+  [[ "${lines[0]}" == *"No space left"* ]]
+  [[ "${lines[1]}" == *"not permitted"* ]]
+}
+
+@test "seccomp: an action that kills does so" {
+  config "c['linux']['seccomp']={'defaultAction':'SCMP_ACT_ALLOW','syscalls':[{'names':['mkdir','mkdirat'],'action':'SCMP_ACT_KILL_PROCESS'}]}"
+  in_container 'mkdir /tmp/x; echo $?'
+  [[ "$output" == *159* ]]
+}
+
+@test "seccomp: argument conditions are all needed, rules are any" {
+  config "c['linux']['seccomp']={'defaultAction':'SCMP_ACT_ALLOW','syscalls':[{'names':['kill'],'action':'SCMP_ACT_ERRNO','args':[{'index':1,'value':10,'op':'SCMP_CMP_EQ'}]},{'names':['kill'],'action':'SCMP_ACT_ERRNO','args':[{'index':1,'value':12,'op':'SCMP_CMP_EQ'}]}]}"
+  in_container 'trap : USR1 USR2 CONT; kill -10 $$ || echo one; kill -12 $$ || echo two; kill -18 $$ && echo three'
+  [[ "$output" == *one*two*three* ]]
+}
+
+@test "seccomp: an unknown action or operator is an error that names the field" {
+  config "c['linux']['seccomp']['defaultAction']='SCMP_ACT_WHAT'"
+  in_container true
+  [ "$status" -eq 1 ]
+  [[ "$output" == *"linux.seccomp.defaultAction"* ]]
+}
+
+@test "seccomp: listenerPath gets the notify descriptor and the state of the container process" {
+  cat >"$OCI/listen.py" <<'P'
+import array, json, socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM); s.bind(sys.argv[1]); s.listen(1)
+open(sys.argv[1] + '.up', 'w')
+c, _ = s.accept()
+data, anc, _, _ = c.recvmsg(65536, socket.CMSG_SPACE(4 * 8))
+fds = array.array('i'); [fds.frombytes(d) for _, _, d in anc]
+m = json.loads(data)
+assert len(fds) == len(m['fds']) and 'seccompFd' in m['fds'], m
+assert m['ociVersion'] and m['pid'] > 0 and m['metadata'] == 'meta' and m['state']['id'] == sys.argv[2], m
+open(sys.argv[1] + '.ok', 'w')
+P
+  /usr/bin/python3 "$OCI/listen.py" "$OCI/notify" "$ID" 3>&- >"$OCI/listen.out" 2>&1 &
+  HELPER=$!
+  until_true test -e "$OCI/notify.up"
+  config "c['linux']['seccomp']={'defaultAction':'SCMP_ACT_ALLOW','listenerPath':'$OCI/notify','listenerMetadata':'meta','syscalls':[{'names':['chroot'],'action':'SCMP_ACT_NOTIFY'}]}"
+  in_container true
+  [ "$status" -eq 0 ]
+  until_true test -e "$OCI/notify.ok" || { cat "$OCI/listen.out"; return 1; }
+}
