@@ -74,14 +74,8 @@ Status apply_names(const Spec& spec) {
 }
 
 Status apply_sysctls(const Spec& spec, const ProcFs& proc) {
-  for (const auto& [key, value] : spec.linux_section->sysctl) {
-    // "net.ipv4.conf.eth0/1.forwarding" and "net/ipv4/…": dots and slashes change places.
-    std::string path = key;
-    size_t first = key.find_first_of("./");
-    if (first != std::string::npos && key[first] == '.')
-      for (char& c : path) c = c == '.' ? '/' : c == '/' ? '.' : c;
-    TRY(proc.write("sys/" + path, value).context("linux.sysctl: {}", key));
-  }
+  for (const auto& [key, value] : spec.linux_section->sysctl)
+    TRY(proc.write("sys/" + sysctl_path(key), value).context("linux.sysctl: {}", key));
   return {};
 }
 

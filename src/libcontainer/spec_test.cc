@@ -94,6 +94,16 @@ TEST(Spec, SysctlsOfTheHostAreRefused) {
       "");
 }
 
+TEST(Spec, ASysctlIsJudgedByTheFileItLeadsTo) {
+  EXPECT_EQ(sysctl_path("net.ipv4.conf.eth0/1.forwarding"), "net/ipv4/conf/eth0.1/forwarding");
+  EXPECT_EQ(sysctl_path("net/ipv4/conf/eth0.1/forwarding"), "net/ipv4/conf/eth0.1/forwarding");
+  for (const char* key : {"net.//.vm.x", "net.ipv4.//.//.vm.x", "net/./x", "net//x", "net.",
+                          "net..x", "/net/x", ".net.x", "", "."})
+    EXPECT_EQ(error_of(with_linux(fmt::format(
+                  R"({{"namespaces":[{{"type":"network"}}],"sysctl":{{"{}":"1"}}}})", key))),
+              fmt::format("linux.sysctl: \"{}\" is not a name", key));
+}
+
 TEST(Spec, IdsAreNamesOfDirectories) {
   EXPECT_TRUE(check_id("a-b_c.d+E0"));
   for (const char* id : {"", ".", "..", "a/b", "a b", "é"}) EXPECT_FALSE(check_id(id)) << id;

@@ -37,8 +37,18 @@ constexpr LimitName kLimits[] = {
     {"RLIMIT_RTPRIO", RLIMIT_RTPRIO},     {"RLIMIT_RTTIME", RLIMIT_RTTIME}};
 
 constexpr std::string_view kIpcSysctls[] = {
-    "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
-    "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
+    "kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem",
+    "kernel/shmall", "kernel/shmmax", "kernel/shmmni", "kernel/shm_rmid_forced"};
+
+// Every component of it is a name: none is empty, "." or "..".
+bool plain_path(std::string_view path) {
+  for (;;) {
+    std::string_view part = path.substr(0, path.find('/'));
+    if (part.empty() || part == "." || part == "..") return false;
+    if (part.size() == path.size()) return true;
+    path.remove_prefix(part.size() + 1);
+  }
+}
 
 // MAJOR.MINOR.PATCH, then perhaps -PRERELEASE and +BUILD (semver.org, 2.0.0), with 1 as MAJOR.
 bool is_supported_version(std::string_view text) {
@@ -61,22 +71,20 @@ bool is_supported_version(std::string_view text) {
 }
 
 Status check_sysctl(const Spec& spec, const std::string& key) {
-  auto separate = [&](std::string_view type, std::string_view why) -> Status {
+  auto separate = [&](std::string_view type) -> Status {
     if (find_namespace(spec, type)) return {};
-    return invalid("linux.sysctl: {} needs a {} namespace of its own{}", key, type, why);
+    return invalid("linux.sysctl: {} needs a {} namespace of its own", key, type);
   };
-  std::string dotted = key;
-  if (size_t first = key.find_first_of("./"); first != std::string::npos && key[first] == '/')
-    std::replace(dotted.begin(), dotted.end(), '/', '.');
-  if (dotted.empty() || dotted.find("..") != std::string::npos || dotted.front() == '.')
-    return invalid("linux.sysctl: \"{}\" is not a name", key);
-  if (dotted.starts_with("net.")) return separate("network", "");
-  if (dotted.starts_with("fs.mqueue.")) return separate("ipc", "");
-  if (std::find(std::begin(kIpcSysctls), std::end(kIpcSysctls), dotted) != std::end(kIpcSysctls))
-    return separate("ipc", "");
-  if (dotted == "kernel.domainname") return separate("uts", "");
-  if (dotted == "kernel.hostname") return invalid("linux.sysctl: {}: use hostname instead", key);
-  if (dotted.starts_with("user.")) return separate("user", "");
+  // What is judged is what will be written to: in "net.//.kernel" there is no ".." yet.
+  std::string path = sysctl_path(key);
+  if (!plain_path(path)) return invalid("linux.sysctl: \"{}\" is not a name", key);
+  if (path.starts_with("net/")) return separate("network");
+  if (path.starts_with("fs/mqueue/")) return separate("ipc");
+  if (std::find(std::begin(kIpcSysctls), std::end(kIpcSysctls), path) != std::end(kIpcSysctls))
+    return separate("ipc");
+  if (path == "kernel/domainname") return separate("uts");
+  if (path == "kernel/hostname") return invalid("linux.sysctl: {}: use hostname instead", key);
+  if (path.starts_with("user/")) return separate("user");
   return invalid("linux.sysctl: {} is not of a namespace, it would change the host", key);
 }
 
@@ -196,6 +204,14 @@ int rlimit_number(std::string_view name) {
   for (const LimitName& limit : kLimits)
     if (limit.name == name) return limit.number;
   return -1;
+}
+
+std::string sysctl_path(const std::string& key) {
+  std::string path = key;
+  size_t first = key.find_first_of("./");
+  if (first != std::string::npos && key[first] == '.')
+    for (char& c : path) c = c == '.' ? '/' : c == '/' ? '.' : c;
+  return path;
 }
 
 Status check_id(const std::string& id) {

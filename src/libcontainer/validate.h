@@ -22,5 +22,8 @@ const NamespaceKind* find_namespace(std::string_view name);
 const Namespace* find_namespace(const Spec& spec, std::string_view name);
 // RLIMIT_*'s number, or -1.
 int rlimit_number(std::string_view name);
+// The file of a sysctl below /proc/sys. When the first separator is a dot, dots and slashes change
+// places: "net.ipv4.conf.eth0/1.forwarding" is "net/ipv4/conf/eth0.1/forwarding".
+std::string sysctl_path(const std::string& key);
 
 }  // namespace gantry::libcontainer
