@@ -104,6 +104,18 @@ TEST(Spec, ASysctlIsJudgedByTheFileItLeadsTo) {
               fmt::format("linux.sysctl: \"{}\" is not a name", key));
 }
 
+TEST(Spec, TheIdThatMeansNoChangeIsRefused) {
+  for (const char* field : {"uid", "gid"})
+    EXPECT_EQ(error_of(fmt::format(
+                  R"({{"ociVersion":"1.2.0","root":{{"path":"rootfs"}},"linux":{{}},
+                      "process":{{"cwd":"/","args":["sh"],"user":{{"{}":4294967295}}}}}})",
+                  field)),
+              fmt::format("process.user.{}: 4294967295 is not an id", field));
+  EXPECT_EQ(error_of(R"({"ociVersion":"1.2.0","root":{"path":"rootfs"},"linux":{},
+                "process":{"cwd":"/","args":["sh"],"user":{"additionalGids":[1,4294967295]}}})"),
+            "process.user.additionalGids[1]: 4294967295 is not an id");
+}
+
 TEST(Spec, IdsAreNamesOfDirectories) {
   EXPECT_TRUE(check_id("a-b_c.d+E0"));
   for (const char* id : {"", ".", "..", "a/b", "a b", "é"}) EXPECT_FALSE(check_id(id)) << id;

@@ -36,6 +36,8 @@ constexpr LimitName kLimits[] = {
     {"RLIMIT_MSGQUEUE", RLIMIT_MSGQUEUE}, {"RLIMIT_NICE", RLIMIT_NICE},
     {"RLIMIT_RTPRIO", RLIMIT_RTPRIO},     {"RLIMIT_RTTIME", RLIMIT_RTTIME}};
 
+constexpr uint32_t kNoId = UINT32_MAX;
+
 constexpr std::string_view kIpcSysctls[] = {
     "kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem",
     "kernel/shmall", "kernel/shmmax", "kernel/shmmni", "kernel/shm_rmid_forced"};
@@ -86,6 +88,16 @@ Status check_sysctl(const Spec& spec, const std::string& key) {
   if (path == "kernel/hostname") return invalid("linux.sysctl: {}: use hostname instead", key);
   if (path.starts_with("user/")) return separate("user");
   return invalid("linux.sysctl: {} is not of a namespace, it would change the host", key);
+}
+
+Status check_ids(const User& user) {
+  // To setresuid(2) and setresgid(2) it means "as it is", which is root.
+  if (user.uid == kNoId) return invalid("process.user.uid: {} is not an id", kNoId);
+  if (user.gid == kNoId) return invalid("process.user.gid: {} is not an id", kNoId);
+  for (size_t i = 0; i < user.additional_gids.size(); ++i)
+    if (user.additional_gids[i] == kNoId)
+      return invalid("process.user.additionalGids[{}]: {} is not an id", i, kNoId);
+  return {};
 }
 
 Status check_hooks(const std::vector<Hook>& hooks, std::string_view kind) {
@@ -224,6 +236,7 @@ Status check_id(const std::string& id) {
 }
 
 Status check_process(const Process& process) {
+  TRY(check_ids(process.user));
   if (process.args.empty()) return invalid("process.args: is empty");
   if (!process.cwd.starts_with('/'))
     return invalid("process.cwd: \"{}\" is not absolute", process.cwd);

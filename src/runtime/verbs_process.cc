@@ -17,16 +17,18 @@ using libcontainer::Process;
 
 constexpr int kExecFailed = 255;  // as runc
 
+Result<uint32_t> parse_user_or_group(const std::string& text, std::string_view flag) {
+  int64_t number = TRY(parse_number(text, flag));
+  if (number < 0 || number >= UINT32_MAX) return invalid("{}: {} is out of range", flag, text);
+  return static_cast<uint32_t>(number);
+}
+
 Status apply_user(Process& process, const std::string& text) {
   if (text.empty()) return {};
   size_t colon = text.find(':');
-  int64_t uid = TRY(parse_number(text.substr(0, colon), "--user"));
-  int64_t gid = colon == std::string::npos ? int64_t{process.user.gid}
-                                           : TRY(parse_number(text.substr(colon + 1), "--user"));
-  if (uid < 0 || uid >= UINT32_MAX || gid < 0 || gid >= UINT32_MAX)
-    return invalid("--user: {} is out of range", text);
-  process.user.uid = static_cast<uint32_t>(uid);
-  process.user.gid = static_cast<uint32_t>(gid);
+  process.user.uid = TRY(parse_user_or_group(text.substr(0, colon), "--user"));
+  if (colon != std::string::npos)
+    process.user.gid = TRY(parse_user_or_group(text.substr(colon + 1), "--user"));
   return {};
 }
 
@@ -56,8 +58,7 @@ Result<Process> exec_process(const Container& container, const Globals& globals,
   process.console_size.reset();
   TRY(apply_user(process, arguments.get("user")));
   for (const std::string& gid : arguments.all("additional-gids"))
-    process.user.additional_gids.push_back(
-        static_cast<uint32_t>(TRY(parse_number(gid, "--additional-gids"))));
+    process.user.additional_gids.push_back(TRY(parse_user_or_group(gid, "--additional-gids")));
   for (const std::string& variable : arguments.all("env")) process.env.push_back(variable);
   process.cwd = arguments.get("cwd", process.cwd);
   TRY(add_capabilities(process, arguments.all("cap")));
