@@ -40,6 +40,8 @@ void configure(Level level, Format format) {
 
 void set_output(int fd) { g_output = fd; }
 
+int output() { return g_output; }
+
 void close_output() {
   int fd = g_output.exchange(-1);
   if (fd > STDERR_FILENO) ::close(fd);

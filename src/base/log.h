@@ -20,6 +20,7 @@ void configure(Level level, Format format);
 // Where lines go; standard error unless told. The descriptor stays open until
 // close_output().
 void set_output(int fd);
+int output();
 // Closes it, unless it is a standard stream; what is written from then on is lost.
 void close_output();
 bool enabled(Level level);

@@ -168,7 +168,7 @@ Status init(InitPlan& plan) {
   TRY(setup_rootfs(plan));
   TRY(apply_personality(plan.options.spec));
   ProcessSetup setup(plan.process, plan.proc, plan.sync);
-  TRY(setup.prepare());
+  TRY(setup.prepare(plan.gate.get()));
   bool early = setup.early();
   if (early) TRY(setup.enter());
   TRY(wait_at_gate(plan));

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 
+#include "base/log.h"
 #include "base/sys.h"
 #include "libcontainer/capabilities.h"
 #include "libcontainer/init_protocol.h"
@@ -75,7 +76,7 @@ Error exec_error(const std::string& program, int code) {
   return exec_error(program, go_text(code), code);
 }
 
-Status ProcessSetup::prepare() {
+Status ProcessSetup::prepare(int gate) {
   Process& process = plan_.process;
   if (plan_.new_keyring && ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr) == -1 &&
       errno != ENOSYS)
@@ -85,7 +86,23 @@ Status ProcessSetup::prepare() {
   TRY(apply_labels());
   TRY(resolve());
   own_stdio(process.user.uid);
+  close_others(gate);
   return {};
+}
+
+// Closed on exec is too late: the program is looked up before, and /proc/self/fd/N/… would lead to
+// the host through whatever directory is open still (CVE-2024-21626). Nor may it hang on the
+// filter, which is not loaded yet.
+void ProcessSetup::close_others(int gate) {
+  int kept[] = {sync_.fd(), gate, plan_.init_program, log::output()};
+  std::sort(std::begin(kept), std::end(kept));
+  int from = 3 + plan_.preserve_fds;
+  for (int fd : kept) {
+    if (fd < from) continue;
+    if (fd > from) ::syscall(SYS_close_range, from, fd - 1, 0);
+    from = fd + 1;
+  }
+  ::syscall(SYS_close_range, from, ~0u, 0);
 }
 
 Status ProcessSetup::resolve() {

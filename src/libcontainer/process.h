@@ -37,8 +37,9 @@ class ProcessSetup {
   ProcessSetup(ProcessPlan& plan, const ProcFs& proc, const SyncSocket& sync)
       : plan_(plan), proc_(proc), sync_(sync) {}
 
-  // With the runtime's privileges: keyring, limits, scheduling, labels, user lookup.
-  Status prepare();
+  // With the runtime's privileges: keyring, limits, scheduling, labels, user lookup. Then closes
+  // every descriptor but the standard streams, those to preserve, `sync`, the log's and `gate`.
+  Status prepare(int gate = -1);
   // Whether enter() may run before the gate: the filter allows what is left to do afterwards.
   bool early() const;
   // Gives the privileges away: seccomp, capabilities, groups, user, directory; finds the program.
@@ -53,6 +54,7 @@ class ProcessSetup {
   Status apply_labels();
   Status change_directory();
   Status load_filter();
+  void close_others(int gate);
   Error exec_init(int program, std::vector<char*>& environment);
 
   ProcessPlan& plan_;
