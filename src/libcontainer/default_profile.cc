@@ -332,7 +332,7 @@ Spec rootless_spec(uint32_t uid, uint32_t gid) {
     if (mount.type != "sysfs") continue;
     mount.type = "none";
     mount.source = "/sys";
-    mount.options = {"rbind", "nosuid", "noexec", "nodev", "ro"};
+    mount.options = {"rbind", "nosuid", "noexec", "nodev", "rro"};
   }
   return spec;
 }

@@ -299,14 +299,23 @@ Status Rootfs::mount_bind(const Mount& mount, UniqueFd tree) {
   return sys::mount_setattr(fd, "", AT_EMPTY_PATH | (all ? AT_RECURSIVE : 0u), 0, 0, propagation);
 }
 
+// Rootless, and nothing was delegated: there is no group to show. A /sys that is bound in brings
+// the host's groups along, writable, and some may be the user's (CVE-2023-25809).
+Status Rootfs::hide_cgroups(const Mount& mount) {
+  UniqueFd context = TRY(sys::fsopen("tmpfs"));
+  TRY(sys::fsconfig_string(context.get(), "mode", "755"));
+  TRY(sys::fsconfig_create(context.get()));
+  UniqueFd tree = TRY(sys::fsmount(context.get(), static_cast<unsigned>(kReadonly)));
+  return put(std::move(tree), mount.destination, true);
+}
+
 // The container's own groups are bound in: the same directories that a cgroup mount in its cgroup
 // namespace shows, at a fraction of the cost, and the only ones it can see without such a
 // namespace.
 Status Rootfs::mount_cgroup(const Mount& mount) {
   MountOptions options = parse_mount_options(mount.options);
   bool only_v2 = plan_.cgroups.size() == 1 && plan_.cgroups.front().first.empty();
-  // Rootless, and nothing was delegated: there is no group to show.
-  if (plan_.cgroups.empty()) return {};
+  if (plan_.cgroups.empty()) return hide_cgroups(mount);
   if (only_v2) {
     UniqueFd tree = TRY(sys::open_tree(AT_FDCWD, plan_.cgroups.front().second, OPEN_TREE_CLONE));
     TRY(set_attributes(tree.get(), options));

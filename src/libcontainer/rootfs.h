@@ -48,6 +48,7 @@ class Rootfs {
   Status mount_bind(const Mount& mount, UniqueFd tree);
   Status copy_up(const Mount& mount, int tmpfs);
   Status mount_cgroup(const Mount& mount);
+  Status hide_cgroups(const Mount& mount);
   Status put(UniqueFd tree, const std::string& destination, bool directory);
   Status make_devices();
   Status make_device(const Device& device);
