@@ -195,6 +195,16 @@ Status Rootfs::populate() {
   return {};
 }
 
+// What is masked is found by name afterwards: with a link on the way, a neighbour with the same
+// volume could turn it in between, and the real one would stay bare (CVE-2019-19921).
+Status Rootfs::refuse_links(const std::string& destination) {
+  Result<UniqueFd> plain =
+      sys::openat2(root_.fd(), destination, O_PATH,
+                   RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS);
+  if (plain || plain.error().code() != ELOOP) return {};
+  return invalid("destination: a symbolic link is in its way");
+}
+
 Status Rootfs::put(UniqueFd tree, const std::string& destination, bool directory) {
   UniqueFd place = TRY(mount_target(root_, destination, directory));
   return sys::move_mount_onto(tree.get(), place.get());
@@ -273,6 +283,7 @@ Status Rootfs::mount_filesystem(const Mount& mount) {
   UniqueFd tree = TRY(sys::fsmount(context.get(), 0));
   if (options.copy_up) TRY(copy_up(mount, tree.get()));
   TRY(set_attributes(tree.get(), options).context("options"));
+  if (mount.type == "proc" || mount.type == "sysfs") TRY(refuse_links(mount.destination));
   UniqueFd place = TRY(mount_target(root_, mount.destination, true));
   TRY(sys::move_mount_onto(tree.get(), place.get()));
   if (options.propagation)

@@ -50,6 +50,7 @@ class Rootfs {
   Status mount_cgroup(const Mount& mount);
   Status hide_cgroups(const Mount& mount);
   Status put(UniqueFd tree, const std::string& destination, bool directory);
+  Status refuse_links(const std::string& destination);
   Status make_devices();
   Status make_device(const Device& device);
   Status make_links();
