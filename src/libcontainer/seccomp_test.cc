@@ -109,9 +109,9 @@ TEST(Seccomp, TheDefaultProfileMeansWhatLibseccompMakesOfIt) {
   std::vector<sock_filter> oracle(bytes->size() / sizeof(sock_filter));
   std::memcpy(oracle.data(), bytes->data(), bytes->size());
 
-  const uint64_t kArguments[] = {0,          1,          8,          37,         38,
-                                 39,         40,         41,         0x20000,    0x20008,
-                                 0x10000000, 0x7e020000, 0xffffffff, 0x100000026};
+  const uint64_t kArguments[] = {
+      0,          1,          8,           37, 38, 39, 40, 41, 0x20000, 0x20008, 0x10000000,
+      0x7e020000, 0xffffffff, 0x100000026, 42, 43, 44, 47, 48, 127,     128,     0x10000002a};
   // Bounded by what libseccomp 2.5.4 knows (449) and by the stretch where newer calls answer
   // ENOSYS.
   for (uint32_t arch : {uint32_t{AUDIT_ARCH_X86_64}, uint32_t{AUDIT_ARCH_I386}})
@@ -137,8 +137,14 @@ TEST(Seccomp, AfAlgAndVsockSocketsAreRefused) {
                               std::pair<int, uint32_t>{359, AUDIT_ARCH_I386}}) {
     EXPECT_EQ(evaluate(filter->program, call(number, {38}, arch)), kErrno | EPERM);
     EXPECT_EQ(evaluate(filter->program, call(number, {40}, arch)), kErrno | EPERM);
-    EXPECT_EQ(evaluate(filter->program, call(number, {2}, arch)), SECCOMP_RET_ALLOW);
+    for (uint64_t family : {1, 2, 10, 16, 17, 37, 39, 41, 42, 43, 44, 45, 48, 100})
+      EXPECT_EQ(evaluate(filter->program, call(number, {family}, arch)), SECCOMP_RET_ALLOW)
+          << family;
   }
+  // The kernel drops what is above 32 bits.
+  for (uint64_t above : {uint64_t{1} << 32, uint64_t{1} << 63, ~uint64_t{UINT32_MAX}})
+    for (uint64_t family : {38, 40})
+      EXPECT_EQ(evaluate(filter->program, call(SYS_socket, {above | family})), kErrno | EPERM);
 }
 
 TEST(Seccomp, CallsNewerThanTheProfileAnswerEnosys) {
