@@ -93,20 +93,6 @@ void enable_controllers(const std::string& directory) {
     (void)sys::write_all(control->get(), "+" + name);
 }
 
-Status make_directory(const Hierarchy& hierarchy, const std::string& path) {
-  std::string directory = hierarchy.mountpoint + path;
-  if (::mkdir(directory.c_str(), 0755) == -1 && errno != EEXIST) {
-    if (errno != ENOENT) return errno_error(errno, "linux.cgroupsPath: mkdir {}", directory);
-    TRY(make_directory(hierarchy, path.substr(0, path.rfind('/'))));
-    if (::mkdir(directory.c_str(), 0755) == -1 && errno != EEXIST)
-      return errno_error(errno, "linux.cgroupsPath: mkdir {}", directory);
-  }
-  if (hierarchy.v2) return {};
-  for (const std::string& controller : hierarchy.controllers)
-    if (controller == "cpuset") TRY(inherit_cpuset(directory));
-  return {};
-}
-
 bool may_enter(const Hierarchy& hierarchy, const std::string& path) {
   std::string file = hierarchy.mountpoint + path + (hierarchy.v2 ? "/cgroup.procs" : "/tasks");
   return ::faccessat(AT_FDCWD, file.c_str(), W_OK, AT_EACCESS) == 0;
@@ -127,10 +113,22 @@ Status remove_directory(const std::string& directory) {
   return errno_error(failure, "rmdir {}", directory);
 }
 
+pid_t process_of(pid_t thread) {
+  Result<std::string> text = fs::read_file(fmt::format("/proc/{}/status", thread), 65536);
+  size_t at = text ? text->find("\nTgid:\t") : std::string::npos;
+  return at == std::string::npos ? 0 : static_cast<pid_t>(to_number(text->substr(at + 7)));
+}
+
 void collect_processes(const std::string& directory, std::set<pid_t>& out) {
-  if (Result<std::string> text = fs::read_file(directory + "/cgroup.procs"); text)
+  Result<std::string> text = fs::read_file(directory + "/cgroup.procs");
+  // A threaded group lists threads only.
+  bool threaded = !text && text.error().code() == EOPNOTSUPP;
+  if (threaded) text = fs::read_file(directory + "/cgroup.threads");
+  if (text)
     for_each_word(*text, '\n', [&](std::string_view line) {
-      if (pid_t pid = static_cast<pid_t>(to_number(line)); pid > 0) out.insert(pid);
+      pid_t pid = static_cast<pid_t>(to_number(line));
+      if (threaded) pid = process_of(pid);
+      if (pid > 0) out.insert(pid);
     });
   Result<std::vector<std::string>> names = fs::list_directory(directory);
   if (!names) return;
@@ -142,6 +140,24 @@ void collect_processes(const std::string& directory, std::set<pid_t>& out) {
 }
 
 }  // namespace
+
+Status make_group(const Hierarchy& hierarchy, const std::string& path) {
+  std::string directory = hierarchy.mountpoint + path;
+  if (::mkdir(directory.c_str(), 0755) == -1 && errno != EEXIST) {
+    if (errno != ENOENT) return errno_error(errno, "linux.cgroupsPath: mkdir {}", directory);
+    TRY(make_group(hierarchy, path.substr(0, path.rfind('/'))));
+    if (::mkdir(directory.c_str(), 0755) == -1 && errno != EEXIST)
+      return errno_error(errno, "linux.cgroupsPath: mkdir {}", directory);
+  }
+  if (hierarchy.v2) {
+    Result<std::string> type = fs::read_file(directory + "/cgroup.type", 64);
+    if (type && type->starts_with("domain invalid")) return make_threaded(directory);
+    return {};
+  }
+  for (const std::string& controller : hierarchy.controllers)
+    if (controller == "cpuset") TRY(inherit_cpuset(directory));
+  return {};
+}
 
 std::vector<Hierarchy> parse_hierarchies(std::string_view mountinfo,
                                          const std::function<bool(const Hierarchy&)>& reachable) {
@@ -221,7 +237,7 @@ Result<Cgroup> Cgroup::create(const std::string& path, bool rootless, Found foun
   group.rootless_ = rootless;
   for (Hierarchy& hierarchy : TRY(find_hierarchies())) {
     hierarchy.theirs = found == Found::theirs && fs::exists(group.directory(hierarchy));
-    Status made = make_directory(hierarchy, path);
+    Status made = make_group(hierarchy, path);
     if (made && rootless && !may_enter(hierarchy, path)) continue;
     int code = made ? 0 : made.error().code();
     if (rootless && (code == EACCES || code == EPERM || code == EROFS)) continue;
@@ -366,7 +382,7 @@ Result<std::vector<UniqueFd>> Cgroup::entries(const std::string& below) const {
   std::vector<UniqueFd> out;
   for (const Hierarchy& hierarchy : hierarchies_) {
     if (hierarchy.v2) continue;
-    if (!below.empty()) TRY(make_directory(hierarchy, path_ + "/" + below));
+    if (!below.empty()) TRY(make_group(hierarchy, path_ + "/" + below));
     UniqueFd fd = TRY(sys::open(hierarchy.mountpoint + path_ + "/" + below + "/tasks", O_WRONLY));
     out.push_back(std::move(fd));
   }
@@ -376,7 +392,7 @@ Result<std::vector<UniqueFd>> Cgroup::entries(const std::string& below) const {
 Result<UniqueFd> Cgroup::clone_target(const std::string& below) const {
   for (const Hierarchy& hierarchy : hierarchies_) {
     if (!hierarchy.v2) continue;
-    if (!below.empty()) TRY(make_directory(hierarchy, path_ + "/" + below));
+    if (!below.empty()) TRY(make_group(hierarchy, path_ + "/" + below));
     return sys::open(hierarchy.mountpoint + path_ + "/" + below, O_RDONLY | O_DIRECTORY);
   }
   return UniqueFd();

@@ -52,6 +52,12 @@ Result<std::string> normalize_cgroup_path(const std::string& path, const std::st
 // removed, or a left-over of ours.
 enum class Found { theirs, ours };
 
+// Makes one v2 group threaded; success when it is.
+Status make_threaded(const std::string& directory);
+// Makes the directory of a group, and its parents, in one hierarchy. Below a threaded group a group
+// can only be threaded.
+Status make_group(const Hierarchy& hierarchy, const std::string& path);
+
 class Cgroup {
  public:
   // Makes the directories that are missing (and their parents) and enables controllers on v2.
@@ -73,6 +79,12 @@ class Cgroup {
   // {name below /sys/fs/cgroup, directory}, for the container's cgroup mount.
   std::vector<std::pair<std::string, std::string>> mounts() const;
 
+  // Puts threads of the group's processes into a group `below` it ("a/b"), made if need be, with
+  // limits of their own: of cpu, cpuset and pids, all others are `invalid`. `not_found` for a thread
+  // that is not in here. The groups go with this one.
+  Status limit_threads(const std::string& below, const std::vector<pid_t>& threads,
+                       const Resources& resources);
+
   Status freeze(bool frozen);
   Result<bool> frozen() const;
   std::string freezer() const;  // the directory that freezes the group; "" without a freezer
@@ -92,6 +104,10 @@ class Cgroup {
   Status write(const CgroupWrite& write, const Hierarchy& hierarchy) const;
 
   Error missing(const CgroupWrite& write) const;
+  Status check_threads(const std::vector<pid_t>& threads, const Hierarchy& hierarchy) const;
+  Status limit_threads_in(const Hierarchy& hierarchy, const std::string& below,
+                          const std::vector<pid_t>& threads,
+                          const std::vector<CgroupWrite>& writes) const;
 
   std::string path_;
   std::vector<Hierarchy> hierarchies_;

@@ -470,6 +470,12 @@ Status Container::update(const Resources& resources) {
   return {};
 }
 
+Status Container::limit_threads(const std::string& below, const std::vector<pid_t>& threads,
+                                const Resources& resources) {
+  Cgroup& cgroup = *TRY(impl_->open_cgroup());
+  return cgroup.limit_threads(below, threads, resources);
+}
+
 Result<Stats> Container::stats() const {
   Cgroup& cgroup = *TRY(impl_->open_cgroup());
   return cgroup.stats();

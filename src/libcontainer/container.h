@@ -140,6 +140,10 @@ class Container {
   Status pause();
   Status resume();
   Status update(const Resources& resources);
+  // Limits of cpu, cpuset and pids for some threads (host ids) of the container's processes, in a
+  // group `below` the container's (cgroup.h).
+  Status limit_threads(const std::string& below, const std::vector<pid_t>& threads,
+                       const Resources& resources);
   Result<Stats> stats() const;
   Result<std::vector<pid_t>> processes() const;  // of the cgroup and those below, host pids
 

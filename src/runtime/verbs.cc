@@ -63,7 +63,9 @@ constexpr Flag kUpdateFlags[] = {
     {"cpuset-cpus", "", kText, "list"},
     {"cpuset-mems", "", kText, "list"},
     {"pids-limit", "", kText, "number"},
-    {"blkio-weight", "", kText, "weight"}};
+    {"blkio-weight", "", kText, "weight"},
+    {"threads", "", kText, "TID[,TID...]: of these threads only, in a group of their own"},
+    {"cgroup", "", kText, "that group, below the container's"}};
 constexpr Flag kEventsFlags[] = {{"stats", "", kBool, "once, then end"},
                                  {"interval", "", kText, "seconds between statistics (5)"}};
 constexpr Flag kCheckpointFlags[] = {

@@ -48,6 +48,18 @@ Result<Resources> requested(const Arguments& arguments) {
   return out;
 }
 
+Result<std::vector<pid_t>> thread_list(const std::string& text) {
+  std::vector<pid_t> out;
+  for (size_t at = 0; at <= text.size();) {
+    size_t comma = std::min(text.find(',', at), text.size());
+    int64_t thread = TRY(parse_number(text.substr(at, comma - at), "--threads"));
+    if (thread <= 0 || thread > INT32_MAX) return invalid("--threads: {} is no thread", thread);
+    out.push_back(static_cast<pid_t>(thread));
+    at = comma + 1;
+  }
+  return out;
+}
+
 }  // namespace
 
 Result<int> verb_pause(const Globals& globals, const Arguments& arguments) {
@@ -65,7 +77,14 @@ Result<int> verb_resume(const Globals& globals, const Arguments& arguments) {
 Result<int> verb_update(const Globals& globals, const Arguments& arguments) {
   Container container = TRY(load_container(globals, arguments));
   Resources resources = TRY(requested(arguments));
-  TRY(container.update(resources));
+  std::string threads = arguments.get("threads");
+  std::string group = arguments.get("cgroup");
+  if (threads.empty() != group.empty())
+    return invalid("--threads and --cgroup: one goes with the other");
+  if (threads.empty())
+    TRY(container.update(resources));
+  else
+    TRY(container.limit_threads(group, TRY(thread_list(threads)), resources));
   return 0;
 }
 

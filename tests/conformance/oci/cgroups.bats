@@ -328,3 +328,66 @@ block_device() {
   in_container "$open"
   [ "$(echo $output)" = "no fuse no vcs no write" ]
 }
+
+# --- threads ------------------------------------------------------------------------------------------------
+
+thread_file() { cat "$(group_directory cpu)/$1/$(if on_v2 cpu; then echo "$3"; else echo "$2"; fi)"; } # GROUP V1 V2
+
+@test "update --threads limits threads of the container in a group of their own, and only those" {
+  created 'sleep 100 & echo $!; wait'
+  runtime start "$ID"
+  until_true test -s "$OCI/out"
+  local other
+  other=$(runtime ps --format json "$ID" | tr -d '[]' | tr ',' '\n' | grep -vx "$(cat "$OCI/pid")")
+  runtime update --threads "$other" --cgroup slow/er --cpu-period 100000 --cpu-quota 20000 --pids-limit 5 "$ID"
+  [ "$(thread_file slow/er tasks cgroup.threads)" = "$other" ]
+  [ "$(thread_file slow/er cpu.cfs_quota_us cpu.max)" = "$(if on_v2 cpu; then echo 20000 100000; else echo 20000; fi)" ]
+  ! on_v2 cpu || [ "$(cat "$(group_directory cpu)/slow/cgroup.type")" = threaded ]
+  # The rest is where it was, and ps, pause and kill see all of them.
+  [ "$(basename "$(group_directory cpu)")" = "$ID" ]
+  [ "$(runtime ps --format json "$ID" | tr ',' '\n' | wc -l)" -eq 2 ]
+  runtime pause "$ID"
+  runtime resume "$ID"
+  runtime delete --force "$ID"
+  nothing_left
+  ! kill -0 "$other" 2>/dev/null
+}
+
+@test "update --threads refuses limits of processes, and threads of others" {
+  created 'sleep 100'
+  runtime start "$ID"
+  run runtime update --threads "$(cat "$OCI/pid")" --cgroup part --memory 16777216 "$ID"
+  [ "$status" -eq 1 ]
+  [ "$output" = "gantry-runtime: linux.resources.memory.limit: is a limit of processes, not of threads" ]
+  run runtime update --threads $$ --cgroup part --cpu-quota 20000 "$ID"
+  [ "$status" -eq 1 ]
+  [ "$output" = "gantry-runtime: --threads: $$ is not a thread of the container" ]
+  run runtime update --threads 1 --cpu-quota 20000 "$ID"
+  [ "$output" = "gantry-runtime: --threads and --cgroup: one goes with the other" ]
+  run runtime update --threads 1 --cgroup ../part --cpu-quota 20000 "$ID"
+  [ "$status" -eq 1 ]
+  [ ! -e "$(group_directory cpu)/part" ]
+}
+
+@test "below a threaded group a container is threaded, with the limits that threads can have" {
+  on_v2 cpu || skip "threaded groups are of cgroup v2"
+  local top=/sys/fs/cgroup/$NAME
+  mkdir -p "$top/seed"
+  echo threaded >"$top/seed/cgroup.type"
+  echo "+cpu +pids" >"$top/cgroup.subtree_control"
+  config "c['linux']['cgroupsPath']='/$NAME/$ID'; c['linux']['resources']={'cpu':{'quota':20000,'period':100000},'pids':{'limit':9}}"
+  created 'echo ready; sleep 100'
+  runtime start "$ID"
+  until_true grep -q ready "$OCI/out"
+  local group=$top/$ID
+  [ "$(cat "$group/cgroup.type")" = threaded ]
+  [ "$(cat "$group/cpu.max")" = "20000 100000" ]
+  run runtime ps --format json "$ID"
+  [[ $output == *"$(cat "$OCI/pid")"* ]]
+  runtime exec "$ID" true
+  runtime kill "$ID" KILL
+  until_true is_status stopped
+  runtime delete "$ID"
+  [ ! -e "$group" ]
+  rmdir "$top/seed" "$top"
+}
