@@ -33,17 +33,6 @@ constexpr int kRemovalTimeout = 5000;  // ms, for the dying to be gone
 constexpr const char* kGate = "gate.sock";
 constexpr std::string_view kStatusNames[] = {"creating", "created", "running", "paused", "stopped"};
 
-// Fields that this build reads but cannot carry out are refused, not ignored.
-Status check_supported(const CreateOptions& options) {
-  const Spec& spec = options.spec;
-  const Linux& section = *spec.linux_section;
-  const std::pair<bool, const char*> kMissing[] = {
-      {section.intel_rdt.has_value(), "linux.intelRdt"}};
-  for (auto [present, field] : kMissing)
-    if (present) return unsupported("{}: this build cannot do it", field);
-  return {};
-}
-
 // A path below a directory of ours, short enough for a socket address.
 Result<sockaddr_un> gate_address(int directory) {
   sockaddr_un address = {};
@@ -106,6 +95,22 @@ std::vector<DeviceCgroup> device_rules(const Spec& spec) {
 
 std::string_view to_string(ContainerStatus status) {
   return kStatusNames[static_cast<size_t>(status)];
+}
+
+// Noted first, so that a container that was only half made can be deleted.
+Status Container::Impl::take_rdt() {
+  const auto& config = options.spec.linux_section->intel_rdt;
+  if (!config) return {};
+  state.rdt = TRY(plan_rdt(*config, state.id, find_resctrl()));
+  if (directory) TRY(write_state(directory.get(), state));
+  return make_rdt(state.rdt, *config);
+}
+
+Result<std::vector<UniqueFd>> Container::Impl::process_entries(const std::string& below) const {
+  std::vector<UniqueFd> entries = TRY(TRY(open_cgroup())->entries(below));
+  for (UniqueFd& entry : TRY(rdt_entries(state.rdt).context("linux.intelRdt")))
+    entries.push_back(std::move(entry));
+  return entries;
 }
 
 bool Container::Impl::has_gate() const {
@@ -176,7 +181,8 @@ Status Container::Impl::begin() {
   plan.bind_sources = TRY(open_bind_sources(options.spec, options.bundle, plan.namespaces));
   TRY(take_directory());
   TRY(take_cgroup());
-  plan.cgroup_entries = TRY(cgroup->entries());
+  TRY(take_rdt().context("linux.intelRdt"));
+  plan.cgroup_entries = TRY(process_entries());
   plan.cgroup_mounts = cgroup->mounts();
   UniqueFd target = TRY(cgroup->clone_target());
   if (options.gate == Gate::socket) plan.gate = TRY(listen_at_gate(directory.get()));
@@ -228,6 +234,7 @@ Error Container::Impl::undo(Error reason) {
   bool took = directory.valid() || (options.state_directory.empty() && state.pid != 0);
   if (took) {
     if (cgroup) log::ignored("undo", cgroup->remove(kRemovalTimeout));
+    log::ignored("undo", release_rdt(state.rdt));
     if (state.systemd_cgroup)
       log::ignored("undo", stop_scope(state.cgroups_path, options.rootless));
     if (directory) log::ignored("undo", fs::remove_tree(options.state_directory));
@@ -244,7 +251,6 @@ Container::~Container() = default;
 Result<std::unique_ptr<Container::Impl>> Container::Impl::make(CreateOptions options) {
   TRY(check_id(options.id));
   TRY(check_spec(options.spec, options.rootfs ? RootNeeded::no : RootNeeded::yes));
-  TRY(check_supported(options));
   if (options.gate == Gate::socket && options.state_directory.empty())
     return invalid("a gate for other processes needs a state directory");
   if (options.init_program >= 0 && options.preserve_fds > 0)
@@ -493,6 +499,7 @@ Status Container::Impl::destroy() {
   sync.close();
   Cgroup& group = *TRY(open_cgroup());
   TRY(group.remove(kRemovalTimeout));
+  TRY(release_rdt(state.rdt).context("linux.intelRdt"));
   if (state.systemd_cgroup)
     log::ignored("delete", stop_scope(state.cgroups_path, ::geteuid() != 0));
   if (directory) {

@@ -416,8 +416,9 @@ Status Container::Impl::restore(const RestoreOptions& restore) {
   state.namespaces = plan.types;
   TRY(take_directory());
   TRY(take_cgroup());
+  TRY(take_rdt().context("linux.intelRdt"));
   auto [here, there] = TRY(sys::socketpair(SOCK_SEQPACKET));
-  RestorePlan child_plan{TRY(cgroup->entries()),
+  RestorePlan child_plan{TRY(process_entries()),
                          TRY(cgroup->clone_target()),
                          state.rootfs,
                          options.state_directory + "/" + kCriuRoot,

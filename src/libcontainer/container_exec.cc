@@ -75,7 +75,7 @@ Result<ContainerProcess> Container::exec(const ExecOptions& options) {
   Cgroup& cgroup = *TRY(impl.open_cgroup());
   if (options.cgroup.find("..") != std::string::npos)
     return invalid("--cgroup: {} has a \"..\"", options.cgroup);
-  plan.cgroup_entries = TRY(cgroup.entries(options.cgroup));
+  plan.cgroup_entries = TRY(impl.process_entries(options.cgroup));
   UniqueFd target = TRY(cgroup.clone_target(options.cgroup));
   plan.init_pidfd = impl.pidfd.get();
   plan.sync = std::move(pair.child);

@@ -36,6 +36,9 @@ struct Container::Impl {
   Result<Cgroup*> open_cgroup() const;
   Status take_directory();
   Status take_cgroup();
+  Status take_rdt();
+  // For a child: where it writes "0" to be in the container's cgroups and RDT class.
+  Result<std::vector<UniqueFd>> process_entries(const std::string& below = "") const;
   Result<Clone> clone_init(InitPlan& plan, int group);
   Status begin();
   Result<UniqueFd> netns_of(pid_t pid) const;

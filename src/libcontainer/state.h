@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "libcontainer/intel_rdt.h"
 #include "libcontainer/spec.h"
 
 namespace gantry::libcontainer {
@@ -28,6 +29,7 @@ struct State {
   std::vector<std::string> cgroups_found;
   bool systemd_cgroup = false;
   bool new_keyring = true;
+  RdtGroup rdt;
   std::vector<std::string> namespaces;  // types that differ from the runtime's: what exec joins
   std::map<std::string, std::string> annotations;
 };
@@ -41,6 +43,14 @@ Result<State> read_state(int directory);
 bool init_alive(const State& state);
 
 }  // namespace gantry::libcontainer
+
+template <>
+struct gantry::json::Schema<gantry::libcontainer::RdtGroup> {
+  using G = gantry::libcontainer::RdtGroup;
+  static constexpr Field fields[] = {field<&G::directory>("directory", kOmitEmpty),
+                                     field<&G::ours>("ours", kOmitEmpty),
+                                     field<&G::monitoring>("monitoring", kOmitEmpty)};
+};
 
 template <>
 struct gantry::json::Schema<gantry::libcontainer::State> {
@@ -57,6 +67,7 @@ struct gantry::json::Schema<gantry::libcontainer::State> {
                                      field<&S::cgroups_found>("cgroupsFound", kOmitEmpty),
                                      field<&S::systemd_cgroup>("systemdCgroup"),
                                      field<&S::new_keyring>("newKeyring"),
+                                     field<&S::rdt>("intelRdt", kOmitEmpty),
                                      field<&S::namespaces>("namespaces"),
                                      field<&S::annotations>("annotations", kOmitEmpty)};
 };

@@ -43,7 +43,7 @@ Result<int> verb_features(const Globals&, const Arguments&) {
       {"seccomp", seccomp},
       {"apparmor", enabled(true)},
       {"selinux", enabled(true)},
-      {"intelRdt", enabled(false)},
+      {"intelRdt", json::object{{"enabled", true}, {"schemata", true}, {"monitoring", true}}},
       {"memoryPolicy", policies},
       {"mountExtensions", extensions},
       {"netDevices", enabled(true)}};
