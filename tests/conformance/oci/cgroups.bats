@@ -61,6 +61,7 @@ block_device() {
     config "c['linux']['cgroupsPath']='$path'"
     created 'exec sleep 100'
     first=$(group_directory pids)
+    [[ "$first" == *"/${path#/}" ]]
     runtime delete --force "$ID"
     [ ! -e "$first" ]
     created 'exec sleep 100'
@@ -132,6 +133,9 @@ block_device() {
 }
 
 @test "memory.limit: -1 is none" {
+  local group; group=$(own_group memory)
+  echo 67108864 >"$group/$(if on_v2 memory; then echo memory.max; else echo memory.limit_in_bytes; fi)"
+  config "c['linux']['cgroupsPath']='/$NAME/theirs'"
   resources "{'memory':{'limit':-1}}"
   created 'exec sleep 100'
   if on_v2 memory; then [ "$(group_of memory - memory.max)" = max ]; else [ "$(group_of memory memory.limit_in_bytes)" -gt $((1 << 50)) ]; fi
@@ -211,6 +215,9 @@ block_device() {
 }
 
 @test "pids.limit: -1 is none" {
+  local group; group=$(own_group pids)
+  echo 77 >"$group/pids.max"
+  config "c['linux']['cgroupsPath']='/$NAME/theirs'"
   resources "{'pids':{'limit':-1}}"
   created 'exec sleep 100'
   [ "$(group_of pids pids.max pids.max)" = max ]
@@ -290,7 +297,7 @@ block_device() {
   on_v2 cgroup || skip "this host has no unified hierarchy"
   resources "{'unified':{'cgroup.max.depth':'7','cgroup.max.descendants':'9'}}"
   created 'exec sleep 100'
-  local group; group=$(dirname "$(grep -lx "$(cat "$OCI/pid")" $(find "$(unified_mount)" -name cgroup.procs))")
+  local group; group=$(dirname "$(grep -rlx --include=cgroup.procs "$(cat "$OCI/pid")" "$(unified_mount)")")
   [ "$(cat "$group/cgroup.max.depth") $(cat "$group/cgroup.max.descendants")" = "7 9" ]
   runtime delete --force "$ID"
   if on_v2 memory; then

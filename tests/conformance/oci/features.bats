@@ -99,7 +99,7 @@ P
   config "c['process']['capabilities']={'bounding':'''$(listed "f['linux']['capabilities']")'''.split()}"
   config "c['process']['args']=['/bin/true']"
   runtime --log "$OCI/log" run --bundle "$BUNDLE" "$ID" </dev/null
-  ! grep -q "is unknown" "$OCI/log"
+  run ! grep "is unknown" "$OCI/log"
   config "c['process']['capabilities']['bounding'].append('CAP_NOBODY_KNOWS')"
   runtime --log "$OCI/log" run --bundle "$BUNDLE" "$ID" </dev/null
   grep -q "CAP_NOBODY_KNOWS is unknown" "$OCI/log"
@@ -132,7 +132,8 @@ P
   for word in $(listed "f['linux']['memoryPolicy']['modes']"); do
     config "c['linux']['memoryPolicy']={'mode':'$word','nodes':'' if '$word' in ('MPOL_DEFAULT','MPOL_LOCAL') else '0'}"
     in_container 'echo on'
-    [[ "$output" != *"unknown word"* ]] && [[ "$output" == on || "$output" == *"linux.memoryPolicy: $word"* ]]
+    [[ "$output" != *"unknown word"* ]]
+    [[ "$output" == on || "$output" == *"linux.memoryPolicy: $word"* ]]
   done
   for word in $(listed "f['linux']['memoryPolicy']['flags']"); do
     config "c['linux']['memoryPolicy']={'mode':'MPOL_BIND','nodes':'0','flags':['$word']}"

@@ -151,13 +151,13 @@ H
   local kind
   for kind in $KINDS; do
     config "c['hooks']={'$kind':[{'path':'/bin/true'},{'path':'bin/true'}]}"
-    refused "hooks.$kind[1].path: \"bin/true\" is not absolute"
+    refused "hooks.${kind}[1].path: \"bin/true\" is not absolute"
     config "c['hooks']={'$kind':[{'path':'/bin/true','timeout':0}]}"
-    refused "hooks.$kind[0].timeout: 0 is not positive"
+    refused "hooks.${kind}[0].timeout: 0 is not positive"
     config "c['hooks']={'$kind':[{'path':'/bin/true','timeout':-3}]}"
-    refused "hooks.$kind[0].timeout: -3 is not positive"
+    refused "hooks.${kind}[0].timeout: -3 is not positive"
     config "c['hooks']={'$kind':[{'args':['true']}]}"
-    refused "hooks.$kind[0].path: is required"
+    refused "hooks.${kind}[0].path: is required"
   done
 }
 
@@ -165,7 +165,7 @@ H
   local kind
   for kind in $CREATION startContainer poststart; do
     config "c['hooks']={'$kind':[{'path':'/no/such/hook'}]}"
-    refused "hooks.$kind[0] /no/such/hook: "
+    refused "hooks.${kind}[0] /no/such/hook: "
   done
 }
 
@@ -175,7 +175,7 @@ H
     config "c['hooks']={'$kind':[{'path':'/bin/sleep','args':['sleep','10000'],'timeout':1}]}; c['process']['args']=['sleep','100']"
     run timeout 60 "$RUNTIME" --root "$OCI/root" run --bundle "$BUNDLE" "$ID" </dev/null
     [ "$status" -eq 1 ]
-    [[ "$output" == *"hooks.$kind[0] /bin/sleep: "* ]] || { echo "$output"; return 1; }
+    [[ "$output" == *"hooks.${kind}[0] /bin/sleep: "* ]] || { echo "$output"; return 1; }
     nothing_left
   done
   [ -z "$(pgrep -f '^sleep 10000$')" ]

@@ -181,9 +181,13 @@ bad() {
   created 'exec sleep 100'
   runtime start "$ID"
   run runtime exec --user nosuchuser "$ID" true
-  [ "$status" -ne 0 ] && [ "${#lines[@]}" -eq 1 ] && [[ "$output" == *nosuchuser* ]]
+  [ "$status" -ne 0 ]
+  [ "${#lines[@]}" -eq 1 ]
+  [[ "$output" == *nosuchuser* ]]
   run runtime exec --cwd relative "$ID" true
-  [ "$status" -ne 0 ] && [ "${#lines[@]}" -eq 1 ] && [[ "$output" == *'"relative" is not absolute'* ]]
+  [ "$status" -ne 0 ]
+  [ "${#lines[@]}" -eq 1 ]
+  [[ "$output" == *'"relative" is not absolute'* ]]
   [ "$(status_of)" = running ]
 }
 

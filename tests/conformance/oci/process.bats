@@ -202,7 +202,8 @@ with_mount() { # JSON of one mount
   config "c['process']['user']={'uid':1000,'gid':1000}"
   config "c['process']['args']=['/bin/sh','-c','echo out >/dev/stdout; echo err >/dev/stderr']"
   runtime run --bundle "$BUNDLE" "$ID" </dev/null 2>&1 | cat >"$OCI/out"
-  grep -q out "$OCI/out" && grep -q err "$OCI/out"
+  grep -q out "$OCI/out"
+  grep -q err "$OCI/out"
 }
 
 @test "hostname and domainname are set, in the container only" {
@@ -287,7 +288,6 @@ c['process']['args'] = ['cat', '/proc/self/limits']"
   [ "$output" = none ]
   ln -s busybox "$BUNDLE/rootfs/bin/stty"
   config "c['process'].update(terminal=True,args=['/bin/sh','-c','stty size'])"
-  created_with_terminal() { runtime create --bundle "$BUNDLE" --console-socket "$OCI/console" "$ID"; }
   cat >"$OCI/console.py" <<'P'
 import array, os, socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM); s.bind(sys.argv[1]); s.listen(1)
@@ -307,9 +307,9 @@ open(sys.argv[1] + '.part', 'wb').write(out)
 os.rename(sys.argv[1] + '.part', sys.argv[1] + '.out')
 P
   /usr/bin/python3 "$OCI/console.py" "$OCI/console" 3>&- &
-  HELPER=$!
+  export HELPER=$! # ended by oci_teardown
   until_true test -e "$OCI/console.up"
-  created_with_terminal
+  runtime create --bundle "$BUNDLE" --console-socket "$OCI/console" "$ID"
   runtime start "$ID"
   until_true test -e "$OCI/console.out"
   grep -q "^11 22" "$OCI/console.out"

@@ -151,7 +151,8 @@ H
   until_true is_status stopped
   runtime delete "$ID"
   nothing_left
-  [ -e "$OCI/outside/file" ] && [ -e "$BUNDLE/rootfs/bin/busybox" ]
+  [ -e "$OCI/outside/file" ]
+  [ -e "$BUNDLE/rootfs/bin/busybox" ]
 }
 
 @test "after delete the id can be used again" {

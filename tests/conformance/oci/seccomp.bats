@@ -31,7 +31,7 @@ os.rename(sys.argv[1] + '.got.part', sys.argv[1] + '.got')
 ${2:-}
 P
   /usr/bin/python3 "$OCI/listen.py" "$1" 3>&- >"$OCI/listen.out" 2>&1 &
-  HELPER=$!
+  export HELPER=$! # ended by oci_teardown
   until_true test -e "$1.up"
 }
 
@@ -195,7 +195,7 @@ assert m['ociVersion'] and m['pid'] > 0 and m['metadata'] == 'meta' and m['state
 open(sys.argv[1] + '.ok', 'w')
 P
   /usr/bin/python3 "$OCI/listen.py" "$OCI/notify" "$ID" 3>&- >"$OCI/listen.out" 2>&1 &
-  HELPER=$!
+  export HELPER=$! # ended by oci_teardown
   until_true test -e "$OCI/notify.up"
   config "c['linux']['seccomp']={'defaultAction':'SCMP_ACT_ALLOW','listenerPath':'$OCI/notify','listenerMetadata':'meta','syscalls':[{'names':['chroot'],'action':'SCMP_ACT_NOTIFY'}]}"
   in_container true
