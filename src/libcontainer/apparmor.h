@@ -1,5 +1,5 @@
-// AppArmor's default profile for containers: made here, and loaded into the kernel by AppArmor's own
-// parser when the first container asks for it.
+// AppArmor's default profile for containers: made here, and loaded into the kernel by AppArmor's
+// own parser when the first container asks for it.
 #pragma once
 
 #include <string>
@@ -20,8 +20,8 @@ bool apparmor_usable();
 // no AF_ALG sockets, not even by the 32-bit socketcall that seccomp cannot look into.
 std::string default_apparmor_profile();
 
-// Loads gantry-default unless the kernel has it. `unsupported` without AppArmor or its parser. Needs
-// CAP_MAC_ADMIN; processes that load it at the same time do not disturb each other.
+// Loads gantry-default unless the kernel has it. `unsupported` without AppArmor or its parser.
+// Needs CAP_MAC_ADMIN; processes that load it at the same time do not disturb each other.
 Status load_default_apparmor_profile();
 
 }  // namespace gantry::libcontainer

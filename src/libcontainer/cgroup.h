@@ -80,8 +80,8 @@ class Cgroup {
   std::vector<std::pair<std::string, std::string>> mounts() const;
 
   // Puts threads of the group's processes into a group `below` it ("a/b"), made if need be, with
-  // limits of their own: of cpu, cpuset and pids, all others are `invalid`. `not_found` for a thread
-  // that is not in here. The groups go with this one.
+  // limits of their own: of cpu, cpuset and pids, all others are `invalid`. `not_found` for a
+  // thread that is not in here. The groups go with this one.
   Status limit_threads(const std::string& below, const std::vector<pid_t>& threads,
                        const Resources& resources);
 

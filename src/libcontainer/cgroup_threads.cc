@@ -16,8 +16,8 @@ constexpr std::string_view kThreadControllers[] = {"cpu", "cpuset", "pids"};
 
 Status check_threaded(const std::vector<CgroupWrite>& writes) {
   for (const CgroupWrite& write : writes)
-    if (std::find(std::begin(kThreadControllers), std::end(kThreadControllers),
-                  write.controller) == std::end(kThreadControllers))
+    if (std::find(std::begin(kThreadControllers), std::end(kThreadControllers), write.controller) ==
+        std::end(kThreadControllers))
       return invalid("{}: is a limit of processes, not of threads", write.field);
   return {};
 }
@@ -50,9 +50,10 @@ Status make_threaded(const std::string& directory) {
   if (type.starts_with("threaded")) return {};
   Status made = write_file(directory + "/cgroup.type", "threaded");
   if (!made && made.error().code() == EOPNOTSUPP)
-    return unsupported("{} cannot be a threaded group: the one above it has processes and other "
-                       "controllers than cpu, cpuset and pids",
-                       directory);
+    return unsupported(
+        "{} cannot be a threaded group: the one above it has processes and other "
+        "controllers than cpu, cpuset and pids",
+        directory);
   return made;
 }
 
@@ -109,8 +110,7 @@ Status Cgroup::limit_threads_in(const Hierarchy& hierarchy, const std::string& b
               .context("{}", write.field));
   }
   for (const CgroupWrite& write : writes) TRY(group.write(write, hierarchy));
-  std::string entry =
-      group.directory(hierarchy) + (hierarchy.v2 ? "/cgroup.threads" : "/tasks");
+  std::string entry = group.directory(hierarchy) + (hierarchy.v2 ? "/cgroup.threads" : "/tasks");
   for (pid_t thread : threads)
     TRY(write_file(entry, std::to_string(thread)).context("--threads: {}", thread));
   return {};

@@ -46,26 +46,29 @@ std::string directory_of(const std::string& path) {
 }
 
 // Opens the log's files, the current one first. A rotation while we do it would make us miss a file
-// or take one twice: then the current name has become another file, and we look again.
+// or take one twice: then a name has become another file, or none, and we look again.
 Result<std::vector<UniqueFd>> open_all(const shim::LogConfig& config) {
+  std::vector<std::string> names = {config.path};
+  for (int number = 1; number < config.max_files; ++number)
+    names.push_back(fmt::format("{}.{}", config.path, number));
   for (;;) {
     std::vector<UniqueFd> files;
-    for (int number = 0; number < std::max(config.max_files, 1); ++number) {
-      std::string name = number == 0 ? config.path : fmt::format("{}.{}", config.path, number);
+    std::vector<FileId> ids;
+    for (const std::string& name : names) {
       Result<UniqueFd> file = sys::open(name, O_RDONLY | O_NOFOLLOW);
-      if (file)
-        files.push_back(std::move(*file));
-      else if (file.error().code() != ENOENT)
-        return std::move(file).error();
-      else if (number > 0)
-        break;
+      if (!file && file.error().code() != ENOENT) return std::move(file).error();
+      FileId id = file ? TRY(id_of(file->get())) : FileId();
+      bool twice = file && std::find(ids.begin(), ids.end(), id) != ids.end();
+      ids.push_back(twice ? FileId() : id);  // which the look below finds to be wrong
+      if (file && !twice) files.push_back(std::move(*file));
     }
-    if (files.empty()) return files;
-    struct stat now;
-    FileId first = TRY(id_of(files[0].get()));
-    if (::stat(config.path.c_str(), &now) == 0 && FileId(now.st_dev, now.st_ino) == first)
-      return files;
-    if (::stat(config.path.c_str(), &now) == -1) return files;
+    bool same = true;
+    for (size_t i = 0; i < names.size() && same; ++i) {
+      struct stat now;
+      bool there = ::lstat(names[i].c_str(), &now) == 0;
+      same = (there ? FileId(now.st_dev, now.st_ino) : FileId()) == ids[i];
+    }
+    if (same) return files;
   }
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <atomic>
 #include <thread>
 
 #include "base/fs.h"
@@ -118,6 +119,23 @@ TEST_P(LogReaderTest, FollowsAcrossRotationUntilTheEnd) {
   std::string expected;
   for (int i = 2; i <= 300; ++i) expected += std::to_string(i) + "\n";
   EXPECT_EQ(all, expected);
+}
+
+TEST_P(LogReaderTest, AFileThatIsRenamedMeanwhileIsNotReadTwice) {
+  append("1", 1);
+  std::atomic<bool> over = false;
+  std::thread writer([&] {
+    while (!over) {
+      (void)sys::renameat(AT_FDCWD, config_.path, AT_FDCWD, config_.path + ".1");
+      (void)sys::renameat(AT_FDCWD, config_.path + ".1", AT_FDCWD, config_.path);
+    }
+  });
+  int twice = 0;
+  for (int i = 0; i < 2000; ++i)
+    if (read({}) == "1\n1\n") ++twice;
+  over = true;
+  writer.join();
+  EXPECT_EQ(twice, 0);
 }
 
 TEST_P(LogReaderTest, AFollowerSeesALogThatIsTruncated) {
