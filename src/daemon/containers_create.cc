@@ -95,6 +95,8 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
   merge_image_config(config, image.config);
   set_defaults(host, daemon.options().log_driver, daemon.options().log_options);
   api::Strings warnings = TRY(validate(config, host));
+  for (std::string& warning : discard_unsupported(host, limit_support()))
+    warnings.push_back(std::move(warning));
   if (config.Hostname.empty() && host.UTSMode != "host") config.Hostname = short_id(record.id);
   if (host.UTSMode == "host" || host.NetworkMode == "host") {
     std::array<char, 65> name = {};

@@ -196,6 +196,8 @@ Result<ContainerUpdate::Output> Containers::Impl::update(engine::JobContext& job
   ContainerRecord record = *container->record();
   TRY(json::decode(record.host_config, json::value(input.changes)));
   api::Strings warnings = TRY(validate(record.config, record.host_config));
+  for (std::string& warning : discard_unsupported(record.host_config, limit_support()))
+    warnings.push_back(std::move(warning));
   std::shared_ptr<drivers::Instance> instance = container->instance();
   if (record.running() && instance) {
     libcontainer::Resources resources = TRY(build_resources(record.host_config));

@@ -119,6 +119,12 @@ Result<json::object> version(Daemon& daemon) {
   return out;
 }
 
+LimitSupport limit_support() {
+  bool v1 = !unified();
+  return {v1 && v1_file("memory", "memory.swappiness"),
+          v1 && v1_file("memory", "memory.oom_control")};
+}
+
 Result<json::object> info(Daemon& daemon) {
   utsname name = kernel();
   struct sysinfo memory = {};
@@ -152,7 +158,7 @@ Result<json::object> info(Daemon& daemon) {
   out["CPUShares"] = v2 || v1_file("cpu", "cpu.shares");
   out["CPUSet"] = v2 || has("/sys/fs/cgroup/cpuset");
   out["PidsLimit"] = v2 || has("/sys/fs/cgroup/pids");
-  out["OomKillDisable"] = !v2 && v1_file("memory", "memory.oom_control");
+  out["OomKillDisable"] = limit_support().oom_kill_disable;
   out["IPv4Forwarding"] = forwarding();
   out["Debug"] = daemon.options().debug;
   out["NFd"] = open_descriptors();

@@ -11,6 +11,13 @@ class Daemon;
 inline constexpr std::string_view kApiVersion = "1.51";
 inline constexpr std::string_view kMinApiVersion = "1.24";
 
+// Limits that a kernel may lack, where Docker warns and goes on without them.
+struct LimitSupport {
+  bool swappiness = false;
+  bool oom_kill_disable = false;
+};
+LimitSupport limit_support();
+
 Result<json::object> version(Daemon& daemon);
 Result<json::object> info(Daemon& daemon);
 // `types`: which of container, image, volume, build-cache; empty: all.

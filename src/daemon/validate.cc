@@ -207,6 +207,21 @@ void set_defaults(api::HostConfig& host, const std::string& log_driver,
   if (!host.ConsoleSize) host.ConsoleSize = {0, 0};
 }
 
+api::Strings discard_unsupported(api::HostConfig& host, const LimitSupport& support) {
+  api::Strings warnings;
+  if (host.MemorySwappiness.value_or(-1) != -1 && !support.swappiness) {
+    warnings.push_back(
+        "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. "
+        "Memory swappiness discarded.");
+    host.MemorySwappiness.reset();
+  }
+  if (host.OomKillDisable.value_or(false) && !support.oom_kill_disable) {
+    warnings.push_back("Your kernel does not support OomKillDisable. OomKillDisable discarded.");
+    host.OomKillDisable.reset();
+  }
+  return warnings;
+}
+
 Result<api::Strings> validate(const api::ContainerConfig& config, const api::HostConfig& host) {
   api::Strings warnings;
   TRY(check_config(config));

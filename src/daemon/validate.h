@@ -5,6 +5,7 @@
 
 #include "base/result.h"
 #include "daemon/api/container_config.h"
+#include "daemon/system.h"
 #include "image/config.h"
 
 namespace gantry::daemon {
@@ -15,6 +16,8 @@ void merge_image_config(api::ContainerConfig& config, const image::ImageConfig& 
 // Fills in what Docker fills in (shared memory, swap, modes, log driver) before it is stored.
 void set_defaults(api::HostConfig& host_config, const std::string& log_driver,
                   const std::map<std::string, std::string>& log_options);
+// Takes out what this kernel has no limit for and Docker does without, with Docker's warnings.
+api::Strings discard_unsupported(api::HostConfig& host_config, const LimitSupport& support);
 // `invalid` for input that can never work, `unsupported` for what this engine cannot do: nothing is
 // accepted and then ignored. Warnings say what has no effect here.
 Result<api::Strings> validate(const api::ContainerConfig& config,
