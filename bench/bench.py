@@ -7,7 +7,8 @@ Prints a table and writes DIRECTORY/bench.json. Names (default: all):
 
   run        CLIENT run --rm busybox true, on a bridge network
   run-none   the same with --network none
-  bare       RUNTIME run of one OCI bundle: gantry-runtime, crun, runc
+  bare       RUNTIME run, create + start + delete, exec, and 200 runs, one and eight at a time, of one OCI bundle:
+             gantry-runtime, crun, runc
   exec       CLIENT exec CONTAINER true
   ps         CLIENT ps
   memory     PSS of an idle daemon, and the mean PSS of 50 shims
@@ -59,6 +60,33 @@ def timed(name, commands, runs):
     return [measure.compare(name, commands, runs, pause) for pause in (0.0, 0.3)]
 
 
+def bench_runtimes(options, place):
+    """OCI runtimes on the same bundles: a whole run, step by step, into one that runs, and many."""
+    bundle, sleeper = place.bundle("bundle", "/bin/true"), place.bundle("sleeper", "/bin/sleep", "100000")
+    runtimes = place.runtimes()
+    results = timed("RUNTIME run BUNDLE (true)",
+                    {name: base + ["run", "--bundle", bundle, "bench-" + name] for name, base in runtimes.items()},
+                    options.runs)
+    steps = '"$@" create --bundle "$BUNDLE" steps </dev/null >/dev/null 2>&1 && "$@" start steps && "$@" delete --force steps'
+    results += timed("RUNTIME create, start, delete --force (true; with a shell's start)",
+                     {name: ["env", "BUNDLE=" + bundle, "sh", "-c", steps, "sh"] + base
+                      for name, base in runtimes.items()}, options.runs)
+    for base in runtimes.values():
+        subprocess.run(base + ["run", "--detach", "--bundle", sleeper, "target"], check=True, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL)
+    results += timed("RUNTIME exec (true)",
+                     {name: base + ["exec", "target", "/bin/true"] for name, base in runtimes.items()}, options.runs)
+    for base in runtimes.values():
+        subprocess.run(base + ["delete", "--force", "target"], check=True)
+    total = 200 if not options.quick else 16
+    for width in (1, 8):
+        results.append(measure.many(
+            f"{total} times RUNTIME run (true), {width} at a time",
+            {name: lambda number, base=base: base + ["run", "--bundle", bundle, f"many-{number}"]
+             for name, base in runtimes.items()}, total, width))
+    return results
+
+
 def bench_engines(options, engines):
     names, results = options.names, []
     clients = [(engine, client, argv) for engine in engines for client, argv in engine.clients()]
@@ -105,7 +133,7 @@ def main():
     results = []
     with contenders.Workplace(options.programs) as place:
         if "bare" in options.names:
-            results += timed("RUNTIME run BUNDLE (true)", place.runtimes(), options.runs)
+            results += bench_runtimes(options, place)
         if set(options.names) - {"bare"}:
             with place.engines() as engines:
                 results += bench_engines(options, engines)

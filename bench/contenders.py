@@ -77,18 +77,19 @@ class Workplace:
 
     # --- bare runtimes ---------------------------------------------------------------------------------
 
-    def bundle(self):
-        """One bundle for all, with the namespaces and limits of an ordinary container."""
-        bundle = os.path.join(self.root, "bundle")
+    def bundle(self, name, *arguments):
+        """A bundle for all runtimes, with the namespaces and limits of an ordinary container."""
+        bundle = os.path.join(self.root, name)
         rootfs = os.path.join(bundle, "rootfs")
         for directory in ("bin", "proc", "dev", "sys", "etc", "tmp"):
             os.makedirs(os.path.join(rootfs, directory))
         shutil.copy("/bin/busybox", os.path.join(rootfs, "bin/busybox"))
-        os.symlink("busybox", os.path.join(rootfs, "bin/true"))
+        for applet in ("true", "sleep"):
+            os.symlink("busybox", os.path.join(rootfs, "bin", applet))
         capabilities = ["CAP_CHOWN", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETGID", "CAP_SETUID"]
         config = {
             "ociVersion": "1.0.2", "root": {"path": "rootfs"}, "hostname": "bench",
-            "process": {"cwd": "/", "args": ["/bin/true"], "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0},
+            "process": {"cwd": "/", "args": list(arguments), "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0},
                         "noNewPrivileges": True,
                         "capabilities": {s: capabilities for s in ("bounding", "effective", "permitted")}},
             "mounts": [
@@ -105,14 +106,13 @@ class Workplace:
         return bundle
 
     def runtimes(self):
-        bundle, found = self.bundle(), {}
+        """Runtime → its program and root."""
+        found = {}
         for name in ("gantry-runtime", "crun", "runc"):
             path = self.program(name) if name.startswith("gantry") else shutil.which(name)
             if not path:
                 continue
-            state = os.path.join(self.root, "state-" + name)
-            command = [path, "--root", state, "run", "--bundle", bundle, "bench-" + name]
-            found[name] = command
+            found[name] = [path, "--root", os.path.join(self.root, "state-" + name)]
         if found.get("crun"):
             subprocess.run(["umount", "/sys/fs/cgroup/unified"], check=False, capture_output=True)
         return found

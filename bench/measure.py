@@ -1,5 +1,6 @@
 """Timing of commands and sizes of processes."""
 
+import concurrent.futures
 import glob
 import os
 import statistics
@@ -38,6 +39,25 @@ def compare(name, commands, runs, pause):
     return {"name": f"{name}, {spacing}", "unit": "ms", "runs": runs, "times": {
         contender: {"median": statistics.median(ts) * 1e3, "p90": sorted(ts)[int(len(ts) * 0.9)] * 1e3,
                     "min": min(ts) * 1e3, "all": [round(t * 1e3, 3) for t in ts]}
+        for contender, ts in times.items()}}
+
+
+def many(name, commands, total, width):
+    """`total` runs of each command (a function of the run's number), `width` at a time: the time for all of them,
+    three rounds, interleaved."""
+    def all_of(command):
+        start = time.monotonic_ns()
+        with concurrent.futures.ThreadPoolExecutor(width) as pool:
+            list(pool.map(lambda number: once(command(number), 0), range(total)))
+        return (time.monotonic_ns() - start) / 1e9
+
+    times = {contender: [] for contender in commands}
+    for _ in range(3):
+        for contender, command in commands.items():
+            times[contender].append(all_of(command))
+    return {"name": name, "unit": "ms", "runs": 3, "times": {
+        contender: {"median": statistics.median(ts) * 1e3, "p90": max(ts) * 1e3, "min": min(ts) * 1e3,
+                    "all": [round(t * 1e3, 3) for t in ts]}
         for contender, ts in times.items()}}
 
 

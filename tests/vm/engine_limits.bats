@@ -27,7 +27,7 @@ teardown() { usual_teardown; }
 @test "what is out of range is refused all the same" {
   run client run --rm --memory-swappiness 101 busybox true
   assert_failure 125
-  assert_output --partial "valid memory swappiness range is 0-100"
+  assert_output --partial "alid memory swappiness range is 0-100"
 }
 
 @test "memory, cpu and pids are limited" {

@@ -307,3 +307,11 @@ assert "CAP_CHECKPOINT_RESTORE" in l["capabilities"], l
   [[ "$output" == *"--systemd-cgroup: systemd cannot be reached: connect to /run/systemd/private: no such file or directory"* ]]
   nothing_left
 }
+
+@test "the program is static, and less than 2 MiB without its symbols" {
+  command -v strip >/dev/null || skip "there is no strip"
+  [[ $GANTRY_BUILD == */release ]] || skip "only a release build is small"
+  ! readelf -lW "$RUNTIME" | grep -q INTERP
+  strip -o "$OCI/stripped" "$RUNTIME"
+  [ "$(stat -c %s "$OCI/stripped")" -lt 2097152 ]
+}
