@@ -61,9 +61,11 @@ Result<std::vector<UniqueFd>> open_all(const shim::LogConfig& config) {
       bool twice = file && std::find(ids.begin(), ids.end(), id) != ids.end();
       ids.push_back(twice ? FileId() : id);  // which the look below finds to be wrong
       if (file && !twice) files.push_back(std::move(*file));
+      // A rotation under way leaves one gap; beyond two there is nothing, whatever max-file allows.
+      if (!file && ids.size() > 1 && ids[ids.size() - 2] == FileId()) break;
     }
     bool same = true;
-    for (size_t i = 0; i < names.size() && same; ++i) {
+    for (size_t i = 0; i < ids.size() && same; ++i) {
       struct stat now;
       bool there = ::lstat(names[i].c_str(), &now) == 0;
       same = (there ? FileId(now.st_dev, now.st_ino) : FileId()) == ids[i];
