@@ -73,7 +73,12 @@ Status reopen_null(const Beneath& root) {
   for (int fd = 0; fd <= 2; ++fd) {
     struct stat st;
     if (::fstat(fd, &st) == -1 || !is_null(st)) continue;
-    Result<UniqueFd> own = root.open("/dev/null", O_RDWR | O_NOCTTY);
+    // Looked at first: to open what an image may have put there can block, or do something.
+    Result<UniqueFd> own = root.open("/dev/null", O_PATH);
+    if (own && is_null(TRY(sys::fstat(own->get()))))
+      own = root.open("/dev/null", O_RDWR | O_NOCTTY);
+    else
+      return {};
     if (!own || !is_null(TRY(sys::fstat(own->get())))) return {};  // it has none: the host's, then
     TRY(sys::dup2(own->get(), fd));
   }
