@@ -150,7 +150,8 @@ under() { config "c['process']['apparmorProfile']='$1'"; } # PROFILE
 is_loaded() { grep -q "^$1 (enforce)" /sys/kernel/security/apparmor/profiles; }
 
 @test "gantry-default is loaded when the first container asks for it" {
-  ! is_loaded gantry-default
+  run is_loaded gantry-default
+  [ "$status" -ne 0 ]
   under gantry-default
   in_container 'cat /proc/self/attr/current'
   [ "$output" = "gantry-default (enforce)" ]
