@@ -1,6 +1,7 @@
 // Debian has no static archive of fmt, and gantry-runtime is static: the library's own definitions
 // are compiled here, once, for every program.
-// No locales: what is printed is for programs as much as for people, and they are a fifth of a small program.
+// No locales: what is printed is for programs as much as for people, and they are a fifth of a
+// small program.
 #define FMT_STATIC_THOUSANDS_SEPARATOR ','
 #include <fmt/format-inl.h>
 

@@ -17,7 +17,7 @@ bool apparmor_enabled();
 bool apparmor_usable();
 
 // The text of gantry-default (apparmor.d(5)). What Docker's docker-default allows and denies, and
-// no AF_ALG sockets, not even by the 32-bit socketcall that seccomp cannot look into.
+// no AF_ALG and AF_VSOCK sockets, not even by the 32-bit socketcall that seccomp cannot look into.
 std::string default_apparmor_profile();
 
 // Loads gantry-default unless the kernel has it. `unsupported` without AppArmor or its parser.

@@ -64,8 +64,7 @@ enum : uint32_t {
 
 constexpr uint64_t kCriuDebug = 4;  // the log is where failures are explained
 constexpr const char* kDescriptorsFile = "descriptors.json";
-constexpr const char* kCriuRoot = "criu-root";                // in the state directory
-constexpr const char* kConfigAnnotation = "org.criu.config";  // as runc and Podman have it
+constexpr const char* kCriuRoot = "criu-root";  // in the state directory
 
 // A message of two strings, or of a string and a number.
 std::string pair_of(uint32_t first, std::string_view key, uint32_t second, std::string_view value) {
@@ -116,10 +115,9 @@ Result<Directories> open_directories(const CriuOptions& options, bool make, cons
   return out;
 }
 
-// criu's own configuration: the container's by annotation, else ours, else runc's.
-std::string config_file(const Spec& spec) {
-  if (auto found = spec.annotations.find(kConfigAnnotation); found != spec.annotations.end())
-    return found->second;
+// criu's own configuration, the administrator's: ours, else runc's. Not one that the annotation
+// org.criu.config names, as runc has it: such a file can have criu run programs (action-script).
+std::string config_file() {
   constexpr const char* kOurs = "/etc/criu/gantry-runtime.conf";
   return ::access(kOurs, F_OK) == 0 ? kOurs : "/etc/criu/runc.conf";
 }
@@ -130,8 +128,7 @@ void put_directories(ProtoWriter& options, const UniqueFd& images, const UniqueF
   if (work) options.put(opts::kWorkDirFd, static_cast<uint64_t>(work.get()));
 }
 
-Result<ProtoWriter> common_options(const CriuOptions& options, const Spec& spec,
-                                   const Directories& directories) {
+Result<ProtoWriter> common_options(const CriuOptions& options, const Directories& directories) {
   ProtoWriter out;
   auto put_if = [&](uint32_t field, bool value) {
     if (value) out.put(field, uint64_t{1});
@@ -142,7 +139,7 @@ Result<ProtoWriter> common_options(const CriuOptions& options, const Spec& spec,
   out.put(opts::kOrphanPtsMaster, uint64_t{1});
   out.put(opts::kManageCgroups, uint64_t{1});
   out.put(opts::kManageCgroupsMode, TRY(cgroup_mode(options.manage_cgroups)));
-  if (std::string file = config_file(spec); !file.empty()) out.put(opts::kConfigFile, file);
+  out.put(opts::kConfigFile, config_file());
   put_if(opts::kTcpEstablished, options.tcp_established);
   put_if(opts::kExtUnixSk, options.ext_unix_sk);
   put_if(opts::kShellJob, options.shell_job);
@@ -372,7 +369,7 @@ Status Container::checkpoint(const CheckpointOptions& options) {
   if (now != ContainerStatus::running && now != ContainerStatus::paused)
     return conflict("checkpoint: cannot checkpoint a {} container", to_string(now));
   Directories directories = TRY(open_directories(options, true, "dump.log").context("checkpoint"));
-  ProtoWriter request = TRY(common_options(options, spec, directories).context("checkpoint"));
+  ProtoWriter request = TRY(common_options(options, directories).context("checkpoint"));
   put_directories(request, directories.images, directories.work);
   request.put(opts::kPid, static_cast<uint64_t>(pid()));
   request.put(opts::kRoot, impl.state.rootfs);
@@ -427,7 +424,7 @@ Status Container::Impl::restore(const RestoreOptions& restore) {
                          std::move(there)};
   TRY(make_mountpoints(spec, options.bundle, state.rootfs));
 
-  ProtoWriter request = TRY(common_options(restore, spec, directories));
+  ProtoWriter request = TRY(common_options(restore, directories));
   TRY(sys::mkdirat(directory.get(), kCriuRoot, 0700));
   request.put(opts::kEvasiveDevices, uint64_t{1});
   request.put(opts::kRstSibling, uint64_t{1});
@@ -446,6 +443,7 @@ Status Container::Impl::restore(const RestoreOptions& restore) {
   auto notify = [&](std::string_view script, pid_t pid, UniqueFd fd) -> Status {
     if (script == "setup-namespaces" && spec.hooks) {
       state.pid = pid;
+      hooked = true;
       TRY(run_hooks(spec.hooks->prestart, "prestart", state, "creating"));
       TRY(run_hooks(spec.hooks->create_runtime, "createRuntime", state, "creating"));
     } else if (script == "orphan-pts-master") {

@@ -1,6 +1,9 @@
 #include "runtime/arguments.h"
 
+#include <unistd.h>
+
 #include <charconv>
+#include <cstdlib>
 
 namespace gantry::runtime {
 
@@ -52,6 +55,14 @@ Result<Arguments> parse_arguments(std::span<char* const> words, std::span<const 
     }
     out.flags[std::string(flag->name)].push_back(std::move(value));
   }
+  return out;
+}
+
+std::string absolute_path(const std::string& path) {
+  if (path.empty() || path.starts_with('/')) return path;
+  char* here = ::get_current_dir_name();
+  std::string out = std::string(here ? here : "") + "/" + path;
+  ::free(here);
   return out;
 }
 

@@ -34,6 +34,8 @@ struct Arguments {
 
 Result<Arguments> parse_arguments(std::span<char* const> words, std::span<const Flag> known,
                                   Until until);
+// `path` from the root on: a relative one begins at the working directory. "" stays as it is.
+std::string absolute_path(const std::string& path);
 // A whole number of an option; `invalid` names it.
 Result<int64_t> parse_number(std::string_view text, std::string_view what);
 

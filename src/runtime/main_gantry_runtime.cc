@@ -104,12 +104,7 @@ Result<int> dispatch(int argc, char** argv, Globals& settings) {
       return 0;
     }
     Arguments arguments = TRY(parse_arguments(rest, verb.flags, verb.until));
-    settings.root = globals.get("root", default_root());
-    if (!settings.root.starts_with('/')) {
-      char* here = ::get_current_dir_name();
-      settings.root = std::string(here ? here : "") + "/" + settings.root;
-      ::free(here);
-    }
+    settings.root = absolute_path(globals.get("root", default_root()));
     settings.rootless = TRY(is_rootless(globals.get("rootless", "auto")));
     settings.systemd_cgroup = globals.has("systemd-cgroup");
     return verb.run(settings, arguments);

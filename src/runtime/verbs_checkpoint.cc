@@ -1,7 +1,3 @@
-#include <unistd.h>
-
-#include <cstdlib>
-
 #include "libcontainer/checkpoint.h"
 #include "runtime/foreground.h"
 #include "runtime/verbs.h"
@@ -15,18 +11,10 @@ using libcontainer::CreateOptions;
 using libcontainer::CriuOptions;
 using libcontainer::RestoreOptions;
 
-// criu is a process of its own, with a working directory that may be another.
-std::string absolute(const std::string& path) {
-  if (path.empty() || path.starts_with('/')) return path;
-  char* here = ::get_current_dir_name();
-  std::string out = std::string(here ? here : "") + "/" + path;
-  ::free(here);
-  return out;
-}
-
 Status take_options(const Arguments& arguments, CriuOptions& out) {
-  out.image_path = absolute(arguments.get("image-path", "checkpoint"));
-  out.work_path = absolute(arguments.get("work-path"));
+  // criu is a process of its own, with a working directory that may be another.
+  out.image_path = absolute_path(arguments.get("image-path", "checkpoint"));
+  out.work_path = absolute_path(arguments.get("work-path"));
   out.tcp_established = arguments.has("tcp-established");
   out.ext_unix_sk = arguments.has("ext-unix-sk");
   out.shell_job = arguments.has("shell-job");

@@ -75,6 +75,63 @@ log_on_failure() { tail -n 15 "$OCI"/images/*.log >&2 2>/dev/null; }
   [[ $output == *'--manage-cgroups-mode: "odd" is not soft, full, strict or ignore' ]]
 }
 
+# asked TYPE: the criu_opts of the request of that type (1 dump, 2 restore, 4 pre-dump) that the imitation of criu got, as
+# "FIELD=VALUE", for fields that are not descriptors or paths of the test's own.
+imitation() {
+  mkdir -p "$OCI/bin"
+  cp "$OCI_REPOSITORY/tests/lib/fake_criu.py" "$OCI/bin/criu"
+  export FAKE_CRIU=$OCI/asked
+}
+asked() { cat "$OCI/asked.$1"; }
+
+@test "every option of checkpoint arrives at criu, and none that was not given" {
+  imitation
+  counting "c['annotations']={'org.criu.config':'/etc/passwd'}"
+  PATH=$OCI/bin:$PATH runtime checkpoint --image-path "$OCI/images" --leave-running "$ID"
+  local plain; plain=$(asked 1)
+  [[ " $plain " == *" 3=1 "* && " $plain " == *" 34=3 "* ]]
+  local field
+  for field in 4 5 7 8 14 15 16 18 38 46; do [[ " $plain " != *" $field="* ]]; done
+  # What a container says of itself does not choose criu's configuration.
+  [[ $plain != */etc/passwd* && " $plain " == *" 51=/etc/criu/"* ]]
+  PATH=$OCI/bin:$PATH runtime checkpoint --image-path "$OCI/images" --leave-running --tcp-established --tcp-skip-in-flight \
+    --ext-unix-sk --shell-job --file-locks --link-remap --auto-dedup --manage-cgroups-mode ignore --empty-ns network \
+    --parent-path ../before "$ID"
+  local full; full=$(asked 1)
+  for field in 3=1 4=1 5=1 7=1 8=1 14=../before 15=1 16=1 18=1 34=0 38=1073741824 46=1; do
+    [[ " $full " == *" $field "* ]]
+  done
+  [ "$(status_of)" = running ]
+}
+
+@test "every option of restore arrives at criu" {
+  imitation
+  mkdir "$OCI/images"
+  echo '["","",""]' >"$OCI/images/descriptors.json"
+  PATH=$OCI/bin:$PATH run runtime restore --bundle "$BUNDLE" --image-path "$OCI/images" --tcp-established --ext-unix-sk \
+    --shell-job --file-locks --link-remap --auto-dedup --manage-cgroups-mode strict --empty-ns network \
+    --lsm-profile apparmor:other "$ID"
+  [ "$status" -eq 1 ]
+  [ "$output" = "gantry-runtime: restore: criu: an imitation restores nothing" ]
+  local field full; full=$(asked 2)
+  for field in 4=1 5=1 6=1 7=1 8=1 16=1 18=1 26=1 34=5 38=1073741824 53=apparmor:other; do
+    [[ " $full " == *" $field "* ]]
+  done
+  nothing_left
+}
+
+@test "a restore that fails after its hooks have run is followed by poststop, and leaves nothing" {
+  imitation
+  mkdir "$OCI/images"
+  echo '["","",""]' >"$OCI/images/descriptors.json"
+  config "c['hooks']={'createRuntime':[{'path':'/bin/sh','args':['sh','-c','echo createRuntime >>$OCI/hooks']}],
+'poststop':[{'path':'/bin/sh','args':['sh','-c','echo poststop >>$OCI/hooks']}]}"
+  PATH=$OCI/bin:$PATH run runtime restore --bundle "$BUNDLE" --image-path "$OCI/images" "$ID"
+  [ "$status" -eq 1 ]
+  [ "$(xargs <"$OCI/hooks")" = "createRuntime poststop" ]
+  nothing_left
+}
+
 @test "a container goes on where it was dumped, and the dump has ended it" {
   needs_criu
   counting
