@@ -80,11 +80,15 @@ Status Session::start() {
     starting_ = true;
   }
   Result<std::string> answer = request(shim::MessageType::go, {});
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   starting_ = false;
   if (answer) {
     if (start_.started_at == 0) start_.started_at = now_ns();
     if (start_.state == InstanceState::created) start_.state = InstanceState::running;
+    if (lost_) {  // it started, and its shim was killed before this thread heard of the start
+      lock.unlock();
+      shim_is_gone();
+    }
     return {};
   }
   if (start_.state == InstanceState::created) {
@@ -257,19 +261,23 @@ void Session::shim_ready() {
 }
 
 void Session::shim_is_gone() {
-  InstanceState before = state();
-  if (before == InstanceState::exited) return;
-  if (before == InstanceState::created) {
+  bool recorded = false;
+  if (state() == InstanceState::created) {
     // Undone, or killed at the gate; in both cases init went with it.
     (void)sys::pidfd_send_signal(start_.init.get(), SIGKILL);
-    Result<std::optional<ExitStatus>> recorded = shim::read_exit(start_.directory);
-    if (!recorded || !*recorded) {
+    Result<std::optional<ExitStatus>> exit = shim::read_exit(start_.directory);
+    recorded = exit && *exit;
+  }
+  {
+    std::lock_guard lock(mutex_);  // start() may have settled the container since
+    if (start_.state == InstanceState::exited) return;
+    if (start_.state == InstanceState::created && !recorded) {
+      lost_ = true;
+      if (starting_) return;  // start() has the answer that tells what became of it
       ExitStatus status;
       status.code = 128;
       status.finished_at = now_ns();
       status.reason = kShimKilled;
-      std::lock_guard lock(mutex_);
-      if (starting_) return;  // start() has the error that tells why
       start_.state = InstanceState::exited;
       start_.exit = std::move(status);
       return;

@@ -88,6 +88,7 @@ class Session : public std::enable_shared_from_this<Session> {
   uint32_t next_id_ = 2;
   bool connected_ = true;
   bool starting_ = false;
+  bool lost_ = false;  // the shim went while the container was at the gate, leaving no exit
 
   std::mutex send_mutex_;  // one frame at a time on the socket
 
