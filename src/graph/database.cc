@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -26,7 +27,8 @@ thread_local const Database* t_writing = nullptr;
 Transaction::Transaction(Transaction&& other) noexcept
     : database_(other.database_),
       connection_(std::exchange(other.connection_, nullptr)),
-      lock_(std::move(other.lock_)) {}
+      lock_(std::move(other.lock_)),
+      asked_at_(other.asked_at_) {}
 
 Transaction::~Transaction() {
   if (!connection_) return;
@@ -39,6 +41,7 @@ void Transaction::finish() {
   t_writing = nullptr;
   connection_ = nullptr;
   lock_.unlock();
+  database_->write_ns_.fetch_add(monotonic_ns() - asked_at_, std::memory_order_relaxed);
 }
 
 Status Transaction::commit() {
@@ -51,6 +54,7 @@ Status Transaction::commit() {
 
 Snapshot::~Snapshot() {
   if (!connection_) return;
+  database_->read_ns_.fetch_add(monotonic_ns() - asked_at_, std::memory_order_relaxed);
   if (connection_->execute("COMMIT")) database_->give_back(std::move(connection_));
 }
 
@@ -121,11 +125,13 @@ Status Database::migrate(const std::vector<Migration>& migrations) {
 Result<Transaction> Database::begin(Durability durability) {
   if (t_writing == this) return internal("database {}: a transaction inside a transaction", path_);
   TRY(failpoint("database.begin"));
+  const int64_t asked_at = monotonic_ns();
   std::unique_lock lock(write_mutex_);
   Connection* connection = durability == Durability::full ? full_.get() : normal_.get();
   TRY(connection->execute("BEGIN IMMEDIATE"));
   t_writing = this;
-  return Transaction(this, connection, std::move(lock));
+  transactions_.fetch_add(1, std::memory_order_relaxed);
+  return Transaction(this, connection, std::move(lock), asked_at);
 }
 
 Status Database::attempt(Durability durability, const std::function<Status(Transaction&)>& body) {
@@ -143,6 +149,7 @@ Status Database::write(Durability durability, Space space,
 }
 
 Result<Snapshot> Database::read() {
+  const int64_t asked_at = monotonic_ns();
   std::unique_ptr<Connection> connection;
   {
     std::lock_guard lock(pool_mutex_);
@@ -154,7 +161,13 @@ Result<Snapshot> Database::read() {
   // Never waits for another reader: a thread may hold several.
   if (!connection) connection = TRY(Connection::open(path_, Connection::Mode::read));
   TRY(connection->execute("BEGIN"));
-  return Snapshot(this, std::move(connection));
+  snapshots_.fetch_add(1, std::memory_order_relaxed);
+  return Snapshot(this, std::move(connection), asked_at);
+}
+
+DatabaseCounters Database::counters() const {
+  return {transactions_.load(std::memory_order_relaxed), write_ns_.load(std::memory_order_relaxed),
+          snapshots_.load(std::memory_order_relaxed), read_ns_.load(std::memory_order_relaxed)};
 }
 
 void Database::give_back(std::unique_ptr<Connection> reader) {

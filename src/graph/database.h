@@ -4,6 +4,7 @@
 // Sources: https://www.sqlite.org/c3ref/intro.html, wal.html, pragma.html#pragma_synchronous.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -155,13 +156,15 @@ class Transaction {
 
  private:
   friend class Database;
-  Transaction(Database* database, Connection* connection, std::unique_lock<std::mutex> lock)
-      : database_(database), connection_(connection), lock_(std::move(lock)) {}
+  Transaction(Database* database, Connection* connection, std::unique_lock<std::mutex> lock,
+              int64_t asked_at)
+      : database_(database), connection_(connection), lock_(std::move(lock)), asked_at_(asked_at) {}
   void finish();
 
   Database* database_;
   Connection* connection_;
   std::unique_lock<std::mutex> lock_;
+  int64_t asked_at_;  // when begin() was called, monotonic ns
 };
 
 // A reader connection out of the pool, inside one read transaction: everything read through it is
@@ -176,10 +179,21 @@ class Snapshot {
 
  private:
   friend class Database;
-  Snapshot(Database* database, std::unique_ptr<Connection> connection)
-      : database_(database), connection_(std::move(connection)) {}
+  Snapshot(Database* database, std::unique_ptr<Connection> connection, int64_t asked_at)
+      : database_(database), connection_(std::move(connection)), asked_at_(asked_at) {}
   Database* database_;
   std::unique_ptr<Connection> connection_;
+  int64_t asked_at_;  // when read() was called, monotonic ns
+};
+
+// What a database has been used for since it was opened. Times are from the call of begin() or
+// read() to the end of the transaction or snapshot, waiting and the caller's own work included,
+// added up over all threads.
+struct DatabaseCounters {
+  int64_t transactions = 0;  // that were begun
+  int64_t write_ns = 0;
+  int64_t snapshots = 0;
+  int64_t read_ns = 0;
 };
 
 // Thread-safe.
@@ -212,6 +226,8 @@ class Database {
   Status set_reserve(uint64_t bytes);
   void restore_reserve();
 
+  DatabaseCounters counters() const;
+
   // PRAGMA integrity_check and foreign_key_check: the complaints, empty when sound.
   Result<std::vector<std::string>> integrity_check();
   // Copies the WAL into the file. Happens by itself in the background; for tests and shutdown.
@@ -242,6 +258,8 @@ class Database {
 
   std::mutex pool_mutex_;
   std::vector<std::unique_ptr<Connection>> idle_readers_;
+
+  std::atomic<int64_t> transactions_{0}, write_ns_{0}, snapshots_{0}, read_ns_{0};
 
   std::mutex reserve_mutex_;
   uint64_t reserve_bytes_ = 0;
