@@ -28,8 +28,10 @@ struct EngineOptions {
                                          {JobClass::maintenance, 1}};
   // Jobs of one class that may wait; one more is refused (`unavailable`).
   size_t queue_limit = 4096;
-  // The journal keeps the newest N ended jobs.
+  // The journal keeps the newest N ended jobs, of those the ones that ended in the last
+  // `journal_age` (0: of any age). What is over goes with every 64th job, and when reconciling.
   int64_t journal_limit = 2000;
+  std::chrono::seconds journal_age{0};
   // Bytes of stack of a job's thread; sanitizer builds use more.
   size_t stack_size = 256 << 10;
   std::chrono::milliseconds idle_thread_time{5000};
@@ -43,6 +45,13 @@ struct EngineOptions {
 // A subscription to what happens to jobs: one event per change of status and per progress event, as
 // JobInfo. A listener that does not keep up misses events (the latest status is in inspect()).
 using JobWatch = std::shared_ptr<Channel<JobInfo>>;
+
+// Which jobs to list. Empty: all; several values of one kind are alternatives.
+struct JobFilter {
+  std::vector<std::string> names;  // "container.start", or what is before a dot: "container"
+  std::vector<JobStatus> statuses;
+  bool matches(const JobInfo& job) const;
+};
 
 struct EngineStats {
   int64_t running = 0;
@@ -88,8 +97,8 @@ class Engine {
   }
   std::vector<std::string> job_names() const;
 
-  // The journal and the running jobs, newest first.
-  Result<std::vector<JobInfo>> list(size_t limit = 100) const;
+  // The journal and the running jobs, newest first; `limit` counts those that match.
+  Result<std::vector<JobInfo>> list(size_t limit = 100, const JobFilter& filter = {}) const;
   Result<JobInfo> inspect(JobId id) const;  // not_found
   Status cancel(JobId id);                  // not_found; conflict when it has ended
   // Of one job, or of all (0). Closed when that job ends; drop it to unsubscribe.

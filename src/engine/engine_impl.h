@@ -86,6 +86,8 @@ struct Engine::Impl {
   // Marks what jobs left that are not active: their rows as interrupted, their intents as
   // releasing.
   Status settle(const Active& active);
+  // Forgets ended jobs that the journal need not keep when `newest` is the last one's id.
+  Status trim_journal(graph::Transaction& tx, JobId newest) const;
   bool may_use_reserve(JobClass job_class) const {
     return job_class == JobClass::control || job_class == JobClass::maintenance;
   }
@@ -165,6 +167,7 @@ class Runner {
   static Result<std::shared_ptr<void>> call(JobContext& job);
   static Status commit(JobContext& job);
   static void roll_back(JobContext& job, const Error& error);
+  static Status trim(const Engine::Impl& engine, JobId id, graph::Transaction& tx);
 };
 
 }  // namespace gantry::engine

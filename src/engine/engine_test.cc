@@ -392,6 +392,58 @@ TEST_F(EngineTest, TheJournalIsBounded) {
   EXPECT_EQ(engine_->list(5)->size(), 5u);
 }
 
+TEST_F(EngineTest, TheJournalForgetsWhatIsOldWhenReconciling) {
+  const JobId old = engine_->submit<Any>([](JobContext&) -> Result<std::string> { return ""; })->id();
+  ASSERT_OK(run([](JobContext&) -> Result<std::string> { return ""; }));
+  close();
+  database_ = graph::Database::open(directory_ + "/db").release();
+  ASSERT_OK(database_->write([&](graph::Transaction& tx) {
+    return tx.connection().execute("UPDATE job SET finished_at=?2 WHERE id=?1", old,
+                                   now_ns() - int64_t{3601} * 1'000'000'000);
+  }));
+  EngineOptions options;
+  options.journal_age = 1h;
+  engine_ = Engine::create(*database_, options).release();
+  ASSERT_OK(engine_->reconcile(ReconcileMode::check));
+  ASSERT_EQ(engine_->list()->size(), 2u);
+  ASSERT_OK(engine_->reconcile(ReconcileMode::repair));
+  ASSERT_EQ(engine_->list()->size(), 1u);
+  EXPECT_NE(engine_->list()->front().id, old);
+}
+
+TEST_F(EngineTest, JobsAreListedByNameAndStatus) {
+  ASSERT_OK(run([](JobContext&) -> Result<std::string> { return ""; }));
+  ASSERT_FALSE(run([](JobContext&) -> Result<std::string> { return conflict("no"); }));
+  ASSERT_OK(engine_->run<Create>({"x"}));
+  auto names = [&](JobFilter filter, size_t limit = 100) {
+    std::vector<std::string> out;
+    const std::vector<JobInfo> jobs = *engine_->list(limit, filter);
+    for (const JobInfo& job : jobs)
+      out.push_back(job.name + " " + std::string(to_string(job.status)));
+    return out;
+  };
+  EXPECT_THAT(names({}), ElementsAre("test.create done", "test.any failed", "test.any done"));
+  EXPECT_THAT(names({.names = {"test.any"}, .statuses = {}}),
+              ElementsAre("test.any failed", "test.any done"));
+  EXPECT_THAT(names({.names = {"test"}, .statuses = {JobStatus::done}}),
+              ElementsAre("test.create done", "test.any done"));
+  EXPECT_THAT(names({.names = {"test.a", "tes"}, .statuses = {}}), IsEmpty());
+  EXPECT_THAT(names({.names = {}, .statuses = {JobStatus::failed, JobStatus::running}}, 1),
+              ElementsAre("test.any failed"));
+
+  // A running one is what it is now, whatever its row says.
+  std::string seen;
+  ASSERT_OK(run([&](JobContext& job) -> Result<std::string> {
+    TRY(job.take({{.kind = "thing", .name = "t"}}));
+    const std::vector<JobInfo> jobs =
+        TRY(engine_->list(1, {.names = {}, .statuses = {JobStatus::running}}));
+    for (const JobInfo& info : jobs) seen += info.name;
+    return "";
+  }));
+  EXPECT_EQ(seen, "test.any");
+  EXPECT_EQ(engine_->list(100, {.names = {}, .statuses = {JobStatus::running}})->size(), 0u);
+}
+
 TEST_F(EngineTest, ReconcileFindsDifferencesInBothDirections) {
   ASSERT_OK(engine_->run<Create>({"c1"}));
   ASSERT_OK(engine_->run<Create>({"c2"}));

@@ -55,6 +55,7 @@ enum class JobStatus {
   interrupted = 6
 };
 std::string_view to_string(JobStatus status);
+Result<JobStatus> job_status_from(std::string_view word);  // invalid
 
 // When the journal row is written: with the first intents, or at the end when there were none (one
 // transaction in all); or before the handler starts, for long jobs whose interruption must be

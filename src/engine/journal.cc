@@ -71,10 +71,13 @@ Result<std::optional<JobInfo>> get(graph::Connection& db, JobId id) {
   return std::optional<JobInfo>(job_of(rows));
 }
 
-Result<std::vector<JobInfo>> newest(graph::Connection& db, size_t limit) {
-  graph::Statement rows =
-      TRY(db.query("SELECT " GANTRY_JOB_COLUMNS " FROM job ORDER BY id DESC LIMIT ?1", limit));
-  return jobs(std::move(rows));
+Result<std::vector<JobInfo>> newest(graph::Connection& db, size_t limit,
+                                    const std::function<bool(const JobInfo&)>& wanted) {
+  graph::Statement rows = TRY(db.query("SELECT " GANTRY_JOB_COLUMNS " FROM job ORDER BY id DESC"));
+  std::vector<JobInfo> out;
+  while (out.size() < limit && TRY(rows.step()))
+    if (JobInfo job = job_of(rows); wanted(job)) out.push_back(std::move(job));
+  return out;
 }
 
 Result<std::vector<JobInfo>> unfinished(graph::Connection& db) {
@@ -90,8 +93,9 @@ Status interrupt(graph::Connection& db, JobId id, int64_t now) {
       id, JobStatus::interrupted, now);
 }
 
-Status trim(graph::Connection& db, JobId oldest_kept) {
-  return db.execute("DELETE FROM job WHERE id < ?1 AND status > 2", oldest_kept);
+Status trim(graph::Connection& db, JobId oldest_kept, int64_t ended_before) {
+  return db.execute("DELETE FROM job WHERE status > 2 AND (id < ?1 OR finished_at < ?2)",
+                    oldest_kept, ended_before);
 }
 
 Result<JobId> highest_id(graph::Connection& db) {

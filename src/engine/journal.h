@@ -2,6 +2,7 @@
 // transaction or connection they are given.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,10 +17,13 @@ namespace gantry::engine::journal {
 // Jobs.
 Status put(graph::Connection& db, const JobInfo& job);  // inserts or replaces
 Result<std::optional<JobInfo>> get(graph::Connection& db, JobId id);
-Result<std::vector<JobInfo>> newest(graph::Connection& db, size_t limit);
+// The newest `limit` of those that `wanted` says.
+Result<std::vector<JobInfo>> newest(graph::Connection& db, size_t limit,
+                                    const std::function<bool(const JobInfo&)>& wanted);
 Result<std::vector<JobInfo>> unfinished(graph::Connection& db);  // queued or running
 Status interrupt(graph::Connection& db, JobId id, int64_t now);
-Status trim(graph::Connection& db, JobId oldest_kept);  // ended jobs below it
+// Forgets ended jobs below an id, and those that ended before a time (ns since the epoch).
+Status trim(graph::Connection& db, JobId oldest_kept, int64_t ended_before);
 Result<JobId> highest_id(graph::Connection& db);        // that any row mentions
 
 // Resources.

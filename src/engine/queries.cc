@@ -6,7 +6,16 @@
 
 namespace gantry::engine {
 
-Result<std::vector<JobInfo>> Engine::list(size_t limit) const {
+bool JobFilter::matches(const JobInfo& job) const {
+  auto named = [&](const std::string& name) {
+    return job.name == name || (job.name.starts_with(name) && job.name[name.size()] == '.');
+  };
+  return (names.empty() || std::any_of(names.begin(), names.end(), named)) &&
+         (statuses.empty() ||
+          std::find(statuses.begin(), statuses.end(), job.status) != statuses.end());
+}
+
+Result<std::vector<JobInfo>> Engine::list(size_t limit, const JobFilter& filter) const {
   std::vector<std::shared_ptr<JobState>> states;
   {
     std::lock_guard lock(impl_->mutex);
@@ -15,7 +24,11 @@ Result<std::vector<JobInfo>> Engine::list(size_t limit) const {
   std::map<JobId, JobInfo, std::greater<>> by_id;
   {
     graph::Snapshot snapshot = TRY(impl_->database->read());
-    std::vector<JobInfo> rows = TRY(journal::newest(snapshot.connection(), limit));
+    // A row that says `running` is of a job whose state is looked at below.
+    auto wanted = [&](const JobInfo& job) {
+      return job.status <= JobStatus::running || filter.matches(job);
+    };
+    std::vector<JobInfo> rows = TRY(journal::newest(snapshot.connection(), limit + states.size(), wanted));
     for (JobInfo& job : rows) by_id.emplace(job.id, std::move(job));
   }
   // A job that ended between the two looks has the better row.
@@ -27,6 +40,7 @@ Result<std::vector<JobInfo>> Engine::list(size_t limit) const {
   std::vector<JobInfo> jobs;
   for (auto& [id, info] : by_id) {
     if (jobs.size() >= limit) break;
+    if (!filter.matches(info)) continue;
     jobs.push_back(std::move(info));
   }
   return jobs;

@@ -32,7 +32,7 @@ class Pass {
         mode_(mode) {}
 
   template <typename Active>
-  Status run(const Active& active);
+  Status run(const Active& active, const std::function<Status(graph::Transaction&)>& trim);
   std::vector<Finding> take_findings() { return std::move(findings_); }
 
  private:
@@ -44,7 +44,8 @@ class Pass {
   };
   Status enumerate();
   void look_at_held(const ResourceRow& row, std::unordered_map<std::string, bool>& owners);
-  Status repair(const std::vector<JobInfo>& interrupted, const std::function<bool(JobId)>& active);
+  Status repair(const std::vector<JobInfo>& interrupted, const std::function<bool(JobId)>& active,
+                const std::function<Status(graph::Transaction&)>& trim);
   Status mark(graph::Transaction& tx, const std::string& boot);
   void doubt(const ResourceRow& row, Finding::What what, std::string detail = {}) {
     to_release_.push_back({.row = row, .finding = findings_.size()});
@@ -105,7 +106,7 @@ void Pass::look_at_held(const ResourceRow& row, std::unordered_map<std::string, 
 }
 
 template <typename Active>
-Status Pass::run(const Active& active) {
+Status Pass::run(const Active& active, const std::function<Status(graph::Transaction&)>& trim) {
   TRY(failpoint("engine.reconcile"));
   TRY(enumerate());
   std::vector<JobInfo> unfinished;
@@ -142,7 +143,7 @@ Status Pass::run(const Active& active) {
     doubt(orphan, Finding::What::orphan);
   }
   return mode_ == ReconcileMode::repair
-             ? repair(unfinished, [&](JobId id) { return active.contains(id); })
+             ? repair(unfinished, [&](JobId id) { return active.contains(id); }, trim)
              : Status();
 }
 
@@ -170,13 +171,15 @@ Status Pass::mark(graph::Transaction& tx, const std::string& boot) {
 }
 
 Status Pass::repair(const std::vector<JobInfo>& interrupted,
-                    const std::function<bool(JobId)>& active) {
+                    const std::function<bool(JobId)>& active,
+                    const std::function<Status(graph::Transaction&)>& trim) {
   TRY(failpoint("engine.repair"));
   std::string boot = TRY(boot_id());
   auto settle = [&](graph::Transaction& tx) -> Status {
     for (const JobInfo& job : interrupted)
       TRY(journal::interrupt(tx.connection(), job.id, now_ns()));
     TRY(expire_leases(graph_, tx, active));
+    TRY(trim(tx));
     return mark(tx, boot);
   };
   TRY(database_.write(graph::Durability::normal, graph::Space::reserve, settle));
@@ -231,10 +234,19 @@ Status Engine::Impl::settle(const Active& gone_unless) {
       });
 }
 
+Status Engine::Impl::trim_journal(graph::Transaction& tx, JobId newest) const {
+  const int64_t age = std::chrono::nanoseconds(options.journal_age).count();
+  return journal::trim(tx.connection(), newest - options.journal_limit + 1,
+                       age == 0 ? 0 : now_ns() - age);
+}
+
 Result<ReconcileReport> Engine::reconcile(ReconcileMode mode) {
   int64_t start = monotonic_ns();
   Pass pass(impl_->graph, impl_->resources, impl_->releaser, impl_->options, mode);
-  TRY(pass.run(impl_->active_jobs()));
+  const Impl::Active active = impl_->active_jobs();
+  TRY(pass.run(active, [&](graph::Transaction& tx) {
+    return impl_->trim_journal(tx, active.next - 1);
+  }));
   ReconcileReport report;
   report.findings = pass.take_findings();
   report.duration_ns = monotonic_ns() - start;

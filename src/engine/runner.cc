@@ -87,6 +87,11 @@ Status Runner::drop_lease(JobContext& job, graph::Transaction& tx) {
   return graph.remove(tx, lease->id);
 }
 
+// Once in a while, in a transaction that is made anyway.
+Status Runner::trim(const Engine::Impl& engine, JobId id, graph::Transaction& tx) {
+  return id % 64 == 0 ? engine.trim_journal(tx, id) : Status();
+}
+
 // Releases at once, or notes that the releaser is to. Never fails: what cannot be released now is
 // left to the releaser, which tries again.
 void Runner::give_back(JobContext& job, const Resource& resource, int64_t row) {
@@ -141,10 +146,7 @@ Status Runner::commit(JobContext& job) {
     for (const auto& function : inside.commit_functions) TRY(function(tx));
     TRY(drop_lease(job, tx));
     TRY(put_row(job, tx, done));
-    // Once in a while, in a transaction that is made anyway.
-    if (state.id % 64 == 0)
-      TRY(journal::trim(tx.connection(), state.id - engine.options.journal_limit));
-    return {};
+    return trim(engine, state.id, tx);
   };
   graph::Space space =
       engine.may_use_reserve(options.job_class) ? graph::Space::reserve : graph::Space::ordinary;
@@ -171,9 +173,7 @@ void Runner::roll_back(JobContext& job, const Error& error) {
   auto close = [&](graph::Transaction& tx) -> Status {
     TRY(drop_lease(job, tx));
     TRY(put_row(job, tx, failed));
-    if (state.id % 64 == 0)
-      TRY(journal::trim(tx.connection(), state.id - job.engine_->impl_->options.journal_limit));
-    return {};
+    return trim(*job.engine_->impl_, state.id, tx);
   };
   Status closed = failpoint("engine.rolled_back");
   if (closed) closed = write(job, graph::Durability::normal, graph::Space::reserve, close);

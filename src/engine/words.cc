@@ -50,6 +50,16 @@ std::string_view to_string(JobClass job_class) { return word_of(kJobClasses, job
 std::string_view to_string(JobStatus status) { return word_of(kJobStatuses, status); }
 std::string_view to_string(Finding::What what) { return word_of(kFindings, what); }
 
+Result<JobStatus> job_status_from(std::string_view word) {
+  std::string known;
+  for (const auto& [status, text] : kJobStatuses) {
+    if (text == word) return status;
+    known += known.empty() ? "" : ", ";
+    known += text;
+  }
+  return invalid("unknown job status \"{}\" ({})", word, known);
+}
+
 std::string digest_text(std::string_view text) { return Digest::of(text).text(); }
 
 }  // namespace gantry::engine
