@@ -161,6 +161,17 @@ struct ContainerExit {
   using Output = Nothing;
 };
 
+// At start: takes over the containers whose shims live, before any other job of a container. Gives
+// the ends that nobody saw, each to become a container.exit.
+struct ContainerAdopt {
+  static constexpr std::string_view kName = "container.adopt";
+  struct Input {};
+  struct Output {
+    int64_t adopted = 0;
+    std::vector<ContainerExit::Input> ended;
+  };
+};
+
 // A client's connection after hijacking, with the bytes that were read too far.
 struct ClientStream {
   UniqueFd fd;

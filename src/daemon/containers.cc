@@ -25,6 +25,8 @@ void Containers::Impl::register_jobs() {
   engine.add<ContainerStart>(
       [this](JobContext& job, ContainerStart::Input in) { return start(job, in); },
       JobClass::container);
+  engine.add<ContainerAdopt>([this](JobContext& job, ContainerAdopt::Input) { return adopt(job); },
+                             JobClass::control);
   engine.add<ContainerFailed>(
       [this](JobContext& job, ContainerFailed::Input in) { return failed(job, in); },
       JobClass::control);
@@ -109,69 +111,6 @@ std::string Containers::Impl::cgroup_of(const ContainerRecord& record) const {
   if (!parent.empty())
     return (parent[0] == '/' ? parent : "/" + parent) + "/" + record.id + "-" + record.state.run;
   return "/gantry/" + daemon.instance() + "/" + record.id + "-" + record.state.run;
-}
-
-Status Containers::load() {
-  std::vector<graph::Node> nodes =
-      TRY(impl_->daemon.graph().read().list(graph::NodeKind::container));
-  for (const graph::Node& node : nodes) {
-    Result<ContainerRecord> record = json::parse<ContainerRecord>(node.data);
-    if (!record) {
-      log::error("container {}: its record cannot be read and is left alone: {}", node.key,
-                 record.error().message());
-      continue;
-    }
-    auto container = std::make_shared<Container>(*record);
-    log::ignored("container " + node.key, impl_->table.add(container, record->name));
-    if (!record->running()) continue;
-    Result<std::shared_ptr<drivers::Instance>> instance =
-        impl_->daemon.exec_driver().adopt(impl_->runtime_directory_of(*record));
-    if (instance && (*instance)->state() != drivers::InstanceState::exited) {
-      impl_->daemon.networks().connected(*record);
-      log::info("container {} ({}): still running, adopted", record->name, short_id(record->id));
-      if (record->state
-              .start_follows) {  // the restart that was stopping it has gone with its daemon
-        record->state.start_follows = record->state.manually_stopped = false;
-        container->publish(*record);
-      }
-      container->set_instance(*instance);
-      impl_->watch(container, record->state.run, *instance);
-      continue;
-    }
-    if (instance) {  // it ended while nobody listened, and its shim wrote down how
-      const drivers::ExitStatus end = (*instance)->exit_status().value_or(drivers::ExitStatus{});
-      ContainerExit::Input ended{record->id, record->state.run, end.code,
-                                 end.oom,    end.finished_at,   end.reason};
-      log::ignored("container " + node.key, [&]() -> Status {
-        TRY(impl_->daemon.engine().run<ContainerExit>(std::move(ended),
-                                                      {.caller = {.name = "gantryd"}}));
-        return {};
-      }());
-      continue;
-    }
-    log::warn("container {}: {}", record->name, instance.error().message());
-    ContainerExit::Input lost{record->id, record->state.run,
-                              137,        false,
-                              now_ns(),   "its shim was gone when the daemon started"};
-    (void)impl_->daemon.engine().submit<ContainerExit>(std::move(lost),
-                                                       {.caller = {.name = "gantryd"}});
-  }
-  return {};
-}
-
-void Containers::resume() {
-  for (const std::shared_ptr<Container>& container : impl_->table.all()) {
-    std::shared_ptr<const ContainerRecord> record = container->record();
-    const std::string& policy = record->host_config.restart_policy.Name;
-    bool wanted =
-        record->state.status == "restarting" ||
-        (record->state.status == "exited" && record->state.start_follows) ||
-        (record->state.status == "exited" && record->state.started_at != 0 &&
-         (policy == "always" || (policy == "unless-stopped" && !record->state.manually_stopped)));
-    if (wanted)
-      (void)impl_->daemon.engine().submit<ContainerStart>({record->id, {}},
-                                                          {.caller = {.name = "gantryd"}});
-  }
 }
 
 void Containers::shut_down() {

@@ -108,11 +108,12 @@ class Containers {
   };
   Counts counts() const;
 
-  // ---- start-up: loads what the graph remembers, adopts running shims, records exits that
-  // happened meanwhile, restarts what the restart policies say. Called once, before jobs are
-  // accepted.
+  // ---- start-up, each once and in this order, before any other job of a container
+  // Reads what the graph remembers into memory.
   Status load();
-  // After the listener is up: what needs longer (restart policies).
+  // Takes over the shims that run, records the ends that nobody saw.
+  Status adopt();
+  // Starts what the restart policies say.
   void resume();
   void shut_down();
 

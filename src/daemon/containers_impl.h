@@ -57,6 +57,9 @@ class Containers::Impl {
   static Status attach_to(drivers::Instance& instance, Container::PendingAttach attach,
                           bool terminal);
 
+  // ---- containers_adopt.cc
+  Result<ContainerAdopt::Output> adopt(engine::JobContext& job);
+
   // ---- containers_exit.cc
   Result<Nothing> exited(engine::JobContext& job, const ContainerExit::Input& input);
   // Listens to an instance: its end becomes a container.exit job.

@@ -2,7 +2,9 @@
 
 #include <sys/file.h>
 
+#include <mutex>
 #include <thread>
+#include <vector>
 
 #include "base/fs.h"
 #include "base/id.h"
@@ -32,6 +34,8 @@ struct Daemon::State {
   std::unique_ptr<drivers::ExecDriver> exec_driver;
   std::unique_ptr<engine::Engine> engine;
   std::thread background;
+  std::mutex ready_mutex;
+  std::vector<std::function<void()>> when_ready;
   bool shut_down = false;
 };
 
@@ -144,7 +148,10 @@ Result<std::unique_ptr<Daemon>> Daemon::open(Options options) {
 
   state.database = TRY(graph::Database::open(root + "/gantry.db"));
   TRY(state.database->set_reserve(4 << 20));
-  state.engine = TRY(engine::Engine::create(*state.database));
+  engine::EngineOptions engine_options;
+  engine_options.journal_limit = o.journal_limit;
+  engine_options.journal_age = std::chrono::seconds(o.journal_age);
+  state.engine = TRY(engine::Engine::create(*state.database, std::move(engine_options)));
   daemon->instance_ = TRY(instance_of(state.engine->graph()));
   // There for as long as the daemon is, so that a start makes one directory a hierarchy.
   TRY(libcontainer::make_cgroup("/gantry/" + daemon->instance_));
@@ -164,24 +171,50 @@ Result<std::unique_ptr<Daemon>> Daemon::open(Options options) {
 
   TRY(state.engine->run<NetworkRestore>({}, {.caller = {.name = "gantryd"}}));
   TRY(daemon->containers_->load());
-  // Before the first request is answered: `gantryd` and then `run busybox` is what a new user
-  // types.
-  daemon->images_->load_archives(o.images_dirs);
   return daemon;
 }
 
-void Daemon::resume() {
-  state_->background = std::thread([this] {
-    Result<engine::ReconcileReport> report =
-        state_->engine->reconcile(engine::ReconcileMode::repair);
-    if (!report)
-      log::error("reconcile: {}", report.error().message());
-    else
-      for (const engine::Finding& finding : report->findings)
-        log::warn("reconcile: {} {} {}: {}", to_string(finding.what), finding.kind, finding.name,
-                  finding.repaired ? "repaired" : finding.detail);
-    containers_->resume();
-  });
+void Daemon::start() {
+  state_->background = std::thread([this] { adopt_and_reconcile(); });
+}
+
+void Daemon::adopt_and_reconcile() {
+  log::ignored("adopting containers", containers_->adopt());
+  // Before the first request is answered: `gantryd` and then `run busybox` is what a new user
+  // types.
+  images_->load_archives(options_.images_dirs);
+  become_ready();
+  Result<engine::ReconcileReport> report =
+      state_->engine->reconcile(engine::ReconcileMode::repair);
+  if (!report)
+    log::error("reconcile: {}", report.error().message());
+  else
+    for (const engine::Finding& finding : report->findings)
+      log::warn("reconcile: {} {} {}: {}", to_string(finding.what), finding.kind, finding.name,
+                finding.repaired ? "repaired" : finding.detail);
+  phase_ = Phase::reconciled;
+  containers_->resume();
+}
+
+void Daemon::become_ready() {
+  std::vector<std::function<void()>> waiting;
+  {
+    std::lock_guard lock(state_->ready_mutex);
+    phase_ = Phase::ready;
+    waiting.swap(state_->when_ready);
+  }
+  for (const auto& fn : waiting) fn();
+}
+
+void Daemon::on_ready(std::function<void()> fn) {
+  {
+    std::lock_guard lock(state_->ready_mutex);
+    if (!ready()) {
+      state_->when_ready.push_back(std::move(fn));
+      return;
+    }
+  }
+  fn();
 }
 
 void Daemon::shut_down() {

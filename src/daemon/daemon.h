@@ -3,6 +3,8 @@
 // changes state goes through engine().
 #pragma once
 
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -35,7 +37,7 @@ class Volumes;
 class Daemon {
  public:
   // Opens or makes the state below options.data_root and options.exec_root. A second daemon on the
-  // same root is a `conflict`. Containers that still run are adopted before this returns.
+  // same root is a `conflict`. Short: what is long is start()'s.
   static Result<std::unique_ptr<Daemon>> open(Options options);
   ~Daemon();
 
@@ -54,18 +56,28 @@ class Daemon {
   Volumes& volumes() { return *volumes_; }
   Events& events() { return *events_; }
 
-  // After the listeners are up: reconciles with the kernel, loads the archives of images_dirs,
-  // starts what restart policies say. Runs in the background.
-  void resume();
+  // Goes on in the background when the listeners are up: adopts the containers that still run and
+  // loads the archives of images_dirs (now it is ready()), then reconciles with the kernel and
+  // starts what restart policies say.
+  void start();
+  // Until it is ready, nothing may be asked of it but its options, engine and events.
+  bool ready() const { return phase_ != Phase::starting; }
+  bool reconciled() const { return phase_ == Phase::reconciled; }
+  // Calls `fn` once it is ready, on the thread that finds it so; at once when it is.
+  void on_ready(std::function<void()> fn);
   // Stops accepting jobs, waits for those that run, leaves containers running under their shims.
   void shut_down();
 
  private:
   Daemon();
+  void adopt_and_reconcile();
+  void become_ready();
   struct State;  // declared last to first in the order of destruction
 
   Options options_;
   std::string instance_;
+  enum class Phase { starting, ready, reconciled };
+  std::atomic<Phase> phase_{Phase::starting};
   std::unique_ptr<State> state_;
   std::unique_ptr<Events> events_;
   std::unique_ptr<Images> images_;

@@ -21,6 +21,8 @@ struct Options {
   std::vector<std::string> dns, dns_search, dns_options;
   std::map<std::string, std::pair<int64_t, int64_t>> default_ulimits;  // name -> {soft, hard}
   int shutdown_timeout = 15;                                           // seconds
+  int64_t journal_limit = 2000;  // ended jobs that the journal keeps
+  int64_t journal_age = 0;       // seconds that it keeps them; 0: for ever
   bool debug = false;
 };
 

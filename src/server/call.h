@@ -17,6 +17,13 @@ class Daemon;
 
 namespace gantry::server {
 
+// What a handler gives back when Exchange::wait() says that there is nobody to go on for.
+inline Error gone_error(http::Wake wake) {
+  if (wake == http::Wake::stopping)
+    return Error(ErrorKind::unavailable, "the daemon is shutting down");
+  return Error(ErrorKind::cancelled, "the client closed the connection");
+}
+
 using Filters = std::map<std::string, std::vector<std::string>>;
 
 // Used by the coroutine of its exchange.

@@ -6,6 +6,7 @@
 
 #include "base/fs.h"
 #include "base/json.h"
+#include "base/units.h"
 
 namespace gantry::server {
 namespace {
@@ -67,6 +68,21 @@ Status set_shutdown_timeout(DaemonOptions& options, std::string_view value) {
   options.daemon.shutdown_timeout = seconds;
   return {};
 }
+Status set_journal_limit(DaemonOptions& options, std::string_view value) {
+  int64_t count = 0;
+  auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), count);
+  if (error != std::errc() || end != value.data() + value.size() || count < 1)
+    return invalid("expected a whole number of at least 1");
+  options.daemon.journal_limit = count;
+  return {};
+}
+Status set_journal_age(DaemonOptions& options, std::string_view value) {
+  constexpr int64_t kSecond = 1'000'000'000;
+  int64_t age = TRY(parse_duration(value));
+  if (age != 0 && age < kSecond) return invalid("expected a duration of at least 1s, or 0");
+  options.daemon.journal_age = age / kSecond;
+  return {};
+}
 Status add_log_option(DaemonOptions& options, std::string_view value) {
   size_t equals = value.find('=');
   if (equals == 0 || equals == std::string_view::npos) return invalid("expected NAME=VALUE");
@@ -116,6 +132,10 @@ constexpr Option kOptions[] = {
      "Socket to listen on: unix://PATH, tcp://HOST:PORT, fd://"},
     {"images-dir", 0, "images-dirs", Kind::list, add_daemon_text<&D::images_dirs>,
      "Directory of archives to load at start"},
+    {"journal-age", 0, "journal-age", Kind::text, set_journal_age,
+     "How long ended jobs are remembered, e.g. 720h (0: as many as --journal-limit)"},
+    {"journal-limit", 0, "journal-limit", Kind::number, set_journal_limit,
+     "How many ended jobs are remembered (2000)"},
     {"label", 0, "labels", Kind::list, add_daemon_text<&D::labels>,
      "Label of the daemon (KEY=VALUE)"},
     {"log-driver", 0, "log-driver", Kind::text, set_daemon_text<&D::log_driver>,

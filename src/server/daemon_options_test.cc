@@ -49,6 +49,20 @@ TEST_F(DaemonOptionsTest, the_defaults_follow_the_exec_root) {
   EXPECT_EQ(options->pidfile, "/run/other/gantryd.pid");
 }
 
+TEST_F(DaemonOptionsTest, what_the_journal_keeps_is_a_count_and_a_time) {
+  auto options = parse({"--journal-limit=1", "--journal-age=2s"});
+  ASSERT_TRUE(options) << options.error().message();
+  EXPECT_EQ(options->daemon.journal_limit, 1);
+  EXPECT_EQ(options->daemon.journal_age, 2);
+  EXPECT_EQ(error({"--journal-limit=0"}),
+            "invalid argument \"0\" for \"--journal-limit\" flag: expected a whole number of at "
+            "least 1");
+  EXPECT_EQ(error({"--journal-age=1ms"}),
+            "invalid argument \"1ms\" for \"--journal-age\" flag: expected a duration of at least "
+            "1s, or 0");
+  EXPECT_NE(error({"--journal-age=old"}), "");
+}
+
 TEST_F(DaemonOptionsTest, bad_flags_are_named) {
   EXPECT_EQ(error({"--nope"}), "unknown flag: --nope");
   EXPECT_EQ(error({"-Dq"}), "unknown shorthand flag: 'q' in -Dq");
@@ -64,7 +78,7 @@ TEST_F(DaemonOptionsTest, bad_flags_are_named) {
 TEST_F(DaemonOptionsTest, the_file_has_the_same_keys) {
   file_ =
       R"({"hosts": ["unix:///f"], "debug": true, "log-opts": {"max-file": "2"}, "labels": ["a=b"],
-              "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1, "Hard": 2}}, "shutdown-timeout": 7})";
+              "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1, "Hard": 2}}, "shutdown-timeout": 7, "journal-limit": 5, "journal-age": "1h30m"})";
   auto options = parse({});
   ASSERT_TRUE(options) << options.error().message();
   EXPECT_EQ(options->hosts, (std::vector<std::string>{"unix:///f"}));
@@ -72,6 +86,8 @@ TEST_F(DaemonOptionsTest, the_file_has_the_same_keys) {
   EXPECT_EQ(options->daemon.log_options.at("max-file"), "2");
   EXPECT_EQ(options->daemon.default_ulimits.at("nofile"), (std::pair<int64_t, int64_t>{1, 2}));
   EXPECT_EQ(options->daemon.shutdown_timeout, 7);
+  EXPECT_EQ(options->daemon.journal_limit, 5);
+  EXPECT_EQ(options->daemon.journal_age, 5400);
 }
 
 TEST_F(DaemonOptionsTest, what_stands_in_both_places_is_refused) {

@@ -110,10 +110,13 @@ Status serve(DaemonOptions options, const std::vector<std::string>& arguments) {
     notify_service_manager("STOPPING=1");
     server.stop();
   }));
-  daemon->resume();
+  daemon->on_ready([] {
+    log::info("ready");
+    notify_service_manager("READY=1");
+    ::malloc_trim(0);
+  });
+  daemon->start();
   for (const std::string& host : options.hosts) log::info("API listen on {}", host);
-  notify_service_manager("READY=1");
-  ::malloc_trim(0);
   server.run();
   listeners.clear();
   daemon->shut_down();

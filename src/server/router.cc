@@ -1,6 +1,7 @@
 #include "server/router.h"
 
 #include "base/log.h"
+#include "daemon/daemon.h"
 
 namespace gantry::server {
 namespace {
@@ -77,6 +78,16 @@ const Route* Router::find(Call& call) const {
   return nullptr;
 }
 
+Status Router::wait_until_ready(Call& call) const {
+  if (daemon_ == nullptr || daemon_->ready()) return {};
+  daemon_->on_ready(call.x.waker());
+  while (!daemon_->ready()) {
+    http::Wake wake = call.x.wait();
+    if (wake != http::Wake::notified) return gone_error(wake);
+  }
+  return {};
+}
+
 void Router::handle(http::Exchange& exchange) const {
   Call call(exchange, daemon_);
   VersionedPath versioned = split_version(exchange.path());
@@ -86,6 +97,7 @@ void Router::handle(http::Exchange& exchange) const {
   const Route* route = find(call);
   Status status =
       route == nullptr ? Status(not_found("page not found")) : check_version(call.version);
+  if (status && route->answered == Route::Answered::when_ready) status = wait_until_ready(call);
   if (status) status = route->handler(call);
   if (status || exchange.started()) return;
   if (status.error().kind() == ErrorKind::internal)

@@ -18,6 +18,8 @@ struct Route {
   // Decodes the request, runs a job or a query, encodes. An error that is returned before anything
   // was answered becomes the answer.
   Status (*handler)(Call&);
+  // Others wait until the daemon has taken its containers over (Daemon::ready).
+  enum class Answered { when_ready, at_once } answered = Answered::when_ready;
 };
 
 // Immutable once made; the tables must outlive it.
@@ -35,6 +37,7 @@ class Router {
     size_t rest = static_cast<size_t>(-1);  // index of the {name...}
   };
   const Route* find(Call& call) const;
+  Status wait_until_ready(Call& call) const;
   static bool match(const Entry& entry, const std::vector<std::string_view>& path, Call& call);
 
   std::vector<Entry> entries_;

@@ -27,12 +27,6 @@ inline engine::SubmitOptions submit_options(Call& call) {
   return options;
 }
 
-inline Error gone_error(http::Wake wake) {
-  if (wake == http::Wake::stopping)
-    return Error(ErrorKind::unavailable, "the daemon is shutting down");
-  return Error(ErrorKind::cancelled, "the client closed the connection");
-}
-
 template <typename Output>
 Result<Output> await_job(Call& call, engine::JobHandle<Output>& handle, WhenGone when_gone) {
   handle.on_done(call.x.waker());

@@ -147,7 +147,7 @@ class ExecDriver {
   virtual Result<std::shared_ptr<Instance>> create(const Launch& launch) = 0;
   // Finds an instance again by its runtime directory. One whose shim is gone without a record is
   // cleaned up after, and comes back as exited with code 137 and the reason. `not_found`: it never
-  // got to its gate.
+  // got to its gate. `unavailable`: its shim lives and does not answer in time.
   virtual Result<std::shared_ptr<Instance>> adopt(const std::string& directory) = 0;
 };
 

@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/inotify.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -30,6 +32,15 @@ namespace {
 constexpr int kShimSocket = 3;
 // How long a shim that is on its way out (its daemon died before "go") is waited for.
 constexpr int kUndoMs = 5000;
+// How long a shim that is adopted gets to greet.
+constexpr int kAdoptSeconds = 10;
+
+Status set_receive_timeout(int socket, int seconds) {  // 0: none
+  const timeval timeout{seconds, 0};
+  if (::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) == -1)
+    return error_from_errno(errno, "setsockopt SO_RCVTIMEO");
+  return {};
+}
 
 class NativeInstance final : public Instance {
  public:
@@ -318,8 +329,10 @@ Result<std::shared_ptr<Instance>> NativeDriver::adopt(const std::string& directo
       return adopt_ended(directory, std::move(lost));
     }
     Result<std::shared_ptr<Instance>> living = adopt_living(directory);
-    if (living || (living.error().code() != ENOENT && living.error().code() != ECONNREFUSED))
-      return living;
+    if (living) return living;
+    const int code = living.error().code();
+    const bool hung_up = living.error().kind() == ErrorKind::unavailable && code != ETIMEDOUT;
+    if (code != ENOENT && code != ECONNREFUSED && !hung_up) return living;
     // Before "go", or just ended.
     TRY(wait_for_undo(directory));
   }
@@ -344,14 +357,25 @@ Result<std::shared_ptr<Instance>> NativeDriver::adopt_ended(const std::string& d
 Result<std::shared_ptr<Instance>> NativeDriver::adopt_living(const std::string& directory) {
   Session::Start start;
   start.socket = TRY(sys::connect_unix(directory + "/" + shim::kSocketFile));
+  // One that is stopped, or hangs, must not keep the daemon from starting.
+  TRY(set_receive_timeout(start.socket.get(), kAdoptSeconds));
+  auto receive = [&]() -> Result<shim::Message> {
+    Result<shim::Message> received = shim::receive(start.socket.get(), start.decoder);
+    if (!received && received.error().code() == EAGAIN)
+      return Error(ErrorKind::unavailable,
+                   fmt::format("its shim did not answer within {} seconds", kAdoptSeconds),
+                   ETIMEDOUT);
+    return received;
+  };
   shim::Greeting greeting;
   greeting.program = "gantryd/" GANTRY_VERSION;
   greeting.pid = ::getpid();
   TRY(shim::send_json(start.socket.get(), shim::MessageType::greeting, 1, greeting));
-  shim::Message message = TRY(shim::receive(start.socket.get(), start.decoder));
+  shim::Message message = TRY(receive());
   pid_t shim_pid = TRY(message.as<shim::Greeting>()).pid;
   start.shim = TRY(sys::pidfd_open(shim_pid));
-  message = TRY(shim::receive(start.socket.get(), start.decoder));
+  message = TRY(receive());
+  TRY(set_receive_timeout(start.socket.get(), 0));
   if (message.type != shim::MessageType::state)
     return internal("{}: its shim did not tell its state", directory);
   shim::StateReply state = TRY(message.as<shim::StateReply>());

@@ -79,8 +79,12 @@ Status events(Call& call) {
 Status auth(Call&) { return unsupported("login: this build has no registry client"); }
 
 constexpr Route kRoutes[] = {
-    {"GET", "/_ping", ping},    {"GET", "/version", version},      {"GET", "/info", info},
-    {"GET", "/events", events}, {"GET", "/system/df", disk_usage}, {"POST", "/auth", auth},
+    {"GET", "/_ping", ping, Route::Answered::at_once},
+    {"GET", "/version", version, Route::Answered::at_once},
+    {"GET", "/info", info},
+    {"GET", "/events", events, Route::Answered::at_once},
+    {"GET", "/system/df", disk_usage},
+    {"POST", "/auth", auth},
 };
 
 }  // namespace
