@@ -79,6 +79,7 @@ class Containers::Impl {
   // Stops a running container and returns when its end has been recorded.
   Status stop_and_wait(engine::JobContext& job, Container& container, int signal,
                        std::optional<int> timeout_seconds);
+  Status end_unanswering(engine::JobContext& job, const ContainerRecord& record);
   Result<Nothing> mark_stopped(engine::JobContext& job, const ContainerMarkStopped::Input& input);
   Status note_manual_stop(engine::JobContext& job, const Container& container,
                           bool restart = false);

@@ -1,5 +1,6 @@
 #include <signal.h>
 
+#include "base/clock.h"
 #include "base/id.h"
 #include "base/log.h"
 #include "daemon/containers_impl.h"
@@ -43,12 +44,21 @@ Status Containers::Impl::note_manual_stop(engine::JobContext& job, const Contain
   return {};
 }
 
+// A container whose shim did not let itself be adopted can only be ended with its shim, which gives
+// back what the run holds.
+Status Containers::Impl::end_unanswering(engine::JobContext& job, const ContainerRecord& record) {
+  TRY(job.run<ContainerExit>({record.id, record.state.run, 128 + SIGKILL, false, now_ns(),
+                              "its shim did not answer and was killed"}));
+  return {};
+}
+
 Status Containers::Impl::stop_and_wait(engine::JobContext& job, Container& container, int signal,
                                        std::optional<int> timeout_seconds) {
   std::shared_ptr<const ContainerRecord> record = container.record();
   const std::string run = record->state.run;
   std::shared_ptr<drivers::Instance> instance = container.instance();
-  if (!record->running() || !instance) return {};
+  if (!record->running()) return {};
+  if (!instance) return end_unanswering(job, *record);
   auto registration = job.cancel().on_cancel([&] { container.nudge(); });
   auto cancelled = [&] { return job.cancelled(); };
   if (record->state.status == "paused") TRY(instance->resume());
@@ -128,11 +138,19 @@ Result<Nothing> Containers::Impl::kill(engine::JobContext& job, const ContainerK
   int signal = input.signal.empty() ? SIGKILL : TRY(parse_signal(input.signal));
   std::shared_ptr<const ContainerRecord> record = container->record();
   std::shared_ptr<drivers::Instance> instance = container->instance();
-  if (!record->running() || !instance)
+  if (!record->running())
     return conflict("cannot kill container: {}: container {} is not running", input.container,
                     record->id);
+  if (!instance && signal != SIGKILL)
+    return make_error(ErrorKind::unavailable,
+                      "cannot kill container: {}: its shim does not answer; SIGKILL ends both",
+                      input.container);
   if (signal == SIGKILL || signal == stop_signal_of(*record))
     TRY(note_manual_stop(job, *container));
+  if (!instance) {
+    TRY(end_unanswering(job, *record));
+    return Nothing{};
+  }
   if (signal == SIGKILL && record->state.status == "paused") TRY(instance->resume());
   TRY(instance->signal(signal).context("cannot kill container: {}", input.container));
   publish_event(*record, "kill", {{"signal", signal_number(signal)}});
