@@ -9,11 +9,24 @@ std::shared_ptr<const ContainerRecord> Container::record() const {
   return record_;
 }
 
+std::shared_ptr<const std::string> Container::rendered(
+    const std::shared_ptr<const ContainerRecord>& record, Render render) const {
+  {
+    std::lock_guard lock(mutex_);
+    if (record_ == record && rendered_) return rendered_;
+  }
+  auto text = std::make_shared<const std::string>(render(*record));
+  std::lock_guard lock(mutex_);
+  if (record_ == record) rendered_ = text;
+  return text;
+}
+
 void Container::publish(ContainerRecord record) {
   auto next = std::make_shared<const ContainerRecord>(std::move(record));
   {
     std::lock_guard lock(mutex_);
     record_ = std::move(next);
+    rendered_.reset();
   }
   changed_.notify_all();
 }
@@ -22,6 +35,7 @@ void Container::set_running(ContainerRecord record, std::shared_ptr<drivers::Ins
   auto next = std::make_shared<const ContainerRecord>(std::move(record));
   {
     std::lock_guard lock(mutex_);
+    rendered_.reset();
     std::swap(record_, next);  // the old ones are destroyed after the lock
     std::swap(instance_, instance);
   }
@@ -132,7 +146,7 @@ std::vector<std::shared_ptr<Container>> ContainerTable::all() const {
     std::shared_lock lock(mutex_);
     sorted.reserve(by_id_.size());
     for (const auto& [id, container] : by_id_)
-      sorted.emplace_back(container->record()->created, container);
+      sorted.emplace_back(container->created(), container);
   }
   std::stable_sort(sorted.begin(), sorted.end(),
                    [](const auto& a, const auto& b) { return a.first > b.first; });

@@ -24,10 +24,17 @@ namespace gantry::daemon {
 class Container {
  public:
   explicit Container(ContainerRecord record)
-      : id_(record.id), record_(std::make_shared<const ContainerRecord>(std::move(record))) {}
+      : id_(record.id),
+        created_(record.created),
+        record_(std::make_shared<const ContainerRecord>(std::move(record))) {}
 
   const std::string& id() const { return id_; }
+  int64_t created() const { return created_; }
   std::shared_ptr<const ContainerRecord> record() const;
+  // A text that `render` makes of `record`, kept for as long as that is the container's record.
+  using Render = std::string (*)(const ContainerRecord&);
+  std::shared_ptr<const std::string> rendered(const std::shared_ptr<const ContainerRecord>& record,
+                                              Render render) const;
   // Replaces the snapshot; after the transaction that stored it.
   void publish(ContainerRecord record);
 
@@ -64,9 +71,11 @@ class Container {
     std::shared_ptr<WaitChannel> channel;
   };
   const std::string id_;
+  const int64_t created_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::shared_ptr<const ContainerRecord> record_;
+  mutable std::shared_ptr<const std::string> rendered_;  // of record_; null: not yet
   std::shared_ptr<drivers::Instance> instance_;
   std::vector<PendingAttach> pending_;
   std::vector<Waiter> waiters_;

@@ -3,6 +3,7 @@
 // immutable snapshot of each container.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -66,7 +67,9 @@ class Containers {
   ~Containers();
 
   // ---- queries (any thread, short)
-  Result<json::array> list(const ListQuery& query) const;
+  // Writes the JSON array that GET /containers/json gives, piece by piece. An error of `write` ends
+  // it; one of its own comes before the first piece.
+  Status list(const ListQuery& query, const std::function<Status(std::string_view)>& write) const;
   Result<json::object> inspect(const std::string& container, bool size) const;
   // {"Titles": […], "Processes": [[…]…]}, by ps(1)'s columns.
   Result<json::object> top(const std::string& container, const std::string& ps_args) const;

@@ -134,7 +134,9 @@ Result<bool> matches(const Containers::Impl& impl, const Filters& filters,
   return matches_labels(filters, record.config.Labels);
 }
 
-json::object summary(const ContainerRecord& record) {
+// What `ps` shows of a container but for what changes by itself: the text of a JSON object without
+// its last brace.
+std::string summary(const ContainerRecord& record) {
   json::object out;
   out["Id"] = record.id;
   out["Names"] = json::array{"/" + record.name};
@@ -145,7 +147,6 @@ json::object summary(const ContainerRecord& record) {
   out["Ports"] = port_list(record);
   out["Labels"] = json::encode(record.config.Labels);
   out["State"] = record.state.status;
-  out["Status"] = status_text(record.state);
   out["HostConfig"] = json::object{{"NetworkMode", record.host_config.NetworkMode}};
   out["NetworkSettings"] = json::object{{"Networks", json::encode(record.networks)}};
   json::array mounts;
@@ -160,12 +161,15 @@ json::object summary(const ContainerRecord& record) {
                                     {"RW", mount.writable},
                                     {"Propagation", mount.propagation}});
   out["Mounts"] = std::move(mounts);
-  return out;
+  std::string text = json::serialize(out);
+  text.pop_back();
+  return text;
 }
 
 }  // namespace
 
-Result<json::array> Containers::list(const ListQuery& query) const {
+Status Containers::list(const ListQuery& query,
+                        const std::function<Status(std::string_view)>& write) const {
   TRY(check_filter_keys(query.filters, {"ancestor", "before", "expose", "exited", "health", "id",
                                         "isolation", "is-task", "label", "name", "network",
                                         "publish", "since", "status", "volume"}));
@@ -181,20 +185,25 @@ Result<json::array> Containers::list(const ListQuery& query) const {
   bool all = query.all || query.limit > 0 || query.filters.contains("status") ||
              query.filters.contains("exited") || query.filters.contains("before") ||
              query.filters.contains("since");
-  json::array out;
+  std::string piece = "[";
+  int shown = 0;
   for (const std::shared_ptr<Container>& container : impl_->table.all()) {
     std::shared_ptr<const ContainerRecord> record = container->record();
     if (!all && !record->running() && record->state.status != "restarting") continue;
     if (!TRY(matches(*impl_, query.filters, *record))) continue;
-    json::object entry = summary(*record);
+    if (shown > 0) piece += ',';
+    piece += *container->rendered(record, summary);
+    piece.append(",\"Status\":\"").append(status_text(record->state)).append("\"");
     if (query.size) {
-      entry["SizeRw"] = impl_->changed_bytes(record->id);
-      entry["SizeRootFs"] = entry["SizeRw"];
+      const int64_t changed = impl_->changed_bytes(record->id);
+      piece += fmt::format(",\"SizeRw\":{},\"SizeRootFs\":{}", changed, changed);
     }
-    out.push_back(std::move(entry));
-    if (query.limit > 0 && out.size() >= static_cast<size_t>(query.limit)) break;
+    piece += '}';
+    TRY(write(piece));
+    piece.clear();
+    if (++shown == query.limit) break;
   }
-  return out;
+  return write(piece += ']');
 }
 
 Containers::Counts Containers::counts() const {

@@ -229,7 +229,13 @@ Result<json::object> disk_usage(Daemon& daemon, const std::vector<std::string>& 
     out["Images"] = json::encode(images);
   }
   if (wanted("container")) {
-    json::array containers = TRY(daemon.containers().list({.all = true, .size = true}));
+    std::string text;
+    TRY(daemon.containers().list({.all = true, .size = true},
+                                 [&](std::string_view piece) -> Status {
+                                   text += piece;
+                                   return {};
+                                 }));
+    json::value containers = TRY(json::parse(text));
     out["Containers"] = std::move(containers);
   }
   if (wanted("volume")) {

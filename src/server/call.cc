@@ -126,4 +126,20 @@ Status Call::write_json(const json::value& document) {
   return x.write(json::serialize(document) + "\r\n");
 }
 
+Status PiecewiseAnswer::write(std::string_view text) {
+  buffer_ += text;
+  if (buffer_.size() < kPiece) return {};
+  if (!call_.x.started()) TRY(call_.start_stream(content_type_));
+  TRY(call_.x.write(buffer_));
+  buffer_.clear();
+  return {};
+}
+
+Status PiecewiseAnswer::finish(std::string_view last) {
+  buffer_ += last;
+  if (!call_.x.started()) return call_.send_text(200, content_type_, buffer_);
+  TRY(call_.x.write(buffer_));
+  return call_.x.finish();
+}
+
 }  // namespace gantry::server

@@ -88,4 +88,20 @@ class Call {
   daemon::Daemon* daemon_;
 };
 
+// An answer of any length in bounded memory: sent whole, with its length, when it is short, and else
+// in pieces as it comes. Used by the coroutine of its exchange.
+class PiecewiseAnswer {
+ public:
+  PiecewiseAnswer(Call& call, std::string_view content_type)
+      : call_(call), content_type_(content_type) {}
+  Status write(std::string_view text);
+  Status finish(std::string_view last = {});
+
+ private:
+  static constexpr size_t kPiece = 64u << 10;
+  Call& call_;
+  const std::string content_type_;
+  std::string buffer_;
+};
+
 }  // namespace gantry::server

@@ -17,8 +17,20 @@ Status list(Call& call) {
   query.limit = static_cast<int>(TRY(call.number("limit")).value_or(0));
   query.filters = TRY(call.filters());
   if (query.limit > 0) query.all = true;
-  auto read = [&] { return call.daemon().containers().list(query); };
-  return call.answer(200, query.size ? call.x.run_blocking(read) : read());
+  Containers& containers = call.daemon().containers();
+  if (!query.size) {
+    PiecewiseAnswer answer(call, "application/json");
+    TRY(containers.list(query, [&](std::string_view piece) { return answer.write(piece); }));
+    return answer.finish("\n");
+  }
+  std::string text;
+  TRY(call.x.run_blocking([&] {
+    return containers.list(query, [&](std::string_view piece) -> Status {
+      text += piece;
+      return {};
+    });
+  }));
+  return call.send_text(200, "application/json", text += "\n");
 }
 
 Status create(Call& call) {
