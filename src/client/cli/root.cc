@@ -46,7 +46,7 @@ std::vector<Command> gather(std::initializer_list<std::span<const Command>> grou
 }
 
 struct Tree {
-  std::vector<Command> container, image, network, volume, system, all;
+  std::vector<Command> container, image, network, volume, job, system, all;
   Command root;
 
   Tree() {
@@ -60,6 +60,7 @@ struct Tree {
         {image_commands(), archive_commands(), transfer_commands(), inspect("image-inspect")});
     network = gather({network_commands(), inspect("network-inspect")});
     volume = gather({volume_commands(), inspect("volume-inspect")});
+    job = gather({job_commands(), inspect("job-inspect")});
     system = gather({system_commands()});
     std::erase_if(system, [](const Command& c) { return c.name == "version"; });
     std::erase_if(container, [](const Command& c) { return c.name == "events"; });
@@ -84,6 +85,7 @@ struct Tree {
     all.push_back(management("image", "Manage images", image));
     all.push_back(management("network", "Manage networks", network));
     all.push_back(management("volume", "Manage volumes", volume));
+    all.push_back(management("job", "Manage jobs of the engine", job));
     all.push_back(management("system", "Manage Gantry", system));
     root.summary = "A container engine for Linux";
     root.children = all;

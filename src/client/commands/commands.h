@@ -23,6 +23,7 @@ std::span<const Command> archive_commands();   // load, save, import
 std::span<const Command> transfer_commands();  // pull, push
 std::span<const Command> network_commands();
 std::span<const Command> volume_commands();
+std::span<const Command> job_commands();     // ls, watch, cancel
 std::span<const Command> system_commands();  // version, info, df, prune
 // Every command of a group by its name; it must be there.
 const Command& in_group(std::span<const Command> group, std::string_view name);

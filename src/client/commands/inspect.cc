@@ -6,6 +6,7 @@ namespace gantry::client {
 namespace {
 
 constexpr int kExitTemplate = 64;
+constexpr std::string_view kJob = "job";
 
 struct InspectOptions {
   std::string format, type, platform;
@@ -59,13 +60,17 @@ constexpr Kind kKinds[] = {
      [](const std::string& name, const InspectOptions&) {
        return Path::of({"volumes", name});
      }},
+    {"job",
+     [](const std::string& name, const InspectOptions&) {
+       return Path::of({"gantry", "jobs", name});
+     }},
 };
 
 Result<std::string> fetch(Api& api, std::string_view kind, const std::string& name,
                           const InspectOptions& options) {
   if (name.empty()) return not_found("No such object: {}", name);
   for (const Kind& known : kKinds) {
-    if (!kind.empty() && kind != known.name) continue;
+    if (kind.empty() ? known.name == kJob : kind != known.name) continue;  // a number names others
     auto body = api.call("GET", known.path(name, options));
     if (body || !kind.empty()) return body;
     if (body.error().kind() != ErrorKind::not_found && body.error().kind() != ErrorKind::invalid)
@@ -166,6 +171,12 @@ std::span<const Command> inspect_commands() {
           {.name = "volume-inspect",
            .use = "[OPTIONS] VOLUME [VOLUME...]",
            .summary = "Display detailed information on one or more volumes",
+           .arity = at_least(1),
+           .flags = kVolumeGroups}),
+      command<InspectOptions, run_kind<kJob>>(
+          {.name = "job-inspect",
+           .use = "[OPTIONS] JOB [JOB...]",
+           .summary = "Display detailed information on one or more jobs",
            .arity = at_least(1),
            .flags = kVolumeGroups}),
   };
