@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "engine/journal.h"
 #include "engine/test_world.h"
 
 namespace gantry::engine {
@@ -251,22 +252,242 @@ TEST_F(EngineTest, ExclusiveLocksQueueAndSharedOnesDoNot) {
   count(LockMode::shared);
 }
 
-TEST_F(EngineTest, TheOrderOfLocksIsChecked) {
-  Result<std::string> result = run([](JobContext& job) -> Result<std::string> {
-    TRY(job.lock(
-        {{LockKind::image, "b"}, {LockKind::container, "z"}}));  // sorted, whatever is given
-    TRY(job.lock({{LockKind::image, "b"}}));                     // held already
-    TRY(job.lock({{LockKind::image, "a"}}));
-    return "";
-  });
-  ASSERT_FALSE(result);
-  EXPECT_EQ(result.error().message(), "lock order: image a is wanted after image b");
-  result = run([](JobContext& job) -> Result<std::string> {
-    TRY(job.lock({{LockKind::image, "b", LockMode::shared}}));
+// What breaks a rule of the locks: the end of the process where builds check themselves, and else
+// the end of the job.
+class LockRules : public EngineTest {
+ protected:
+  void expect_refused(const Any::Input& handler, const std::string& rule) {
+#ifdef GANTRY_FAILPOINTS
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+    EXPECT_DEATH((void)run(handler), "job [0-9]+ test.any: " + rule);
+#else
+    Result<std::string> result = run(handler);
+    ASSERT_FALSE(result);
+    EXPECT_THAT(result.error().message(), HasSubstr(rule));
+#endif
+  }
+};
+
+TEST_F(LockRules, AreKeptByAnyOrderInOneRequestAndByAskingTwice) {
+  ASSERT_OK(run([](JobContext& job) -> Result<std::string> {
+    TRY(job.lock({{LockKind::image, "b"}, {LockKind::container, "z"}}));
     TRY(job.lock({{LockKind::image, "b"}}));
+    TRY(job.lock({{LockKind::volume, "a"}, {LockKind::network, "a"}}));
+    return "";
+  }));
+}
+
+TEST_F(LockRules, NamesOfAKindGoUpwards) {
+  expect_refused(
+      [](JobContext& job) -> Result<std::string> {
+        TRY(job.lock({{LockKind::image, "b"}}));
+        TRY(job.lock({{LockKind::image, "a"}}));
+        return "";
+      },
+      "lock order: image a is wanted after image b");
+}
+
+TEST_F(LockRules, KindsGoUpwardsInAChildToo) {
+  expect_refused(
+      [](JobContext& job) -> Result<std::string> {
+        TRY(job.lock({{LockKind::network, "n"}}));
+        TRY(job.run<Any>([](JobContext& child) -> Result<std::string> {
+          TRY(child.lock({{LockKind::container, "c"}}));
+          return "";
+        }));
+        return "";
+      },
+      "lock order: container c is wanted after network n");
+}
+
+TEST_F(LockRules, ASharedLockDoesNotBecomeExclusive) {
+  expect_refused(
+      [](JobContext& job) -> Result<std::string> {
+        TRY(job.lock({{LockKind::image, "b", LockMode::shared}}));
+        TRY(job.lock({{LockKind::image, "b"}}));
+        return "";
+      },
+      "lock order: image b is held as shared and wanted as exclusive");
+}
+
+TEST_F(LockRules, NoneIsWaitedForInsideATransaction) {
+  expect_refused(
+      [this](JobContext& job) -> Result<std::string> {
+        TRY(database_->write([&](graph::Transaction&) { return job.lock({{LockKind::image, "b"}}); }));
+        return "";
+      },
+      "lock order: a lock is wanted inside a transaction");
+}
+
+TEST_F(EngineTest, AStuckJobHoldsUpItsOwnObjectOnlyAndInOrder) {
+  std::latch stuck(1), leave(1);
+  std::mutex mutex;
+  std::vector<std::string> order;
+  auto on = [&](const std::string& name, std::string note) {
+    return [&, name, note](JobContext& job) -> Result<std::string> {
+      TRY(job.lock({{LockKind::container, name}}));
+      if (note == "stuck") {
+        stuck.count_down();
+        leave.wait();
+      }
+      std::lock_guard lock(mutex);
+      order.push_back(note);
+      return "";
+    };
+  };
+  auto first = engine_->submit<Any>(on("a", "stuck"));
+  stuck.wait();
+  auto second = engine_->submit<Any>(on("a", "second"));
+  ASSERT_OK(run(on("b", "other")));
+  ASSERT_OK(run(on("c", "another")));
+  EXPECT_FALSE(second->finished());
+  EXPECT_EQ(engine_->inspect(second->id())->status, JobStatus::running);
+  leave.count_down();
+  ASSERT_OK(first->wait());
+  ASSERT_OK(second->wait());
+  EXPECT_THAT(order, ElementsAre("other", "another", "stuck", "second"));
+}
+
+TEST_F(EngineTest, AJobThatWaitsForALockIsCancelledWithoutHavingIt) {
+  std::latch held(1), leave(1), waiting(1);
+  auto holder = engine_->submit<Any>([&](JobContext& job) -> Result<std::string> {
+    TRY(job.lock({{LockKind::container, "a"}}));
+    held.count_down();
+    leave.wait();
     return "";
   });
-  EXPECT_THAT(result.error().message(), HasSubstr("is held as shared"));
+  held.wait();
+  auto waiter = engine_->submit<Any>([&](JobContext& job) -> Result<std::string> {
+    TRY(job.take({{.kind = "thing", .name = "x", .owner = "container:c"}}));
+    waiting.count_down();
+    TRY(job.lock({{LockKind::container, "a"}}));
+    return "";
+  });
+  waiting.wait();
+  ASSERT_OK(engine_->cancel(waiter->id()));
+  Result<std::string> result = waiter->wait();
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().message(), "waiting for container a: cancelled");
+  EXPECT_EQ(engine_->inspect(waiter->id())->status, JobStatus::cancelled);
+  leave.count_down();
+  ASSERT_OK(holder->wait());
+  expect_no_rows();
+}
+
+TEST_F(EngineTest, AJobIsCancelledOrLateBeforeItsTurn) {
+  std::latch leave(1);
+  std::vector<std::shared_ptr<JobHandle<std::string>>> running;
+  for (int i = 0; i < 4; ++i)
+    running.push_back(engine_->submit<Any>([&](JobContext&) -> Result<std::string> {
+      leave.wait();
+      return "";
+    }));
+  bool ran = false;
+  auto never = [&](JobContext&) -> Result<std::string> {
+    ran = true;
+    return "";
+  };
+  auto cancelled = engine_->submit<Any>(never);
+  EXPECT_EQ(engine_->inspect(cancelled->id())->status, JobStatus::queued);
+  ASSERT_OK(engine_->cancel(cancelled->id()));
+  EXPECT_EQ(cancelled->wait().error().kind(), ErrorKind::cancelled);
+  SubmitOptions options;
+  options.deadline = std::chrono::steady_clock::now() + 1ms;
+  auto late = engine_->submit<Any>(never, options);
+  EXPECT_EQ(late->wait().error().message(), "deadline exceeded");
+  leave.count_down();
+  for (auto& handle : running) ASSERT_OK(handle->wait());
+  EXPECT_FALSE(ran);
+  EXPECT_EQ(engine_->inspect(cancelled->id())->status, JobStatus::cancelled);
+  EXPECT_EQ(engine_->inspect(late->id())->status, JobStatus::failed);
+}
+
+TEST_F(EngineTest, ADeadlineEndsARunningJobWithWhatItTook) {
+  SubmitOptions options;
+  options.deadline = std::chrono::steady_clock::now() + 20ms;
+  Result<std::string> late = run(
+      [&](JobContext& job) -> Result<std::string> {
+        TRY(job.take({{.kind = "thing", .name = "x", .owner = "container:c"}}));
+        TRY(world_->make("thing", "x"));
+        int fd = TRY(job.cancel().fd());
+        TRY(sys::poll_one(fd, POLLIN, 10'000));
+        TRY(job.check());
+        return "";
+      },
+      options);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().message(), "deadline exceeded");
+  expect_no_rows();
+}
+
+TEST_F(EngineTest, ARollbackIsNotCutShortByACancellation) {
+  std::latch releasing(1), leave(1);
+  ASSERT_OK(engine_->resources().add({.name = "gated",
+                                      .probe = nullptr,
+                                      .release = [&](const Resource&) -> Status {
+                                        releasing.count_down();
+                                        leave.wait();
+                                        return {};
+                                      }}));
+  auto handle = engine_->submit<Any>([&](JobContext& job) -> Result<std::string> {
+    TRY(job.take({{.kind = "thing", .name = "x", .owner = "container:c"},
+                  {.kind = "gated", .name = "g", .owner = "container:c"}}));
+    TRY(world_->make("thing", "x"));
+    return conflict("no");
+  });
+  releasing.wait();
+  EXPECT_EQ(engine_->inspect(handle->id())->status, JobStatus::running);
+  ASSERT_OK(engine_->cancel(handle->id()));
+  leave.count_down();
+  EXPECT_EQ(handle->wait().error().message(), "no") << "what failed it, not the cancellation";
+  EXPECT_EQ(engine_->inspect(handle->id())->status, JobStatus::failed);
+  expect_no_rows();
+}
+
+struct Digested {
+  static constexpr std::string_view kName = "test.digested";
+  using Input = Caller;
+  using Output = Nothing;
+};
+
+TEST_F(EngineTest, TheJournalTellsWhatEachJobWasAndHowItEnded) {
+  engine_->add<Digested>(
+      [&](JobContext& job, Caller in) -> Result<Nothing> {
+        TRY(job.take({{.kind = "thing", .name = in.name}}));
+        if (in.uid == 1) return conflict("told to fail");
+        if (in.uid == 2) job.cancel().cancel();
+        TRY(job.check());
+        return Nothing{};
+      },
+      JobClass::container);
+  const int64_t before = now_ns();
+  ASSERT_OK(engine_->run<Digested>({"done", 0, 0}));
+  ASSERT_FALSE(engine_->run<Digested>({"failed", 1, 0}));
+  ASSERT_FALSE(engine_->run<Digested>({"cancelled", 2, 0}));
+  JobInfo lost;  // of a daemon that died
+  lost.id = 100;
+  lost.name = "test.lost";
+  lost.status = JobStatus::running;
+  lost.queued_at = lost.started_at = before;
+  ASSERT_OK(database_->write(
+      [&](graph::Transaction& tx) { return journal::put(tx.connection(), lost); }));
+  close();
+  open();
+  ASSERT_OK(engine_->reconcile(ReconcileMode::repair));
+  std::vector<JobInfo> jobs = *engine_->list();
+  ASSERT_THAT(jobs, SizeIs(4));
+  std::vector<std::string> told;
+  for (const JobInfo& job : jobs) {
+    told.push_back(std::string(to_string(job.status)) + ": " + job.error);
+    EXPECT_LE(before, job.queued_at);
+    EXPECT_LE(job.queued_at, job.started_at);
+    EXPECT_LE(job.started_at, job.finished_at);
+  }
+  EXPECT_THAT(told, ElementsAre("interrupted: interrupted by the end of the daemon",
+                                "cancelled: cancelled", "failed: told to fail", "done: "));
+  EXPECT_THAT(jobs[3].resources, ElementsAre("thing done"));
+  EXPECT_EQ(jobs[3].input_digest, digest_text(json::dump(Caller{"done", 0, 0})));
+  EXPECT_NE(jobs[2].input_digest, jobs[3].input_digest);
 }
 
 TEST_F(EngineTest, AChildHasItsParentsLocksCallerAndCancellation) {

@@ -11,6 +11,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "graph/transaction_guard.h"
 
 namespace gantry::graph {
 namespace {
@@ -23,6 +24,8 @@ constexpr size_t kIdleReaders = 4;
 thread_local const Database* t_writing = nullptr;
 
 }  // namespace
+
+bool in_transaction() { return t_writing != nullptr; }
 
 Transaction::Transaction(Transaction&& other) noexcept
     : database_(other.database_),
