@@ -101,6 +101,9 @@ class Containers::Impl {
   int64_t changed_bytes(const std::string& id) const;  // of the regular files it changed or added
 
   // ---- shared
+  // Finds it, takes its lock, and finds that it is still there.
+  Result<std::shared_ptr<Container>> find_locked(engine::JobContext& job,
+                                                 const std::string& reference);
   Status store(graph::Transaction& tx, const ContainerRecord& record) const;
   // Stores and publishes by the job's closing transaction.
   void commit(engine::JobContext& job, Container& container, ContainerRecord record);

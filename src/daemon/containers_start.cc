@@ -64,9 +64,7 @@ Status Containers::Impl::write_network_files(const ContainerRecord& record,
 
 Result<ChangeOutput> Containers::Impl::start(engine::JobContext& job,
                                              const ContainerStart::Input& input) {
-  std::shared_ptr<Container> container = TRY(table.find(input.container));
-  TRY(job.lock({{engine::LockKind::container, container->id()}}));
-  if (!table.by_id(container->id())) return not_found("No such container: {}", input.container);
+  std::shared_ptr<Container> container = TRY(find_locked(job, input.container));
   std::shared_ptr<const ContainerRecord> record = container->record();
   if (!input.restart_of.empty() &&
       (record->state.run != input.restart_of || record->state.status != "restarting"))

@@ -24,6 +24,15 @@ std::string signal_number(int signal) { return std::to_string(signal); }
 
 }  // namespace
 
+// While it was waited for it may have been removed, and storing it would bring it back.
+Result<std::shared_ptr<Container>> Containers::Impl::find_locked(engine::JobContext& job,
+                                                                 const std::string& reference) {
+  std::shared_ptr<Container> container = TRY(table.find(reference));
+  TRY(job.lock({{engine::LockKind::container, container->id()}}));
+  if (!table.by_id(container->id())) return not_found("No such container: {}", reference);
+  return container;
+}
+
 Result<Nothing> Containers::Impl::mark_stopped(engine::JobContext& job,
                                                const ContainerMarkStopped::Input& input) {
   std::shared_ptr<Container> container = TRY(table.find(input.container));
@@ -94,7 +103,7 @@ Result<ChangeOutput> Containers::Impl::stop(engine::JobContext& job,
   int signal = input.signal.empty() ? stop_signal_of(*record) : TRY(parse_signal(input.signal));
   if (record->state.status == "restarting") {
     // Between two runs: the pending restart is called off.
-    TRY(job.lock({{engine::LockKind::container, container->id()}}));
+    TRY(find_locked(job, container->id()));
     ContainerRecord stopped = *container->record();
     if (stopped.state.status == "restarting") {
       stopped.state.status = "exited";
@@ -164,8 +173,7 @@ Result<Nothing> Containers::Impl::kill(engine::JobContext& job, const ContainerK
 
 Result<Nothing> Containers::Impl::pause(engine::JobContext& job, const std::string& reference,
                                         bool paused) {
-  std::shared_ptr<Container> container = TRY(table.find(reference));
-  TRY(job.lock({{engine::LockKind::container, container->id()}}));
+  std::shared_ptr<Container> container = TRY(find_locked(job, reference));
   ContainerRecord record = *container->record();
   std::shared_ptr<drivers::Instance> instance = container->instance();
   if (!record.running() || !instance) return conflict("Container {} is not running", record.id);
@@ -183,8 +191,7 @@ Result<Nothing> Containers::Impl::pause(engine::JobContext& job, const std::stri
 
 Result<Nothing> Containers::Impl::rename(engine::JobContext& job,
                                          const ContainerRename::Input& input) {
-  std::shared_ptr<Container> container = TRY(table.find(input.container));
-  TRY(job.lock({{engine::LockKind::container, container->id()}}));
+  std::shared_ptr<Container> container = TRY(find_locked(job, input.container));
   std::string name = input.name.starts_with('/') ? input.name.substr(1) : input.name;
   if (name.empty()) return invalid("Neither old nor new names may be empty");
   if (!is_valid_name(name))
@@ -209,8 +216,7 @@ Result<Nothing> Containers::Impl::rename(engine::JobContext& job,
 
 Result<ContainerUpdate::Output> Containers::Impl::update(engine::JobContext& job,
                                                          const ContainerUpdate::Input& input) {
-  std::shared_ptr<Container> container = TRY(table.find(input.container));
-  TRY(job.lock({{engine::LockKind::container, container->id()}}));
+  std::shared_ptr<Container> container = TRY(find_locked(job, input.container));
   ContainerRecord record = *container->record();
   TRY(json::decode(record.host_config, json::value(input.changes)));
   api::Strings warnings = TRY(validate(record.config, record.host_config));

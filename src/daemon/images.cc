@@ -17,7 +17,9 @@ namespace gantry::daemon {
 namespace {
 
 // Changes of names must survive a power cut; the rest of a load is on disk by then anyway.
+// Long, so that one which the daemon's end cut short is to be found in the journal.
 constexpr engine::JobOptions kTransfer = {.job_class = engine::JobClass::transfer,
+                                          .journaling = engine::Journaling::at_start,
                                           .durability = graph::Durability::full};
 constexpr engine::JobOptions kChange = {.job_class = engine::JobClass::container,
                                         .durability = graph::Durability::full};
@@ -62,6 +64,14 @@ Error unreachable(const std::string& domain) {
   return internal("Get \"https://{}/v2/\": dial tcp: lookup {}: {}", host, name, why);
 }
 
+// A job that waits for more of an upload is not to wait for it once it is cancelled.
+engine::CancelSource::Registration interrupt_on_cancel(engine::JobContext& job,
+                                                       const std::shared_ptr<ByteSource>& source) {
+  auto pipe = std::dynamic_pointer_cast<BytePipe>(source);
+  if (!pipe) return {};
+  return job.cancel().on_cancel([pipe] { pipe->fail(Error(ErrorKind::cancelled, "cancelled")); });
+}
+
 }  // namespace
 
 Images::~Images() = default;
@@ -80,6 +90,7 @@ Result<std::unique_ptr<Images>> Images::create(engine::Engine& engine, graph::Co
 }
 
 Result<ImageLoad::Output> Images::load(engine::JobContext& job, ImageLoad::Input input) {
+  auto interrupt = interrupt_on_cancel(job, input.archive);
   if (!input.archive) return invalid("no archive was given");
   Result<std::vector<image::LoadedImage>> stored = store_->load(job, *input.archive, {});
   // What is missing is missing in the archive, not here.
@@ -106,6 +117,7 @@ Result<ImageLoad::Output> Images::load(engine::JobContext& job, ImageLoad::Input
 }
 
 Result<ImageImport::Output> Images::import(engine::JobContext& job, ImageImport::Input input) {
+  auto interrupt = interrupt_on_cancel(job, input.tarball);
   if (!input.tarball) return invalid("no tarball was given");
   image::ImportOptions options;
   options.repository = std::move(input.repository);

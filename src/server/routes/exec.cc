@@ -82,8 +82,11 @@ Status resize(Call& call) {
   auto columns = TRY(call.number("w"));
   if (!rows || !columns || *rows < 0 || *columns < 0 || *rows > 65535 || *columns > 65535)
     return invalid("invalid terminal size: h and w must be numbers between 0 and 65535");
-  TRY(call.daemon().containers().resize_exec(call.name("id"), static_cast<unsigned>(*rows),
-                                             static_cast<unsigned>(*columns)));
+  // Asks the container's shim.
+  TRY(call.x.run_blocking([&] {
+    return call.daemon().containers().resize_exec(call.name("id"), static_cast<unsigned>(*rows),
+                                                  static_cast<unsigned>(*columns));
+  }));
   return call.send_empty(200);
 }
 
