@@ -23,6 +23,7 @@ stopped() { grep -q '^State:.T' "/proc/$1/status"; }
   engine_kill
   kill -STOP "$shim"
   eventually 5 stopped "$shim"
+  # shellcheck disable=SC2034 # engine_spawn sets it
   local spawned_pid
   engine_spawn main
   eventually 10 engine_answers
