@@ -12,6 +12,9 @@ Prints a table and writes DIRECTORY/bench.json. Names (default: all):
   exec       CLIENT exec CONTAINER true
   ps         CLIENT ps
   memory     PSS of an idle daemon, and the mean PSS of 50 shims
+  engine     gantryd alone, asked on its socket, beside what the project holds itself to: time in the database per
+             run, tag and untag, ps over 1,000 containers and inspect, start-up with them, garbage collection of
+             10,000 blobs beside runs (bench/engine.py)
 
 Every contender's runs are interleaved with the others', so that what the machine does meanwhile hits all alike,
 and done once back to back and once 300 ms apart, because some costs of the kernel show only on an idle host.
@@ -28,11 +31,12 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import contenders  # noqa: E402
+import engine as engine_bench  # noqa: E402
 import measure  # noqa: E402
 import report  # noqa: E402
 
 ISOLATED = "GANTRY_BENCH_ISOLATED"
-BENCHES = ("run", "run-none", "bare", "exec", "ps", "memory")
+BENCHES = ("run", "run-none", "bare", "exec", "ps", "memory", "engine")
 
 
 def arguments():
@@ -134,7 +138,9 @@ def main():
     with contenders.Workplace(options.programs) as place:
         if "bare" in options.names:
             results += bench_runtimes(options, place)
-        if set(options.names) - {"bare"}:
+        if "engine" in options.names:
+            results += engine_bench.bench(options, place)
+        if set(options.names) - {"bare", "engine"}:
             with place.engines() as engines:
                 results += bench_engines(options, engines)
     report.write(results, os.path.join(options.out, "bench.json"))
