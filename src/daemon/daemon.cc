@@ -13,12 +13,14 @@
 #include "daemon/containers.h"
 #include "daemon/events.h"
 #include "daemon/images.h"
+#include "daemon/maintenance.h"
 #include "daemon/networks.h"
 #include "daemon/volumes.h"
 #include "drivers/exec/exec_driver.h"
 #include "drivers/exec/resources.h"
 #include "drivers/graph/graph_driver.h"
 #include "engine/engine.h"
+#include "graph/check.h"
 #include "graph/content_store.h"
 #include "graph/database.h"
 #include "graph/graph.h"
@@ -56,10 +58,20 @@ Result<UniqueFd> lock_root(const std::string& path) {
       path);
 }
 
-Result<std::string> instance_of(graph::Graph& graph) {
+// In a file as well: what carries the instance's name in the kernel outlives a lost database.
+Result<std::string> instance_of(graph::Graph& graph, const std::string& root) {
+  const std::string file = root + "/engine-id";
   std::string instance = TRY(graph.read().setting(kInstanceKey));
-  if (!instance.empty()) return instance;
-  instance = random_hex(6);
+  Result<std::string> kept = fs::read_file(file, 64);
+  if (!kept && kept.error().kind() != ErrorKind::not_found) return std::move(kept).error();
+  if (!instance.empty()) {
+    if (!kept) TRY(fs::write_file(file, instance + "\n"));
+    return instance;
+  }
+  if (kept) instance = kept->substr(0, kept->find('\n'));
+  if (instance.size() != 12 || instance.find_first_not_of("0123456789abcdef") != std::string::npos)
+    instance = random_hex(6);
+  TRY(fs::write_file(file, instance + "\n"));
   TRY(graph.database().write(
       graph::Durability::full, graph::Space::ordinary,
       [&](graph::Transaction& tx) { return graph.set_setting(tx, kInstanceKey, instance); }));
@@ -72,6 +84,12 @@ Result<std::shared_ptr<drivers::GraphDriver>> storage_of(graph::Graph& graph,
                                                          const std::string& wanted,
                                                          const std::string& root) {
   std::string known = TRY(graph.read().setting(kStorageDriverKey));
+  if (known.empty())  // a database that was lost: the layers on the disk tell
+    for (const char* name : {"overlay2", "vfs"}) {
+      Result<std::vector<std::string>> layers =
+          fs::list_directory(fmt::format("{}/{}/layers", root, name));
+      if (layers && !layers->empty()) known = name;
+    }
   if (!known.empty() && !wanted.empty() && known != wanted)
     return conflict(
         "{} was begun with the storage driver {}: start with it, or give {} a --data-root of its "
@@ -79,12 +97,24 @@ Result<std::shared_ptr<drivers::GraphDriver>> storage_of(graph::Graph& graph,
         root, known, wanted);
   std::shared_ptr<drivers::GraphDriver> driver =
       TRY(drivers::open_graph_driver(known.empty() ? wanted : known, root));
-  if (known.empty())
+  if (TRY(graph.read().setting(kStorageDriverKey)).empty())
     TRY(graph.database().write(graph::Durability::full, graph::Space::ordinary,
                                [&](graph::Transaction& tx) {
                                  return graph.set_setting(tx, kStorageDriverKey, driver->name());
                                }));
   return driver;
+}
+
+// What became of a damaged database, for whoever reads the log.
+void tell(const graph::Recovery& recovery, const SystemRebuild::Output& rebuilt) {
+  log::warn(
+      "the database was {}; taken over: {} nodes, {} edges, {} names, {} resources; found on the "
+      "disk: {} blobs",
+      recovery.kept_as.empty() ? "gone" : "damaged (kept as " + recovery.kept_as + ")",
+      recovery.nodes, recovery.edges, recovery.names, recovery.resources, recovery.blobs);
+  for (const std::string& what : recovery.not_read) log::warn("not read: {}", what);
+  for (const std::string& what : rebuilt.made) log::warn("made again: {}", what);
+  for (const std::string& what : rebuilt.not_made) log::warn("not made again: {}", what);
 }
 
 Result<std::string> runtime_beside_us() {
@@ -119,6 +149,7 @@ Daemon::Daemon() : state_(std::make_unique<State>()), events_(std::make_unique<E
 
 Daemon::~Daemon() {
   shut_down();
+  maintenance_.reset();
   containers_.reset();
   volumes_.reset();
   networks_.reset();
@@ -146,16 +177,17 @@ Result<std::unique_ptr<Daemon>> Daemon::open(Options options) {
   daemon->options_ = std::move(options);
   const Options& o = daemon->options_;
 
-  state.database = TRY(graph::Database::open(root + "/gantry.db"));
+  state.content = TRY(graph::ContentStore::open(root + "/content"));
+  std::optional<graph::Recovery> recovery;
+  state.database = TRY(graph::open_or_recover(root + "/gantry.db", *state.content, &recovery));
   TRY(state.database->set_reserve(4 << 20));
   engine::EngineOptions engine_options;
   engine_options.journal_limit = o.journal_limit;
   engine_options.journal_age = std::chrono::seconds(o.journal_age);
   state.engine = TRY(engine::Engine::create(*state.database, std::move(engine_options)));
-  daemon->instance_ = TRY(instance_of(state.engine->graph()));
+  daemon->instance_ = TRY(instance_of(state.engine->graph(), root));
   // There for as long as the daemon is, so that a start makes one directory a hierarchy.
   TRY(libcontainer::make_cgroup("/gantry/" + daemon->instance_));
-  state.content = TRY(graph::ContentStore::open(root + "/content"));
   state.graph_driver = TRY(storage_of(state.engine->graph(), o.storage_driver, root));
   state.exec_driver = TRY(drivers::make_native_driver({.runtime = o.runtime_program}));
 
@@ -168,7 +200,12 @@ Result<std::unique_ptr<Daemon>> Daemon::open(Options options) {
   daemon->networks_ = TRY(Networks::open(*state.engine, *daemon->events_, o, daemon->instance_));
   daemon->volumes_ = std::make_unique<Volumes>(*daemon);
   daemon->containers_ = std::make_unique<Containers>(*daemon);
+  daemon->maintenance_ = std::make_unique<Maintenance>(*daemon);
 
+  if (recovery) {
+    daemon->recovered_ = true;
+    tell(*recovery, TRY(state.engine->run<SystemRebuild>({}, {.caller = {.name = "gantryd"}})));
+  }
   TRY(state.engine->run<NetworkRestore>({}, {.caller = {.name = "gantryd"}}));
   TRY(daemon->containers_->load());
   return daemon;
@@ -182,10 +219,15 @@ void Daemon::adopt_and_reconcile() {
   log::ignored("adopting containers", containers_->adopt());
   // Before the first request is answered: `gantryd` and then `run busybox` is what a new user
   // types.
-  images_->load_archives(options_.images_dirs);
+  images_->load_archives(options_.images_dirs, recovered_);
   become_ready();
-  Result<engine::ReconcileReport> report =
-      state_->engine->reconcile(engine::ReconcileMode::repair);
+  // What a rebuild could not account for may be somebody's data: it stays until it is asked for.
+  Result<engine::ReconcileReport> report = state_->engine->reconcile(
+      recovered_ ? engine::ReconcileMode::check : engine::ReconcileMode::repair);
+  if (recovered_)
+    log::warn(
+        "nothing was removed: `gantry system check` shows what the database does not account "
+        "for, and `gantry system check --repair` removes it");
   if (!report)
     log::error("reconcile: {}", report.error().message());
   else
@@ -194,6 +236,7 @@ void Daemon::adopt_and_reconcile() {
                 finding.repaired ? "repaired" : finding.detail);
   phase_ = Phase::reconciled;
   containers_->resume();
+  maintenance_->start();
 }
 
 void Daemon::become_ready() {
@@ -220,7 +263,9 @@ void Daemon::on_ready(std::function<void()> fn) {
 void Daemon::shut_down() {
   if (state_->background.joinable()) state_->background.join();
   if (!state_->engine) return;
+  if (maintenance_) maintenance_->stop();
   state_->engine->shutdown(std::chrono::seconds(options_.shutdown_timeout), kDrain);
+  if (maintenance_) maintenance_->shut_down();
   if (containers_) containers_->shut_down();
   events_->close();
   if (!containers_ || std::exchange(state_->shut_down, true)) return;

@@ -31,6 +31,7 @@ namespace gantry::daemon {
 class Containers;
 class Events;
 class Images;
+class Maintenance;
 class Networks;
 class Volumes;
 
@@ -76,6 +77,7 @@ class Daemon {
 
   Options options_;
   std::string instance_;
+  bool recovered_ = false;  // this start found the database damaged or gone
   enum class Phase { starting, ready, reconciled };
   std::atomic<Phase> phase_{Phase::starting};
   std::unique_ptr<State> state_;
@@ -84,6 +86,7 @@ class Daemon {
   std::unique_ptr<Networks> networks_;
   std::unique_ptr<Volumes> volumes_;
   std::unique_ptr<Containers> containers_;
+  std::unique_ptr<Maintenance> maintenance_;
 };
 
 }  // namespace gantry::daemon

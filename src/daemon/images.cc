@@ -198,7 +198,7 @@ void Images::add_handlers() {
       kChange);
 }
 
-void Images::load_archives(const std::vector<std::string>& directories) {
+void Images::load_archives(const std::vector<std::string>& directories, bool again) {
   for (const std::string& directory : directories) {
     Result<std::vector<std::string>> names = fs::list_directory(directory);
     if (!names) {
@@ -210,14 +210,14 @@ void Images::load_archives(const std::vector<std::string>& directories) {
     for (const std::string& name : *names) {
       bool archive = std::any_of(std::begin(kArchiveSuffixes), std::end(kArchiveSuffixes),
                                  [&](std::string_view suffix) { return name.ends_with(suffix); });
-      if (archive) load_archive(directory + "/" + name);
+      if (archive) load_archive(directory + "/" + name, again);
     }
   }
 }
 
 // Nothing is unpacked for an image that is here; a name that the user gave to another image
 // meanwhile, or took away from this one, stays as the user wants it.
-void Images::load_archive(const std::string& path) {
+void Images::load_archive(const std::string& path, bool again) {
   Status loaded = [&]() -> Status {
     UniqueFd file = TRY(sys::open(path, O_RDONLY));
     FdSource probe(file.get());
@@ -226,7 +226,7 @@ void Images::load_archive(const std::string& path) {
       Result<image::Image> image = store_->find(id.text());
       return image.has_value();
     });
-    if (!ids.empty() && all_here) return {};
+    if (!ids.empty() && all_here && !again) return {};
     if (::lseek(file.get(), 0, SEEK_SET) == -1) return error_from_errno(errno, "lseek");
     ImageLoad::Input input;
     input.archive = std::make_shared<FdSource>(std::move(file));

@@ -41,8 +41,8 @@ class Images {
 
   // Loads every archive (*.tar, *.tar.gz, *.tgz, *.tar.zst, *.tar.xz) of the directories that has
   // an image which is not here; one that fails is logged and passed over. Runs image.load jobs and
-  // waits for them.
-  void load_archives(const std::vector<std::string>& directories);
+  // waits for them. `again`: also those whose images are here, for the names (after a rebuild).
+  void load_archives(const std::vector<std::string>& directories, bool again = false);
 
  private:
   Images(engine::Engine& engine, Events& events) : engine_(engine), events_(events) {}
@@ -53,7 +53,7 @@ class Images {
   Result<ImageTag::Output> tag(engine::JobContext& job, ImageTag::Input input);
   Result<ImageRemove::Output> remove(engine::JobContext& job, ImageRemove::Input input);
   void publish(const std::string& id, const std::vector<image::RemovedItem>& items);
-  void load_archive(const std::string& path);
+  void load_archive(const std::string& path, bool again);
 
   engine::Engine& engine_;
   Events& events_;

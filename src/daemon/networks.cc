@@ -108,6 +108,13 @@ Result<std::unique_ptr<Networks>> Networks::open(engine::Engine& engine, Events&
   return networks;
 }
 
+Status Networks::remove_lost() const {
+  std::set<std::string> known;
+  for (const graph::Node& node : TRY(engine_.graph().read().list(NodeKind::network)))
+    known.insert(node.key);
+  return system_->remove_lost(known);
+}
+
 Result<std::vector<NetworkRecord>> Networks::records() const {
   graph::View view = engine_.graph().read();
   std::vector<NetworkRecord> out;

@@ -17,6 +17,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -112,6 +113,9 @@ class Networks {
   void connected(const ContainerRecord& record);
   void disconnected(const ContainerRecord& record);
   size_t endpoints() const;
+
+  // For system.rebuild: bridges of networks whose records were lost go.
+  Status remove_lost() const;
 
   // For an orderly end with nothing running: bridges and firewall go. The next start makes them
   // again.

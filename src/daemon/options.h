@@ -5,7 +5,17 @@
 #include <string>
 #include <vector>
 
+#include "graph/gc.h"
+
 namespace gantry::daemon {
+
+// What unattended collection may take, and when. Things that something holds are never taken.
+struct GcOptions {
+  int64_t interval_ns = int64_t{3600} * 1'000'000'000;  // 0: never by itself
+  int64_t grace_ns = int64_t{600} * 1'000'000'000;      // younger things are left alone
+  graph::Keep images;  // images that lost their name: kept until a prune, unless limited
+  graph::Keep build_cache = {.age_ns = 14 * graph::kDay, .count = 2000, .bytes = int64_t{20} << 30};
+};
 
 struct Options {
   std::string data_root = "/var/lib/gantry";
@@ -20,7 +30,8 @@ struct Options {
   std::vector<std::string> labels;
   std::vector<std::string> dns, dns_search, dns_options;
   std::map<std::string, std::pair<int64_t, int64_t>> default_ulimits;  // name -> {soft, hard}
-  int shutdown_timeout = 15;                                           // seconds
+  GcOptions gc;
+  int shutdown_timeout = 15;     // seconds
   int64_t journal_limit = 2000;  // ended jobs that the journal keeps
   int64_t journal_age = 0;       // seconds that it keeps them; 0: for ever
   bool debug = false;

@@ -119,6 +119,15 @@ Status Volumes::add_node(graph::Transaction& tx, const std::string& name, bool a
   return {};
 }
 
+Status Volumes::restore(engine::JobContext& job, const std::string& name) const {
+  TRY(job.lock({{engine::LockKind::volume, name}}));
+  if (!daemon_.engine().resources().get(kKind, name)) TRY(job.take({intent(name)}));
+  TRY(make(name));
+  bool known = TRY(daemon_.graph().read().contains(graph::NodeKind::volume, name));
+  if (known) return {};
+  return job.commit_now([&](graph::Transaction& tx) { return add_node(tx, name, false); });
+}
+
 void Volumes::created(const std::string& name) const {
   daemon_.events().publish({"volume", "create", name, {{"driver", "local"}}, 0});
 }

@@ -66,6 +66,9 @@ class Volumes {
   Status make(const std::string& name) const;
   Status add_node(graph::Transaction& tx, const std::string& name, bool anonymous) const;
   void created(const std::string& name) const;
+  // ---- for system.check, inside its job: what is missing of a volume (directory, node, row) is
+  // made, what is there stays as it is.
+  Status restore(engine::JobContext& job, const std::string& name) const;
   // Docker's copy-up: an empty volume gets what the image has at its mount point. `rootfs` is the
   // container's, not running.
   Status copy_up(const std::vector<MountPoint>& mounts, const RootfsSource& rootfs) const;

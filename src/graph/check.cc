@@ -5,9 +5,7 @@
 #include "base/log.h"
 
 namespace gantry::graph {
-namespace {
 
-// The roots and images above a blob, in words.
 Result<std::vector<std::string>> needed_by(View& view, NodeId id) {
   std::vector<std::string> out;
   std::vector<Chain> chains =
@@ -24,31 +22,30 @@ Result<std::vector<std::string>> needed_by(View& view, NodeId id) {
   return out;
 }
 
-}  // namespace
-
 std::string_view to_string(ContentFinding::What what) {
   switch (what) {
     case ContentFinding::What::missing:
       return "missing";
     case ContentFinding::What::corrupt:
       return "corrupt";
-    case ContentFinding::What::unreferenced:
-      return "unreferenced";
   }
   return "unknown";
 }
 
 Result<std::vector<ContentFinding>> check_content(const Graph& graph, const ContentStore& content,
-                                                  CheckMode mode,
+                                                  CheckMode mode, ReadContent read,
                                                   const std::function<Status()>& look_at) {
   std::vector<ContentFinding> findings;
-  std::vector<ContentStore::Info> files = TRY(content.list());
   std::vector<Node> blobs = TRY(graph.read().list(NodeKind::blob));
   for (const Node& blob : blobs) {
     if (look_at) TRY(look_at());
     Result<Digest> digest = Digest::parse(blob.key);
     if (!digest) continue;
-    ContentStore::Health health = TRY(content.verify(*digest));
+    ContentStore::Health health = ContentStore::Health::sound;
+    if (read == ReadContent::yes)
+      health = TRY(content.verify(*digest));
+    else if (!content.contains(*digest))
+      health = ContentStore::Health::missing;
     if (health == ContentStore::Health::sound) continue;
     View view = graph.read();
     // Collected while it was being read?
@@ -62,16 +59,6 @@ Result<std::vector<ContentFinding>> check_content(const Graph& graph, const Cont
     if (mode == CheckMode::repair && health == ContentStore::Health::corrupt) {
       // Absent is better than wrong: the next load or pull writes it again.
       TRY(content.remove(*digest));
-      finding.repaired = true;
-    }
-    findings.push_back(std::move(finding));
-  }
-  for (const ContentStore::Info& file : files) {
-    bool known = TRY(graph.read().contains(NodeKind::blob, file.digest.text()));
-    if (known || !content.contains(file.digest)) continue;
-    ContentFinding finding{ContentFinding::What::unreferenced, file.digest.text(), {}, false};
-    if (mode == CheckMode::repair) {
-      TRY(content.remove(file.digest));
       finding.repaired = true;
     }
     findings.push_back(std::move(finding));

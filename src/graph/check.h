@@ -17,9 +17,8 @@ enum class CheckMode { look, repair };
 
 struct ContentFinding {
   enum class What {
-    missing,       // a blob of the graph has no file
-    corrupt,       // its bytes are not those of its digest; repair: the file is removed
-    unreferenced,  // a file that no node names; repair: removed
+    missing,  // a blob of the graph has no file
+    corrupt,  // its bytes are not those of its digest; repair: the file is removed
   };
   What what = What::missing;
   std::string digest;
@@ -28,9 +27,15 @@ struct ContentFinding {
 };
 std::string_view to_string(ContentFinding::What what);
 
-// Reads every blob (`look_at`, when set, is asked before each and stops the check with its error).
+// The tags and images (and containers of untagged ones) above a node, in words: "tag …".
+Result<std::vector<std::string>> needed_by(View& view, NodeId id);
+
+// Looks at the blobs of the graph; with ReadContent::yes reads and hashes each. `look_at`, when
+// set, is asked before each and stops the check with its error. Files that no node names are not
+// judged here: the resource kind of blobs finds them.
+enum class ReadContent { no, yes };
 Result<std::vector<ContentFinding>> check_content(const Graph& graph, const ContentStore& content,
-                                                  CheckMode mode,
+                                                  CheckMode mode, ReadContent read,
                                                   const std::function<Status()>& look_at = {});
 
 struct Recovery {

@@ -228,6 +228,16 @@ Result<std::vector<std::string>> Database::integrity_check() {
   return complaints;
 }
 
+Status Database::mend() {
+  constexpr const char* kMend = R"sql(
+    REINDEX;
+    DELETE FROM edge WHERE src NOT IN (SELECT id FROM node) OR dst NOT IN (SELECT id FROM node);
+    DELETE FROM name WHERE node NOT IN (SELECT id FROM node);
+  )sql";
+  return write(Durability::normal, Space::reserve,
+               [&](Transaction& tx) { return tx.connection().execute_script(kMend); });
+}
+
 Status Database::checkpoint() {
   std::scoped_lock lock(checkpointing_, write_mutex_);
   if (sqlite3_wal_checkpoint_v2(normal_->handle(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr,

@@ -230,6 +230,9 @@ class Database {
 
   // PRAGMA integrity_check and foreign_key_check: the complaints, empty when sound.
   Result<std::vector<std::string>> integrity_check();
+  // What can be put right while it is open: makes every index anew from its table, and drops edges
+  // and names of nodes that are not there.
+  Status mend();
   // Copies the WAL into the file. Happens by itself in the background; for tests and shutdown.
   Status checkpoint();
 

@@ -114,20 +114,4 @@ Result<std::vector<Node>> Collector::step() {
   return gone;
 }
 
-Result<std::vector<ContentStore::Info>> unreferenced_content(const Graph& graph,
-                                                             const ContentStore& content,
-                                                             int64_t grace_ns) {
-  // Files first: one that appears later is not judged.
-  std::vector<ContentStore::Info> files = TRY(content.list());
-  View view = graph.read();
-  int64_t now = now_ns();
-  std::vector<ContentStore::Info> strangers;
-  for (ContentStore::Info& file : files) {
-    if (now - file.modified_at < grace_ns) continue;
-    bool known = TRY(view.contains(NodeKind::blob, file.digest.text()));
-    if (!known) strangers.push_back(std::move(file));
-  }
-  return strangers;
-}
-
 }  // namespace gantry::graph

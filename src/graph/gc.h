@@ -71,9 +71,4 @@ class Collector {
   size_t next_ = 0;
 };
 
-// Files of the store that are no node's, older than `grace_ns`.
-Result<std::vector<ContentStore::Info>> unreferenced_content(const Graph& graph,
-                                                             const ContentStore& content,
-                                                             int64_t grace_ns);
-
 }  // namespace gantry::graph

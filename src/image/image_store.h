@@ -79,6 +79,28 @@ struct RemoveOptions {
   std::function<bool(const std::string& container)> running;
 };
 
+struct CheckOptions {
+  bool repair = false;
+  bool read = false;  // hash every blob, and every layer's archive as it is made again
+};
+struct StoreFinding {
+  enum class What { missing, corrupt };
+  What what = What::missing;
+  std::string kind;  // "blob" or "layer"
+  std::string key;
+  std::string detail;
+  // Tags, images and containers that need it. What is missing is made again by a load (or pull) of
+  // one of the tags.
+  std::vector<std::string> needed_by;
+  bool repaired = false;  // what was corrupt is gone
+};
+
+// What rebuild() made of the disk.
+struct Rebuilt {
+  std::vector<std::string> images;      // ids of those that are here again, without names
+  std::vector<std::string> incomplete;  // of those whose layers are not all there and sound
+};
+
 // Lines of progress as Docker's JSON message stream shows them ({"stream": …}, {"status": …, "id":
 // …}).
 using Progress = std::function<void(json::object)>;
@@ -107,7 +129,8 @@ class ImageStore {
   // Writes a docker-archive that is also an OCI layout, as Docker 25 and later do.
   virtual Status save(const std::vector<std::string>& names, ByteSink& out) const = 0;
 
-  // Changes, inside a job.
+  // Changes, inside a job. Each takes the lock of the images for as long as its job runs.
+  virtual Status lock(engine::JobContext& job) const = 0;
   // An archive of `docker save` or an OCI layout, plain or compressed. All its images or none.
   virtual Result<std::vector<LoadedImage>> load(engine::JobContext& job, ByteSource& archive,
                                                 const Progress& progress) = 0;
@@ -120,6 +143,14 @@ class ImageStore {
   virtual Result<std::vector<RemovedItem>> remove(engine::JobContext& job, std::string_view name,
                                                   const RemoveOptions& options) = 0;
   virtual Result<PruneReport> prune(engine::JobContext& job, const Filters& filters) = 0;
+  // Looks for content and layers that the graph names and that are not there or not what their
+  // digests say. Repair takes away what is corrupt, unless a container stands on it: absent is
+  // better than wrong.
+  virtual Result<std::vector<StoreFinding>> check(engine::JobContext& job,
+                                                  const CheckOptions& options) = 0;
+  // For a database that was lost or is not whole: images whose configuration and layers are on the
+  // disk get their nodes again, and what has lost its resource row gets one.
+  virtual Result<Rebuilt> rebuild(engine::JobContext& job) = 0;
 };
 
 }  // namespace gantry::image

@@ -72,6 +72,10 @@ class LocalStore final : public ImageStore {
   Result<std::vector<RemovedItem>> remove(engine::JobContext& job, std::string_view name,
                                           const RemoveOptions& options) override;
   Result<PruneReport> prune(engine::JobContext& job, const Filters& filters) override;
+  Status lock(engine::JobContext& job) const override;
+  Result<std::vector<StoreFinding>> check(engine::JobContext& job,
+                                          const CheckOptions& options) override;
+  Result<Rebuilt> rebuild(engine::JobContext& job) override;
 
  private:
   struct Located {
@@ -95,10 +99,14 @@ class LocalStore final : public ImageStore {
   Result<ImageConfig> config_of(const graph::Node& image) const;
   Result<std::vector<graph::Node>> layers_of(graph::View& view, graph::NodeId image) const;
 
-  Status lock(engine::JobContext& job) const;
   Result<Applied> apply_layer(engine::JobContext& job, const LayerInput& input, ByteSource& blob,
                               const std::string& directory);
-  // Makes the layer unless the graph has it.
+  Result<std::optional<StoreFinding>> check_layer(engine::JobContext& job, graph::View& view,
+                                                  const graph::Node& layer,
+                                                  const CheckOptions& options);
+  // False when one is missing or not sound; those that the graph lacks are added to the addition.
+  Result<bool> find_layers(engine::JobContext& job, Addition& addition);
+  // Makes the layer unless it is here; one that the graph has and the disk has lost is made again.
   Status add_layer(engine::JobContext& job, const LayerInput& input, ByteSource& blob,
                    Addition& addition);
   Status put_config(engine::JobContext& job, std::string_view blob, Addition& addition);

@@ -1,6 +1,7 @@
 // Taking images in: archives of `docker save` and OCI layouts.
 #include <algorithm>
 
+#include "drivers/graph/layer_directories.h"
 #include "engine/engine.h"
 #include "image/archive.h"
 #include "image/compression.h"
@@ -73,14 +74,15 @@ Status LocalStore::put_config(engine::JobContext& job, std::string_view blob, Ad
   addition.id = Digest::of(blob);
   addition.config_size = static_cast<int64_t>(blob.size());
   bool known = TRY(graph_.read().contains(NodeKind::blob, addition.id.text()));
-  if (known) return {};
+  if (known && content_.contains(addition.id)) return {};
   engine::Resource row;
   row.kind = kBlobKind;
   row.name = addition.id.text();
   row.owner = "blob:" + addition.id.text();
   Status taken = job.take({row});
-  if (!taken && taken.error().kind() == ErrorKind::conflict) return {};  // this job has it already
-  if (!taken) return taken;
+  if (!taken && taken.error().kind() != ErrorKind::conflict) return taken;
+  // This job has it already, or its file was lost and its row was not.
+  if (!taken && content_.contains(addition.id)) return {};
   TRY(content_.put(blob));
   return {};
 }
@@ -88,7 +90,11 @@ Status LocalStore::put_config(engine::JobContext& job, std::string_view blob, Ad
 Status LocalStore::add_layer(engine::JobContext& job, const LayerInput& input, ByteSource& blob,
                              Addition& addition) {
   bool known = TRY(graph_.read().contains(NodeKind::layer, input.chain_id.text()));
-  if (known) return {};
+  if (known) {
+    bool complete = TRY(driver_->directories().complete(input.chain_id));
+    if (complete) return {};
+    TRY(job.release_owned("layer:" + input.chain_id.text()));
+  }
   engine::Resource row;
   row.kind = drivers::kLayerKind;
   row.name = drivers::new_layer_directory();

@@ -83,6 +83,35 @@ Status set_journal_age(DaemonOptions& options, std::string_view value) {
   options.daemon.journal_age = age / kSecond;
   return {};
 }
+// "age=720h", "count=50", "size=20GB": limits of what is kept; without any, all is.
+template <graph::Keep daemon::GcOptions::*Member>
+Status add_keep(DaemonOptions& options, std::string_view value) {
+  graph::Keep& keep = options.daemon.gc.*Member;
+  size_t equals = value.find('=');
+  std::string_view name = value.substr(0, equals);
+  std::string_view limit = equals == std::string_view::npos ? "" : value.substr(equals + 1);
+  if (name == "age") {
+    keep.age_ns = TRY(parse_duration(limit));
+  } else if (name == "size") {
+    keep.bytes = TRY(parse_ram_size(limit));
+  } else if (name == "count") {
+    int64_t count = 0;
+    auto [end, error] = std::from_chars(limit.data(), limit.data() + limit.size(), count);
+    if (error != std::errc() || end != limit.data() + limit.size() || count < 0)
+      return invalid("expected count=NUMBER");
+    keep.count = count;
+  } else {
+    return invalid("expected age=DURATION, count=NUMBER or size=BYTES");
+  }
+  return {};
+}
+template <int64_t daemon::GcOptions::*Member>
+Status set_gc_duration(DaemonOptions& options, std::string_view value) {
+  int64_t duration = TRY(parse_duration(value));
+  if (duration < 0) return invalid("expected a duration of at least 0");
+  options.daemon.gc.*Member = duration;
+  return {};
+}
 Status add_log_option(DaemonOptions& options, std::string_view value) {
   size_t equals = value.find('=');
   if (equals == 0 || equals == std::string_view::npos) return invalid("expected NAME=VALUE");
@@ -126,6 +155,15 @@ constexpr Option kOptions[] = {
     {"dns-search", 0, "dns-search", Kind::list, add_daemon_text<&D::dns_search>, "Search domain"},
     {"exec-root", 0, "exec-root", Kind::text, set_daemon_text<&D::exec_root>,
      "Root of run-time state"},
+    {"gc-grace", 0, "gc-grace", Kind::text, set_gc_duration<&daemon::GcOptions::grace_ns>,
+     "Age below which collection leaves things alone (10m)"},
+    {"gc-interval", 0, "gc-interval", Kind::text, set_gc_duration<&daemon::GcOptions::interval_ns>,
+     "Time between collections of what nothing holds (1h; 0: none)"},
+    {"gc-keep-build-cache", 0, "gc-keep-build-cache", Kind::map,
+     add_keep<&daemon::GcOptions::build_cache>,
+     "Build cache kept: age=DURATION, count=N, size=BYTES (336h, 2000, 20GiB)"},
+    {"gc-keep-images", 0, "gc-keep-images", Kind::map, add_keep<&daemon::GcOptions::images>,
+     "Images without a name kept: age=DURATION, count=N, size=BYTES (all)"},
     {"group", 'G', "group", Kind::text, set_text<&O::group>, "Group of Unix sockets (gantry)"},
     {"help", 'h', "", Kind::flag, set_flag<&O::help>, "Print this"},
     {"host", 'H', "hosts", Kind::list, add_host,
@@ -274,6 +312,10 @@ Result<std::vector<std::string>> file_values(const Option& option, const json::v
       if (!value.is_object()) return json::type_error("an object", value);
       for (const auto& member : value.get_object()) {
         std::string name(member.key());
+        if (member.value().is_int64()) {
+          out.push_back(fmt::format("{}={}", name, member.value().get_int64()));
+          continue;
+        }
         if (!member.value().is_object()) {
           std::string item = TRY(text(member.value()));
           out.push_back(name + "=" + item);

@@ -63,6 +63,23 @@ TEST_F(DaemonOptionsTest, what_the_journal_keeps_is_a_count_and_a_time) {
   EXPECT_NE(error({"--journal-age=old"}), "");
 }
 
+TEST_F(DaemonOptionsTest, what_collection_keeps_is_said_by_limits) {
+  auto options = parse({"--gc-interval=30m", "--gc-grace=0s", "--gc-keep-images", "age=24h",
+                        "--gc-keep-images=size=1g", "--gc-keep-build-cache=count=5"});
+  ASSERT_TRUE(options);
+  const daemon::GcOptions& gc = options->daemon.gc;
+  EXPECT_EQ(gc.interval_ns, int64_t{1800} * 1'000'000'000);
+  EXPECT_EQ(gc.grace_ns, 0);
+  EXPECT_EQ(gc.images.age_ns, graph::kDay);
+  EXPECT_EQ(gc.images.bytes, int64_t{1} << 30);
+  EXPECT_FALSE(gc.images.count);
+  EXPECT_EQ(gc.build_cache.count, 5);
+  EXPECT_EQ(gc.build_cache.bytes, int64_t{20} << 30);
+  EXPECT_EQ(error({"--gc-keep-images=weeks=2"}),
+            "invalid argument \"weeks=2\" for \"--gc-keep-images\" flag: expected age=DURATION, "
+            "count=NUMBER or size=BYTES");
+}
+
 TEST_F(DaemonOptionsTest, bad_flags_are_named) {
   EXPECT_EQ(error({"--nope"}), "unknown flag: --nope");
   EXPECT_EQ(error({"-Dq"}), "unknown shorthand flag: 'q' in -Dq");

@@ -14,6 +14,7 @@ std::span<const Route> image_routes();
 std::span<const Route> volume_routes();
 std::span<const Route> network_routes();
 std::span<const Route> job_routes();
+std::span<const Route> graph_routes();
 std::span<const Route> swarm_routes();
 
 }  // namespace gantry::server

@@ -46,7 +46,7 @@ std::vector<Command> gather(std::initializer_list<std::span<const Command>> grou
 }
 
 struct Tree {
-  std::vector<Command> container, image, network, volume, job, system, all;
+  std::vector<Command> container, image, network, volume, job, system, graph, all;
   Command root;
 
   Tree() {
@@ -61,7 +61,8 @@ struct Tree {
     network = gather({network_commands(), inspect("network-inspect")});
     volume = gather({volume_commands(), inspect("volume-inspect")});
     job = gather({job_commands(), inspect("job-inspect")});
-    system = gather({system_commands()});
+    system = gather({system_commands(), care_commands()});
+    graph = gather({graph_commands()});
     std::erase_if(system, [](const Command& c) { return c.name == "version"; });
     std::erase_if(container, [](const Command& c) { return c.name == "events"; });
     system.push_back(in_group(log_commands(), "events"));
@@ -82,6 +83,7 @@ struct Tree {
     all.push_back(in_group(system_commands(), "info").in(HelpSection::common));
     all.push_back(in_group(inspect_commands(), "inspect"));
     all.push_back(management("container", "Manage containers", container));
+    all.push_back(management("graph", "Show what is kept, and why", graph));
     all.push_back(management("image", "Manage images", image));
     all.push_back(management("network", "Manage networks", network));
     all.push_back(management("volume", "Manage volumes", volume));

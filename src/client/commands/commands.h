@@ -25,6 +25,8 @@ std::span<const Command> network_commands();
 std::span<const Command> volume_commands();
 std::span<const Command> job_commands();     // ls, watch, cancel
 std::span<const Command> system_commands();  // version, info, df, prune
+std::span<const Command> graph_commands();   // graph why, roots, show
+std::span<const Command> care_commands();    // system check, gc
 // Every command of a group by its name; it must be there.
 const Command& in_group(std::span<const Command> group, std::string_view name);
 

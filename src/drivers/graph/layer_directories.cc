@@ -154,6 +154,20 @@ Result<std::shared_ptr<const LayerRecord>> LayerDirectories::by_directory(const 
   return shared;
 }
 
+Result<bool> LayerDirectories::complete(const Digest& chain_id) {
+  Result<std::shared_ptr<const LayerRecord>> record = find(chain_id);
+  if (!record) {
+    // Whatever cannot be read of it (layer.json is in the layer's own directory) is not there.
+    if (record.error().kind() == ErrorKind::not_found ||
+        record.error().kind() == ErrorKind::invalid)
+      return false;
+    return std::move(record).error();
+  }
+  if (!present(fd(), (*record)->directory + "/diff")) return false;
+  return std::all_of((*record)->stack.begin(), (*record)->stack.end(),
+                     [&](const std::string& name) { return present(fd(), name); });
+}
+
 Result<UniqueFd> LayerDirectories::open_below(const std::string& relative) const {
   return sys::openat(fd(), relative, kOpenDirectory);
 }

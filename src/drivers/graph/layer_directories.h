@@ -59,6 +59,8 @@ class LayerDirectories {
   Status publish(const Fresh& fresh, const LayerRecord& record);
   Result<std::shared_ptr<const LayerRecord>> find(const Digest& chain_id);           // not_found
   Result<std::shared_ptr<const LayerRecord>> by_directory(const std::string& name);  // not_found
+  // Whether the layer is published and every directory of its stack is there.
+  Result<bool> complete(const Digest& chain_id);
   Result<UniqueFd> open_below(const std::string& relative) const;  // a directory, for reading
   Result<std::unique_ptr<ByteSource>> read_archive(const LayerRecord& record) const;
   Status remove(const std::string& directory);

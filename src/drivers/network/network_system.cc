@@ -226,6 +226,19 @@ Status NetworkSystem::restore(std::span<const engine::ResourceRow> rows) {
   return {};
 }
 
+Status NetworkSystem::remove_lost(const std::set<std::string>& known) {
+  NetworkServices& services = parts_->services;
+  const std::string mark = services.alias("");
+  for (const Link& link : TRY(services.links.with(list_links))) {
+    const std::string_view alias = link.alias;
+    if (link.kind != "bridge" || !alias.starts_with(mark)) continue;
+    if (known.contains(std::string(alias.substr(mark.size())))) continue;
+    log::warn("removing the bridge {}: the record of its network is lost", link.name);
+    TRY(services.removals.with([&](NetlinkSocket& s) { return delete_link(s, link.name); }));
+  }
+  return {};
+}
+
 Status NetworkSystem::take_down(std::span<const NetworkConfig> networks) {
   for (const NetworkConfig& network : networks) {
     NetworkDriver* driver = TRY(this->driver(network.driver));

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -59,6 +60,9 @@ class NetworkSystem {
   // taken stays so. Rows of other kinds are skipped. The firewall is written with the first
   // create_network.
   Status restore(std::span<const engine::ResourceRow> rows);
+  // Deletes the bridges with this instance's name that belong to none of `known` (ids): what is
+  // left of networks whose records were lost.
+  Status remove_lost(const std::set<std::string>& known);
   // For an orderly end with no container left running: bridges and firewall table go, the rows are
   // kept by the caller (create_network brings everything back).
   Status take_down(std::span<const NetworkConfig> networks);

@@ -1,0 +1,170 @@
+// The job system.check: everything the database says against what is there, in both directions.
+#include <algorithm>
+#include <set>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "daemon/container_record.h"
+#include "daemon/daemon.h"
+#include "daemon/images.h"
+#include "daemon/maintenance.h"
+#include "daemon/network_jobs.h"
+#include "daemon/options.h"
+#include "daemon/volumes.h"
+#include "engine/engine.h"
+#include "graph/database.h"
+#include "image/image_store.h"
+
+namespace gantry::daemon {
+
+namespace {
+
+using Findings = std::vector<CheckFinding>;
+
+CheckFinding converted(engine::Finding&& found) {
+  CheckFinding out;
+  out.what = to_string(found.what);
+  out.kind = std::move(found.kind);
+  out.name = std::move(found.name);
+  out.owner = std::move(found.owner);
+  out.detail = std::move(found.detail);
+  out.repaired = found.repaired;
+  return out;
+}
+
+Status check_database(Daemon& daemon, bool repair, Findings& findings) {
+  graph::Database& database = daemon.graph().database();
+  std::vector<std::string> complaints = TRY(database.integrity_check());
+  if (complaints.empty()) return {};
+  // More than mend() can do is for the next start, which makes a new database of what can be read.
+  bool mended = false;
+  if (repair && database.mend()) {
+    std::vector<std::string> left = TRY(database.integrity_check());
+    mended = left.empty();
+  }
+  for (std::string& complaint : complaints) {
+    CheckFinding finding;
+    finding.what = "damaged";
+    finding.kind = "database";
+    finding.name = database.path();
+    finding.detail = std::move(complaint);
+    if (!mended) finding.detail += "; restart gantryd: it makes a new one of what can be read";
+    finding.repaired = mended;
+    findings.push_back(std::move(finding));
+  }
+  return {};
+}
+
+Status check_store(Daemon& daemon, engine::JobContext& job, const SystemCheck::Input& input,
+                   Findings& findings) {
+  std::vector<image::StoreFinding> found =
+      TRY(daemon.images().store().check(job, {.repair = input.repair, .read = input.content}));
+  for (image::StoreFinding& one : found) {
+    CheckFinding finding;
+    finding.what = one.what == image::StoreFinding::What::missing ? "missing" : "corrupt";
+    finding.kind = std::move(one.kind);
+    finding.name = std::move(one.key);
+    finding.detail = std::move(one.detail);
+    finding.needed_by = std::move(one.needed_by);
+    finding.repaired = one.repaired;
+    findings.push_back(std::move(finding));
+  }
+  return {};
+}
+
+// A volume's directory is its owner's: one that the graph does not know is taken in, never removed;
+// one that is gone is made again, empty, so that what uses it can start.
+Status check_volumes(Daemon& daemon, engine::JobContext& job, bool repair, Findings& findings) {
+  Volumes& volumes = daemon.volumes();
+  std::vector<graph::Node> nodes = TRY(daemon.graph().read().list(graph::NodeKind::volume));
+  std::set<std::string> known;
+  for (const graph::Node& node : nodes) {
+    known.insert(node.key);
+    if (fs::exists(volumes.directory(node.key))) continue;
+    CheckFinding finding;
+    finding.what = "missing";
+    finding.kind = "volume";
+    finding.name = node.key;
+    finding.detail = "its directory is gone, and what was in it";
+    if (repair) {
+      TRY(volumes.restore(job, node.key));
+      finding.repaired = true;
+      finding.detail += "; it is there again, empty";
+    }
+    findings.push_back(std::move(finding));
+  }
+  std::vector<std::string> directories =
+      TRY(fs::list_directory(daemon.options().data_root + "/volumes"));
+  for (const std::string& name : directories) {
+    if (known.contains(name) || daemon.engine().resources().get("volume-dir", name)) continue;
+    CheckFinding finding;
+    finding.what = "unknown";
+    finding.kind = "volume";
+    finding.name = name;
+    finding.detail = "a directory of a volume that the database does not know";
+    if (repair) {
+      TRY(volumes.restore(job, name));
+      finding.repaired = true;
+      finding.detail += "; it is a volume again";
+    }
+    findings.push_back(std::move(finding));
+  }
+  return {};
+}
+
+Status check_containers(Daemon& daemon, Findings& findings) {
+  std::vector<graph::Node> nodes = TRY(daemon.graph().read().list(graph::NodeKind::container));
+  for (const graph::Node& node : nodes) {
+    Result<ContainerRecord> record = json::parse<ContainerRecord>(node.data);
+    if (record) continue;
+    CheckFinding finding;
+    finding.what = "unreadable";
+    finding.kind = "container";
+    finding.name = node.key;
+    finding.detail = record.error().message();
+    findings.push_back(std::move(finding));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<SystemCheck::Output> Maintenance::check(engine::JobContext& job,
+                                               const SystemCheck::Input& input) {
+  const int64_t begun = monotonic_ns();
+  SystemCheck::Output output;
+  Findings& findings = output.findings;
+  TRY(check_database(daemon_, input.repair, findings));
+  TRY(check_store(daemon_, job, input, findings));
+  TRY(check_volumes(daemon_, job, input.repair, findings));
+  TRY(check_containers(daemon_, findings));
+  TRY(job.check());
+
+  engine::Engine& engine = daemon_.engine();
+  using engine::ReconcileMode;
+  if (input.repair) {
+    // What can be made again is made before the rows of what is gone are dropped.
+    engine::ReconcileReport before = TRY(engine.reconcile(ReconcileMode::check));
+    TRY(job.run<NetworkRestore>({}));
+    engine::ReconcileReport after = TRY(engine.reconcile(ReconcileMode::repair));
+    auto same = [](const engine::Finding& a, const engine::Finding& b) {
+      return a.what == b.what && a.kind == b.kind && a.name == b.name;
+    };
+    for (engine::Finding& found : before.findings) {
+      bool still = std::any_of(after.findings.begin(), after.findings.end(),
+                               [&](const engine::Finding& other) { return same(found, other); });
+      if (still) continue;
+      found.repaired = true;
+      findings.push_back(converted(std::move(found)));
+    }
+    for (engine::Finding& found : after.findings) findings.push_back(converted(std::move(found)));
+  } else {
+    engine::ReconcileReport report = TRY(engine.reconcile(ReconcileMode::check));
+    for (engine::Finding& found : report.findings) findings.push_back(converted(std::move(found)));
+  }
+  for (const CheckFinding& finding : findings) output.unrepaired += finding.repaired ? 0 : 1;
+  output.duration_ns = monotonic_ns() - begun;
+  return output;
+}
+
+}  // namespace gantry::daemon
