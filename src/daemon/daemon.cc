@@ -4,6 +4,7 @@
 
 #include <thread>
 
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/log.h"
@@ -93,6 +94,8 @@ engine::ResourceKind container_files(const std::string& data_root) {
   std::string root = data_root + "/containers";
   engine::ResourceKind kind;
   kind.name = "container-files";
+  // Deferred, so that they go only when the transaction that forgets the container is on disk.
+  kind.mode = engine::Release::deferred;
   kind.probe = [root](const engine::Resource& files) -> Result<engine::Presence> {
     return fs::exists(root + "/" + files.name) ? engine::Presence::present
                                                : engine::Presence::absent;
@@ -172,6 +175,7 @@ Result<std::unique_ptr<Daemon>> Daemon::open(Options options) {
 
 void Daemon::resume() {
   state_->background = std::thread([this] {
+    FailpointScope scope("reconcile");
     Result<engine::ReconcileReport> report =
         state_->engine->reconcile(engine::ReconcileMode::repair);
     if (!report)
