@@ -1,5 +1,7 @@
 #include "daemon/containers.h"
 
+#include <algorithm>
+
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/id.h"
@@ -7,10 +9,14 @@
 #include "daemon/containers_impl.h"
 
 namespace gantry::daemon {
+namespace {
+
+constexpr int64_t kFirstRetry = 250'000'000, kLongestRetry = 16'000'000'000;
+
+}  // namespace
 
 Containers::Containers(Daemon& daemon) : impl_(std::make_unique<Impl>(daemon)) {
   impl_->register_jobs();
-  impl_->timer = std::thread([this] { impl_->timer_loop(); });
 }
 
 Containers::~Containers() { shut_down(); }
@@ -124,39 +130,64 @@ Status Containers::load() {
     auto container = std::make_shared<Container>(*record);
     log::ignored("container " + node.key, impl_->table.add(container, record->name));
     if (!record->running()) continue;
-    Result<std::shared_ptr<drivers::Instance>> instance =
-        impl_->daemon.exec_driver().adopt(impl_->runtime_directory_of(*record));
-    if (instance && (*instance)->state() != drivers::InstanceState::exited) {
-      impl_->daemon.networks().connected(*record);
-      log::info("container {} ({}): still running, adopted", record->name, short_id(record->id));
-      if (record->state
-              .start_follows) {  // the restart that was stopping it has gone with its daemon
-        record->state.start_follows = record->state.manually_stopped = false;
-        container->publish(*record);
-      }
-      container->set_instance(*instance);
-      impl_->watch(container, record->state.run, *instance);
-      continue;
-    }
-    if (instance) {  // it ended while nobody listened, and its shim wrote down how
-      const drivers::ExitStatus end = (*instance)->exit_status().value_or(drivers::ExitStatus{});
-      ContainerExit::Input ended{record->id, record->state.run, end.code,
-                                 end.oom,    end.finished_at,   end.reason};
-      log::ignored("container " + node.key, [&]() -> Status {
-        TRY(impl_->daemon.engine().run<ContainerExit>(std::move(ended),
-                                                      {.caller = {.name = "gantryd"}}));
-        return {};
-      }());
-      continue;
-    }
-    log::warn("container {}: {}", record->name, instance.error().message());
-    ContainerExit::Input lost{record->id, record->state.run,
-                              137,        false,
-                              now_ns(),   "its shim was gone when the daemon started"};
-    (void)impl_->daemon.engine().submit<ContainerExit>(std::move(lost),
-                                                       {.caller = {.name = "gantryd"}});
+    impl_->adopt(container, Impl::Adoption::at_start, kFirstRetry);
   }
   return {};
+}
+
+void Containers::Impl::adopt(const std::shared_ptr<Container>& container, Adoption when,
+                             int64_t retry_ns) {
+  std::shared_ptr<const ContainerRecord> record = container->record();
+  if (table.by_id(record->id) != container || !record->running() || container->instance()) return;
+  Result<std::shared_ptr<drivers::Instance>> instance =
+      daemon.exec_driver().adopt(runtime_directory_of(*record));
+  if (instance && (*instance)->state() != drivers::InstanceState::exited) {
+    daemon.networks().connected(*record);
+    log::info("container {} ({}): still running, adopted", record->name, short_id(record->id));
+    if (record->state.start_follows) {  // the restart that was stopping it has gone with its daemon
+      ContainerRecord alone = *record;
+      alone.state.start_follows = alone.state.manually_stopped = false;
+      container->publish(alone);
+    }
+    // A pause that the last daemon made and did not record, or the other way round.
+    Status paused = record->state.status == "paused" ? (*instance)->pause() : (*instance)->resume();
+    if (!paused && paused.error().kind() != ErrorKind::conflict)
+      log::ignored("container " + record->id, paused);
+    container->set_instance(*instance);
+    watch(container, record->state.run, *instance);
+    return;
+  }
+  if (instance) {  // it ended while nobody listened, and its shim wrote down how
+    const drivers::ExitStatus end = (*instance)->exit_status().value_or(drivers::ExitStatus{});
+    ContainerExit::Input ended{record->id, record->state.run, end.code,
+                               end.oom,    end.finished_at,   end.reason};
+    if (when == Adoption::again) return record_end(std::move(ended));
+    // Before the first request is answered, so that nobody is told that it runs.
+    Status recorded = [&]() -> Status {
+      TRY(daemon.engine().run<ContainerExit>(ended, {.caller = {.name = "gantryd"}}));
+      return {};
+    }();
+    log::ignored("container " + record->id, recorded);
+    if (!recorded) record_end(std::move(ended));
+    return;
+  }
+  const Error& error = instance.error();
+  bool transient = error.kind() == ErrorKind::conflict ||
+                   (error.code() != 0 && error.kind() != ErrorKind::not_found);
+  if (transient) {
+    // It may well run: what is missing is ours (descriptors, memory), and comes back.
+    log::error("container {}: its shim cannot be reached, it is tried again: {}", record->name,
+               instance.error().message());
+    timer->schedule(retry_ns, [this, container, retry_ns] {
+      adopt(container, Adoption::again, std::min(2 * retry_ns, kLongestRetry));
+    });
+    return;
+  }
+  log::warn("container {}: {}", record->name, instance.error().message());
+  ContainerExit::Input lost{record->id, record->state.run,
+                            137,        false,
+                            now_ns(),   "its shim was gone when the daemon started"};
+  record_end(std::move(lost));
 }
 
 void Containers::resume() {
@@ -174,13 +205,6 @@ void Containers::resume() {
   }
 }
 
-void Containers::shut_down() {
-  {
-    std::lock_guard lock(impl_->timer_mutex);
-    impl_->stopping = true;
-    impl_->timer_changed.notify_all();
-  }
-  if (impl_->timer.joinable()) impl_->timer.join();
-}
+void Containers::shut_down() { impl_->timer->stop(); }
 
 }  // namespace gantry::daemon
