@@ -72,7 +72,7 @@ class NativeInstance final : public Instance {
     std::string payload = TRY(session_->request(
         shim::MessageType::exec, with_leftover(json::dump(message), leftover), descriptors));
     shim::StartedReply reply = TRY(json::parse<shim::StartedReply>(payload));
-    TRY(failpoint("exec.process.started"));
+    (void)failpoint("exec.process.started");
     return pid_t{reply.pid};
   }
 
