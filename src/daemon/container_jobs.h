@@ -165,10 +165,13 @@ struct ContainerExit {
 // the ends that nobody saw, each to become a container.exit.
 struct ContainerAdopt {
   static constexpr std::string_view kName = "container.adopt";
-  struct Input {};
+  struct Input {
+    std::string container;  // id of one that could not be reached then; "": all
+  };
   struct Output {
     int64_t adopted = 0;
     std::vector<ContainerExit::Input> ended;
+    std::vector<std::string> unreached;  // ids, to be tried again
   };
 };
 

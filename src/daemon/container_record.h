@@ -45,6 +45,11 @@ struct ContainerState {
   bool start_follows =
       false;  // stopped by `restart`: neither --rm nor the restart policy acts on its end
   int restart_count = 0;
+
+  // Between two runs: somebody will start it unless it is stopped first.
+  bool between_runs() const {
+    return status == "restarting" || (status == "exited" && start_follows);
+  }
 };
 
 struct ContainerRecord {

@@ -1,5 +1,7 @@
 #include "daemon/containers.h"
 
+#include <algorithm>
+
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/id.h"
@@ -7,10 +9,8 @@
 #include "daemon/containers_impl.h"
 
 namespace gantry::daemon {
-
 Containers::Containers(Daemon& daemon) : impl_(std::make_unique<Impl>(daemon)) {
   impl_->register_jobs();
-  impl_->timer = std::thread([this] { impl_->timer_loop(); });
 }
 
 Containers::~Containers() { shut_down(); }
@@ -25,7 +25,7 @@ void Containers::Impl::register_jobs() {
   engine.add<ContainerStart>(
       [this](JobContext& job, ContainerStart::Input in) { return start(job, in); },
       JobClass::container);
-  engine.add<ContainerAdopt>([this](JobContext& job, ContainerAdopt::Input) { return adopt(job); },
+  engine.add<ContainerAdopt>([this](JobContext& job, ContainerAdopt::Input in) { return adopt(job, in); },
                              JobClass::control);
   engine.add<ContainerFailed>(
       [this](JobContext& job, ContainerFailed::Input in) { return failed(job, in); },
@@ -113,13 +113,6 @@ std::string Containers::Impl::cgroup_of(const ContainerRecord& record) const {
   return "/gantry/" + daemon.instance() + "/" + record.id + "-" + record.state.run;
 }
 
-void Containers::shut_down() {
-  {
-    std::lock_guard lock(impl_->timer_mutex);
-    impl_->stopping = true;
-    impl_->timer_changed.notify_all();
-  }
-  if (impl_->timer.joinable()) impl_->timer.join();
-}
+void Containers::shut_down() { impl_->timer->stop(); }
 
 }  // namespace gantry::daemon

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/sys.h"
@@ -15,23 +16,6 @@
 
 namespace gantry::daemon {
 namespace {
-
-// Gives a claimed name back unless the container came to be.
-class NameClaim {
- public:
-  NameClaim(ContainerTable& table, std::string name, std::string id)
-      : table_(table), name_(std::move(name)), id_(std::move(id)) {}
-  NameClaim(const NameClaim&) = delete;
-  ~NameClaim() {
-    if (!kept_) table_.release_name(name_, id_);
-  }
-  void keep() { kept_ = true; }
-
- private:
-  ContainerTable& table_;
-  std::string name_, id_;
-  bool kept_ = false;
-};
 
 Result<std::string> claim_name(ContainerTable& table, const std::string& wanted,
                                const std::string& id) {
@@ -121,7 +105,7 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
                  {.container_directory = directory_of(record.id)}));  // refused now, not at start
 
   record.name = TRY(claim_name(table, input.name, record.id));
-  NameClaim claim(table, record.name, record.id);
+  auto claim = std::make_shared<NameClaim>(table, record.name, record.id);
 
   std::vector<engine::LockName> locks = {
       {engine::LockKind::container, record.id},
@@ -141,13 +125,17 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
   for (const std::string& name : new_volumes) intents.push_back(daemon.volumes().intent(name));
   TRY(job.take(std::move(intents)));
 
+  TRY(failpoint("container.files"));
   TRY(fs::make_directories(directory_of(record.id), 0710));
+  TRY(failpoint("container.files.made"));
   for (const std::string& name : new_volumes) TRY(daemon.volumes().make(name));
   record.rootfs = TRY(daemon.graph_driver().create_container(
       {record.id, image.top_layer,
        host.AutoRemove ? drivers::ContainerLifetime::ephemeral
                        : drivers::ContainerLifetime::kept}));
   TRY(daemon.volumes().copy_up(record.mounts, record.rootfs));
+
+  TRY(failpoint("container.made"));
 
   auto container = std::make_shared<Container>(record);
   job.on_commit([this, record, new_volumes](graph::Transaction& tx) -> Status {
@@ -168,12 +156,12 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
     }
     return {};
   });
-  job.after_commit([this, container, name = record.name, new_volumes, record] {
+  job.after_commit([this, container, claim, name = record.name, new_volumes, record] {
+    claim->keep();
     (void)table.add(container, name);
     for (const std::string& volume : new_volumes) daemon.volumes().created(volume);
     publish_event(record, "create");
   });
-  claim.keep();
   return ContainerCreate::Output{record.id, warnings};
 }
 

@@ -1,3 +1,5 @@
+#include <signal.h>
+
 #include <algorithm>
 
 #include "base/id.h"
@@ -52,7 +54,6 @@ Result<ExecRecord> Containers::Impl::find_exec(const std::string& id) const {
 }
 
 Result<Nothing> Containers::Impl::exec_start(engine::JobContext& job, ExecStart::Input input) {
-  (void)job;
   ExecRecord exec;
   {
     std::lock_guard lock(exec_mutex);
@@ -99,6 +100,10 @@ Result<Nothing> Containers::Impl::exec_start(engine::JobContext& job, ExecStart:
     if (!pid)
       return std::move(pid).error().context(
           "OCI runtime exec failed: exec failed: unable to start container process");
+    auto undo = std::make_shared<Undo>([instance, id = exec.id] {
+      log::ignored("exec " + id, instance->exec_signal(id, SIGKILL));
+    });
+    job.after_commit([undo] { undo->keep(); });
     if (input.client) input.client->fd.reset();
     std::lock_guard lock(exec_mutex);
     auto found = execs.find(exec.id);

@@ -1,6 +1,8 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
+#include "base/id.h"
 #include "base/log.h"
 #include "daemon/containers_impl.h"
 
@@ -41,8 +43,7 @@ void Containers::Impl::watch(const std::shared_ptr<Container>& container, const 
                                    notice.status.oom,
                                    notice.status.finished_at,
                                    notice.status.reason};
-        (void)daemon.engine().submit<ContainerExit>(std::move(input),
-                                                    {.caller = {.name = "gantryd"}});
+        record_end(std::move(input));
         break;
       }
       case drivers::Notice::Type::exec_exited:
@@ -88,6 +89,7 @@ Result<Nothing> Containers::Impl::exited(engine::JobContext& job,
     ++state.restart_count;
   }
 
+  TRY(failpoint("container.exited"));
   TRY(job.release_owned(owner_of(record.id), kRunKinds));
   bool remove = record.host_config.AutoRemove && !restart && !state.start_follows;
   if (remove)
@@ -115,28 +117,57 @@ Result<Nothing> Containers::Impl::exited(engine::JobContext& job,
 
 void Containers::Impl::schedule_restart(const std::string& id, const std::string& run,
                                         int64_t delay_ns) {
-  std::lock_guard lock(timer_mutex);
-  restarts.emplace(monotonic_ns() + delay_ns, Restart{id, run});
-  timer_changed.notify_one();
+  timer->schedule(delay_ns, [this, id, run] {
+    (void)daemon.engine().submit<ContainerStart>({id, run}, {.caller = {.name = "gantryd"}});
+  });
 }
 
-void Containers::Impl::timer_loop() {
-  std::unique_lock lock(timer_mutex);
-  while (!stopping) {
-    if (restarts.empty()) {
-      timer_changed.wait(lock);
+void Containers::Impl::record_end(ContainerExit::Input input, int64_t retry_ns) {
+  auto job = daemon.engine().submit<ContainerExit>(input, {.caller = {.name = "gantryd"}});
+  // The job may end when this object has gone; the timer, which calls it, is stopped before.
+  job->on_done([this, clock = timer, job, input = std::move(input), retry_ns] {
+    Result<Nothing> recorded = job->wait();
+    if (recorded) return;
+    log::warn("container {}: its end is recorded later: {}", short_id(input.container),
+              recorded.error().message());
+    clock->schedule(retry_ns, [this, input, retry_ns] {
+      record_end(input, std::min(2 * retry_ns, 16 * kSecond));
+    });
+  });
+}
+
+void Timer::schedule(int64_t delay_ns, std::function<void()> call) {
+  std::lock_guard lock(mutex_);
+  if (stopping_) return;
+  due_.emplace(monotonic_ns() + delay_ns, std::move(call));
+  changed_.notify_one();
+}
+
+void Timer::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void Timer::loop() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    if (due_.empty()) {
+      changed_.wait(lock);
       continue;
     }
-    int64_t left = restarts.begin()->first - monotonic_ns();
+    int64_t left = due_.begin()->first - monotonic_ns();
     if (left > 0) {
-      timer_changed.wait_for(lock, std::chrono::nanoseconds(left));
+      changed_.wait_for(lock, std::chrono::nanoseconds(left));
       continue;
     }
-    Restart due = restarts.begin()->second;
-    restarts.erase(restarts.begin());
+    std::function<void()> call = std::move(due_.begin()->second);
+    due_.erase(due_.begin());
     lock.unlock();
-    (void)daemon.engine().submit<ContainerStart>({due.id, due.run},
-                                                 {.caller = {.name = "gantryd"}});
+    call();
     lock.lock();
   }
 }

@@ -38,6 +38,55 @@ struct ExecRecord {
 // when it cannot be run, 128 for every other failure.
 int exit_code_of_failure(const Error& error);
 
+// Undoes a change of a running container, which the kernel keeps and no row tells of, unless the
+// job that made it has been committed. Held by the job's after_commit function.
+class Undo {
+ public:
+  explicit Undo(std::function<void()> undo) : undo_(std::move(undo)) {}
+  Undo(const Undo&) = delete;
+  ~Undo() {
+    if (undo_) undo_();
+  }
+  void keep() { undo_ = nullptr; }
+
+ private:
+  std::function<void()> undo_;
+};
+
+// Gives a claimed name back unless the job that claimed it has been committed.
+class NameClaim {
+ public:
+  NameClaim(ContainerTable& table, std::string name, std::string id)
+      : table_(table), name_(std::move(name)), id_(std::move(id)) {}
+  NameClaim(const NameClaim&) = delete;
+  ~NameClaim() {
+    if (!kept_) table_.release_name(name_, id_);
+  }
+  void keep() { kept_ = true; }
+
+ private:
+  ContainerTable& table_;
+  std::string name_, id_;
+  bool kept_ = false;
+};
+
+// Calls what is due on a thread of its own, which must not wait long. Thread-safe.
+class Timer {
+ public:
+  Timer() : thread_([this] { loop(); }) {}
+  ~Timer() { stop(); }
+  void schedule(int64_t delay_ns, std::function<void()> call);  // nothing once it is stopped
+  void stop();
+
+ private:
+  void loop();
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::multimap<int64_t, std::function<void()>> due_;  // by monotonic time
+  bool stopping_ = false;
+  std::thread thread_;  // last: it uses the others
+};
+
 class Containers::Impl {
  public:
   explicit Impl(Daemon& owner) : daemon(owner) {}
@@ -58,13 +107,20 @@ class Containers::Impl {
                           bool terminal);
 
   // ---- containers_adopt.cc
-  Result<ContainerAdopt::Output> adopt(engine::JobContext& job);
+  Result<ContainerAdopt::Output> adopt(engine::JobContext& job,
+                                       const ContainerAdopt::Input& input);
+  Status adopt_one(engine::JobContext& job, const std::shared_ptr<Container>& container,
+                   ContainerAdopt::Output& output);
+  void adopt_later(const std::string& id, int64_t retry_ns);
 
   // ---- containers_exit.cc
   Result<Nothing> exited(engine::JobContext& job, const ContainerExit::Input& input);
   // Listens to an instance: its end becomes a container.exit job.
   void watch(const std::shared_ptr<Container>& container, const std::string& run,
              const std::shared_ptr<drivers::Instance>& instance);
+  // Runs container.exit; when it fails, again after `retry_ns`, and so on: nobody tells of it
+  // twice.
+  void record_end(ContainerExit::Input input, int64_t retry_ns = 250'000'000);
   void schedule_restart(const std::string& id, const std::string& run, int64_t delay_ns);
   static bool should_restart(const ContainerRecord& record);
 
@@ -80,6 +136,9 @@ class Containers::Impl {
   Status stop_and_wait(engine::JobContext& job, Container& container, int signal,
                        std::optional<int> timeout_seconds);
   Status end_unanswering(engine::JobContext& job, const ContainerRecord& record);
+  // Marks it as stopped by its user, and returns when no run is left and none follows.
+  Status end_runs(engine::JobContext& job, Container& container, int signal,
+                  std::optional<int> timeout_seconds);
   Result<Nothing> mark_stopped(engine::JobContext& job, const ContainerMarkStopped::Input& input);
   Status note_manual_stop(engine::JobContext& job, const Container& container,
                           bool restart = false);
@@ -123,16 +182,7 @@ class Containers::Impl {
   mutable std::mutex exec_mutex;
   std::map<std::string, ExecRecord> execs;
 
-  // Restarts that wait for their time, on a thread of their own.
-  struct Restart {
-    std::string id, run;
-  };
-  std::mutex timer_mutex;
-  std::condition_variable timer_changed;
-  std::multimap<int64_t, Restart> restarts;  // by monotonic time
-  bool stopping = false;
-  std::thread timer;
-  void timer_loop();
+  std::shared_ptr<Timer> timer = std::make_shared<Timer>();
 };
 
 }  // namespace gantry::daemon

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "daemon/containers_impl.h"
 #include "daemon/filters.h"
@@ -22,10 +23,10 @@ Result<Nothing> Containers::Impl::remove(engine::JobContext& job,
           record->name, record->state.status,
           record->state.status == "paused" ? "unpause and then stop the container"
                                            : "stop the container");
-    TRY(note_manual_stop(job, *container));
-    TRY(stop_and_wait(job, *container, SIGKILL, std::nullopt)
-            .context("cannot remove container \"{}\": could not kill", record->name));
   }
+  if (input.force)
+    TRY(end_runs(job, *container, SIGKILL, std::nullopt)
+            .context("cannot remove container \"{}\": could not kill", record->name));
   TRY(job.lock({{engine::LockKind::container, record->id}}));
   if (!table.by_id(record->id)) return Nothing{};  // --rm was quicker
   if (container->record()->running())
@@ -45,6 +46,7 @@ Result<Nothing> Containers::Impl::remove(engine::JobContext& job,
 Status Containers::Impl::remove_locked(engine::JobContext& job,
                                        const std::shared_ptr<Container>& container, bool volumes) {
   std::shared_ptr<const ContainerRecord> record = container->record();
+  TRY(failpoint("container.release"));
   TRY(job.release_owned(owner_of(record->id)));
   api::Strings dropped;
   if (volumes) {

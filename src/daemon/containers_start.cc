@@ -1,6 +1,7 @@
 #include <signal.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/log.h"
@@ -56,6 +57,7 @@ Status Containers::Impl::attach_to(drivers::Instance& instance, Container::Pendi
 
 Status Containers::Impl::write_network_files(const ContainerRecord& record,
                                              const SandboxPlan& plan) {
+  TRY(failpoint("container.network_files"));
   std::string directory = directory_of(record.id);
   TRY(fs::write_file(directory + "/hosts", plan.hosts, 0644));
   TRY(fs::write_file(directory + "/hostname", plan.hostname, 0644));
@@ -67,7 +69,7 @@ Result<ChangeOutput> Containers::Impl::start(engine::JobContext& job,
   std::shared_ptr<Container> container = TRY(find_locked(job, input.container));
   std::shared_ptr<const ContainerRecord> record = container->record();
   if (!input.restart_of.empty() &&
-      (record->state.run != input.restart_of || record->state.status != "restarting"))
+      (record->state.run != input.restart_of || !record->state.between_runs()))
     return ChangeOutput{false};  // stopped or started by somebody meanwhile
   if (record->state.status == "paused")
     return conflict("cannot start a paused container, try unpause instead");
@@ -98,6 +100,7 @@ Result<ChangeOutput> Containers::Impl::start(engine::JobContext& job,
 Status Containers::Impl::start_locked(engine::JobContext& job, Container& container) {
   ContainerRecord record = *container.record();
   const std::string owner = owner_of(record.id);
+  TRY(failpoint("container.prepare"));
   TRY(prepare_bind_sources(record));
   // What an earlier run still held; its names are its own, so nothing waits for the slow part.
   TRY(job.release_owned(owner, kRunKinds));
@@ -147,10 +150,12 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
   intents.insert(intents.end(), plan.rows.begin(), plan.rows.end());
   TRY(job.take(std::move(intents)));
   plan.keep();
+  TRY(failpoint("container.planned"));
   if (plan.mode != SandboxMode::container) TRY(write_network_files(record, plan));
 
   std::shared_ptr<drivers::Instance> instance =
       TRY(daemon.exec_driver().create(launch).context("{}", kNotStarted));
+  TRY(failpoint("container.join"));
   if (plan.mode == SandboxMode::own) TRY(daemon.networks().join(plan, instance->netns_fd()));
   auto attach_pending = [instance, terminal = record.config.Tty](Container& waiting) {
     for (Container::PendingAttach& pending : waiting.take_pending())

@@ -35,12 +35,18 @@ Result<std::shared_ptr<Container>> Containers::Impl::find_locked(engine::JobCont
 
 Result<Nothing> Containers::Impl::mark_stopped(engine::JobContext& job,
                                                const ContainerMarkStopped::Input& input) {
-  std::shared_ptr<Container> container = TRY(table.find(input.container));
-  TRY(job.lock({{engine::LockKind::container, container->id()}}));
+  std::shared_ptr<Container> container = TRY(find_locked(job, input.container));
   ContainerRecord record = *container->record();
-  if (record.state.run != input.run || !record.running()) return Nothing{};
+  bool between_runs = record.state.between_runs() && !input.restart;
+  if (record.state.run != input.run || (!record.running() && !between_runs)) return Nothing{};
   record.state.manually_stopped = true;
   record.state.start_follows = input.restart;
+  if (between_runs) {
+    record.state.status = "exited";
+    job.after_commit([container, code = record.state.exit_code] {
+      container->wake_waiters(false, {code, {}});
+    });
+  }
   commit(job, *container, std::move(record));
   return Nothing{};
 }
@@ -96,30 +102,27 @@ Status Containers::Impl::stop_and_wait(engine::JobContext& job, Container& conta
                   short_id(container.id()));
 }
 
+Status Containers::Impl::end_runs(engine::JobContext& job, Container& container, int signal,
+                                  std::optional<int> timeout_seconds) {
+  // A run that ends by itself just now may be followed by one that knows nothing of the stop.
+  for (;;) {
+    TRY(job.check());
+    std::shared_ptr<const ContainerRecord> record = container.record();
+    bool between_runs = record->state.between_runs();
+    if (!record->running() && !between_runs) return {};
+    // No lock is held while waiting: the container's end is a job of its own, which needs it.
+    TRY(note_manual_stop(job, container));
+    if (!between_runs) TRY(stop_and_wait(job, container, signal, timeout_seconds));
+  }
+}
+
 Result<ChangeOutput> Containers::Impl::stop(engine::JobContext& job,
                                             const ContainerStop::Input& input) {
   std::shared_ptr<Container> container = TRY(table.find(input.container));
   std::shared_ptr<const ContainerRecord> record = container->record();
   int signal = input.signal.empty() ? stop_signal_of(*record) : TRY(parse_signal(input.signal));
-  if (record->state.status == "restarting") {
-    // Between two runs: the pending restart is called off.
-    TRY(find_locked(job, container->id()));
-    ContainerRecord stopped = *container->record();
-    if (stopped.state.status == "restarting") {
-      stopped.state.status = "exited";
-      stopped.state.manually_stopped = true;
-      commit(job, *container, stopped);
-      job.after_commit([this, container, stopped] {
-        publish_event(stopped, "stop");
-        container->wake_waiters(false, {stopped.state.exit_code, {}});
-      });
-      return ChangeOutput{true};
-    }
-  }
-  if (!container->record()->running()) return ChangeOutput{false};
-  TRY(note_manual_stop(job, *container));
-  // No lock is held while waiting: the container's end is a job of its own, which needs it.
-  TRY(stop_and_wait(job, *container, signal, input.timeout)
+  if (!record->running() && !record->state.between_runs()) return ChangeOutput{false};
+  TRY(end_runs(job, *container, signal, input.timeout)
           .context("cannot stop container: {}", input.container));
   publish_event(*container->record(), "stop");
   return ChangeOutput{true};
@@ -183,9 +186,15 @@ Result<Nothing> Containers::Impl::pause(engine::JobContext& job, const std::stri
     return conflict("Container {} is not paused", record.id);
   Status done = paused ? instance->pause() : instance->resume();
   TRY(std::move(done).context("Cannot {} container {}", paused ? "pause" : "unpause", record.id));
+  auto undo = std::make_shared<Undo>([instance, paused, id = record.id] {
+    log::ignored("container " + id, paused ? instance->resume() : instance->pause());
+  });
   record.state.status = paused ? "paused" : "running";
   commit(job, *container, record);
-  job.after_commit([this, record, paused] { publish_event(record, paused ? "pause" : "unpause"); });
+  job.after_commit([this, undo, record, paused] {
+    undo->keep();
+    publish_event(record, paused ? "pause" : "unpause");
+  });
   return Nothing{};
 }
 
@@ -201,12 +210,14 @@ Result<Nothing> Containers::Impl::rename(engine::JobContext& job,
   std::string old = record.name;
   if (old == name) return invalid("Renaming a container with the same name as its current name");
   TRY(table.claim_name(name, record.id).context("Error when allocating new name"));
+  auto claim = std::make_shared<NameClaim>(table, name, record.id);
   record.name = name;
   job.on_commit([this, record, old](graph::Transaction& tx) -> Status {
     TRY(daemon.graph().rename(tx, graph::NodeKind::container, old, record.name));
     return store(tx, record);
   });
-  job.after_commit([this, container, record, old] {
+  job.after_commit([this, container, claim, record, old] {
+    claim->keep();
     container->publish(record);
     table.release_name(old, record.id);
     publish_event(record, "rename", {{"oldName", "/" + old}});
@@ -223,12 +234,21 @@ Result<ContainerUpdate::Output> Containers::Impl::update(engine::JobContext& job
   for (std::string& warning : discard_unsupported(record.host_config, limit_support()))
     warnings.push_back(std::move(warning));
   std::shared_ptr<drivers::Instance> instance = container->instance();
+  std::shared_ptr<Undo> undo;
   if (record.running() && instance) {
     libcontainer::Resources resources = TRY(build_resources(record.host_config));
+    libcontainer::Resources former = TRY(build_resources(container->record()->host_config));
+    // First: an update that fails may have written a part.
+    undo = std::make_shared<Undo>([instance, former, id = record.id] {
+      log::ignored("container " + id, instance->update(former));
+    });
     TRY(instance->update(resources).context("Cannot update container {}", record.id));
   }
   commit(job, *container, record);
-  job.after_commit([this, record] { publish_event(record, "update"); });
+  job.after_commit([this, undo, record] {
+    if (undo) undo->keep();
+    publish_event(record, "update");
+  });
   return ContainerUpdate::Output{std::move(warnings)};
 }
 

@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/log.h"
@@ -127,6 +128,8 @@ engine::ResourceKind container_files(const std::string& data_root) {
   std::string root = data_root + "/containers";
   engine::ResourceKind kind;
   kind.name = "container-files";
+  // Deferred, so that they go only when the transaction that forgets the container is on disk.
+  kind.mode = engine::Release::deferred;
   kind.probe = [root](const engine::Resource& files) -> Result<engine::Presence> {
     return fs::exists(root + "/" + files.name) ? engine::Presence::present
                                                : engine::Presence::absent;
@@ -221,6 +224,7 @@ void Daemon::adopt_and_reconcile() {
   // types.
   images_->load_archives(options_.images_dirs, recovered_);
   become_ready();
+  FailpointScope scope("reconcile");
   // What a rebuild could not account for may be somebody's data: it stays until it is asked for.
   Result<engine::ReconcileReport> report = state_->engine->reconcile(
       recovered_ ? engine::ReconcileMode::check : engine::ReconcileMode::repair);

@@ -81,7 +81,10 @@ Status Networks::store(engine::JobContext& job, NetworkRecord record) {
   record.config.driver = driver->name();
   drivers::NetworkPlan plan = TRY(driver->plan_network(record.config));
   if (!plan.rows.empty()) TRY(job.take(plan.rows));
-  plan.reservation.keep();
+  // Until the network stands, its subnets go back with the job and not with the rows, whose release
+  // comes later: the same may be asked for again at once.
+  job.after_commit([reservation = std::make_shared<drivers::Reservation>(
+                        std::move(plan.reservation))] { reservation->keep(); });
   record.config = plan.network;
   TRY(driver->create_network(record.config));
   graph::Graph& graph = engine_.graph();
@@ -148,13 +151,13 @@ Result<NetworkRemove::Output> Networks::remove(engine::JobContext& job,
   }
   drivers::NetworkDriver* driver = TRY(system_->driver(driver_name));
   TRY(job.release_owned("network:" + id));
-  TRY(driver->remove_network(record.config));
   graph::Graph& graph = engine_.graph();
   job.on_commit([&graph, id](graph::Transaction& tx) -> Status {
     const graph::Node node = TRY(graph.read(tx).get(NodeKind::network, id));
     return graph.remove(tx, node.id);
   });
-  job.after_commit([this, id, name, driver_name] {
+  job.after_commit([this, driver, config = record.config, id, name, driver_name] {
+    driver->forget_network(config);
     events_.publish({"network", "destroy", id, {{"name", name}, {"type", driver_name}}});
   });
   return NetworkRemove::Output{};

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/copy_tree.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/log.h"
@@ -65,6 +66,8 @@ Volumes::Volumes(Daemon& daemon) : daemon_(daemon) {
   std::string root = daemon.options().data_root + "/volumes";
   engine::ResourceKind kind;
   kind.name = kKind;
+  // Deferred, so that the data goes only when the transaction that forgets the volume is on disk.
+  kind.mode = engine::Release::deferred;
   kind.probe = [root](const engine::Resource& volume) -> Result<engine::Presence> {
     return fs::exists(root + "/" + volume.name) ? engine::Presence::present
                                                 : engine::Presence::absent;
@@ -104,7 +107,9 @@ engine::Resource Volumes::intent(const std::string& name) const {
 }
 
 Status Volumes::make(const std::string& name) const {
+  TRY(failpoint("volume.directory"));
   TRY(fs::make_directories(daemon_.options().data_root + "/volumes/" + name, 0701));
+  TRY(failpoint("volume.directory.made"));
   return fs::make_directories(directory(name), 0755);
 }
 
@@ -144,6 +149,7 @@ Status Volumes::copy_up(const std::vector<MountPoint>& mounts, const RootfsSourc
     Result<UniqueFd> source = beneath.open(mount.destination, O_RDONLY | O_DIRECTORY);
     if (!source) continue;  // the image has no such directory
     UniqueFd target = TRY(sys::open(mount.source, O_RDONLY | O_DIRECTORY));
+    TRY(failpoint("volume.copy"));
     TRY(fs::copy_tree(source->get(), target.get())
             .context("copying {} of the image to volume {}", mount.destination, mount.name));
   }

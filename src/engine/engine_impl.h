@@ -131,6 +131,8 @@ struct JobContext::Impl {
     enum class What { erase, release_later, set_data } what;
     int64_t row = 0;
     std::string data;
+    // Of what was held before this job, and nothing was done yet: a failure of the job undoes it.
+    bool undone_by_failure = false;
   };
 
   std::vector<Taken> taken;  // in order; not yet held
@@ -161,7 +163,9 @@ class Runner {
   static Status flush(JobContext& job, graph::Transaction& tx);
   static Status put_row(JobContext& job, graph::Transaction& tx, JobInfo info);
   static Status drop_lease(JobContext& job, graph::Transaction& tx);
-  static void give_back(JobContext& job, const Resource& resource, int64_t row);
+  // `whose`: taken by this job, or held before it.
+  enum class Whose { own, held };
+  static void give_back(JobContext& job, const Resource& resource, int64_t row, Whose whose);
 
  private:
   static Result<std::shared_ptr<void>> call(JobContext& job);

@@ -140,7 +140,8 @@ class JobContext {
   // job.
   void set_data(std::string_view kind, std::string_view name, std::string data);
   // Gives a resource back. Its row goes with the next transaction of the job: a release is not
-  // undone by a later failure. Deferred kinds are only marked then. Absent is success. When
+  // undone by a later failure. Deferred kinds are only marked then, and what was held before the
+  // job stays held when it fails first. Absent is success. When
   // releasing fails, the row stays as `releasing` for the background releaser, and that is success
   // too (logged).
   Status release(std::string_view kind, std::string_view name);

@@ -163,7 +163,7 @@ Status JobContext::release(std::string_view kind, std::string_view name) {
     if (impl_->taken[i].resource.kind != kind || impl_->taken[i].resource.name != name) continue;
     Impl::Taken taken = std::move(impl_->taken[i]);
     impl_->taken.erase(impl_->taken.begin() + static_cast<ptrdiff_t>(i));
-    Runner::give_back(*this, taken.resource, taken.row);
+    Runner::give_back(*this, taken.resource, taken.row, Runner::Whose::own);
     return {};
   }
   Result<ResourceRow> row = engine_->resources().get(kind, name);
@@ -172,7 +172,7 @@ Status JobContext::release(std::string_view kind, std::string_view name) {
   if (row->state == ResourceState::releasing) return {};
   for (const Impl::Pending& change : impl_->pending)
     if (change.row == row->id && change.what != Impl::Pending::What::set_data) return {};
-  Runner::give_back(*this, *row, row->id);
+  Runner::give_back(*this, *row, row->id, Runner::Whose::held);
   return {};
 }
 
@@ -197,8 +197,9 @@ Status JobContext::release_owned(std::string_view owner,
     if (already) continue;
     Resource resource =
         own != impl_->taken.end() ? own->resource : static_cast<const Resource&>(row);
+    Runner::Whose whose = own != impl_->taken.end() ? Runner::Whose::own : Runner::Whose::held;
     if (own != impl_->taken.end()) impl_->taken.erase(own);
-    Runner::give_back(*this, resource, row.id);
+    Runner::give_back(*this, resource, row.id, whose);
   }
   return {};
 }

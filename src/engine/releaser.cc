@@ -191,6 +191,7 @@ void Releaser::work(std::vector<ResourceRow> rows) {
 
 void Releaser::loop() {
   ::pthread_setname_np(::pthread_self(), "releaser");
+  FailpointScope scope("releaser");
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     auto ready = [&] { return wanted_ || stopping_; };

@@ -94,18 +94,19 @@ Status Runner::trim(const Engine::Impl& engine, JobId id, graph::Transaction& tx
 
 // Releases at once, or notes that the releaser is to. Never fails: what cannot be released now is
 // left to the releaser, which tries again.
-void Runner::give_back(JobContext& job, const Resource& resource, int64_t row) {
+void Runner::give_back(JobContext& job, const Resource& resource, int64_t row, Whose whose) {
   using Pending = JobContext::Impl::Pending;
   Engine::Impl& engine = *job.engine_->impl_;
   const ResourceKind* kind = engine.resources.find_kind(resource.kind);
   bool later = kind && kind->mode == Release::deferred;
+  bool undone = later && whose == Whose::held;
   if (!later) {
     Status released = release_resource(engine.resources, resource);
     later = !released;
     if (!released) log::warn("{}; it is tried again", released.error().message());
   }
   job.impl_->pending.push_back(
-      {later ? Pending::What::release_later : Pending::What::erase, row, {}});
+      {later ? Pending::What::release_later : Pending::What::erase, row, {}, undone});
 }
 
 Result<std::shared_ptr<void>> Runner::call(JobContext& job) {
@@ -133,7 +134,7 @@ Status Runner::commit(JobContext& job) {
     if (!inside.taken[i].resource.owner.empty()) continue;
     JobContext::Impl::Taken own = std::move(inside.taken[i]);
     inside.taken.erase(inside.taken.begin() + static_cast<ptrdiff_t>(i));
-    give_back(job, own.resource, own.row);
+    give_back(job, own.resource, own.row, Whose::own);
   }
   JobInfo done = state.info();
   done.status = JobStatus::done;
@@ -163,8 +164,9 @@ void Runner::roll_back(JobContext& job, const Error& error) {
   JobContext::Impl& inside = *job.impl_;
   JobState& state = *job.state_;
   (void)failpoint("engine.rollback");
+  std::erase_if(inside.pending, [](const auto& change) { return change.undone_by_failure; });
   for (; !inside.taken.empty(); inside.taken.pop_back())
-    give_back(job, inside.taken.back().resource, inside.taken.back().row);
+    give_back(job, inside.taken.back().resource, inside.taken.back().row, Whose::own);
   JobInfo failed = state.info();
   failed.status = status_of(error);
   failed.finished_at = now_ns();
@@ -184,10 +186,12 @@ void Runner::roll_back(JobContext& job, const Error& error) {
     log::warn("closing job {} {}: {}", state.id, state.type->name, closed.error().message());
     state.unsettled = true;
   }
+  inside.after_functions.clear();  // with the locks still held: they may own what is to be undone
 }
 
 Result<std::shared_ptr<void>> Runner::execute(JobContext& job) {
   JobState& state = *job.state_;
+  FailpointScope scope(state.type->name);
   state.update([&](JobInfo& info) {
     info.status = JobStatus::running;
     info.started_at = now_ns();

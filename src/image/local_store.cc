@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "engine/engine.h"
 
 namespace gantry::image {
@@ -227,6 +228,7 @@ Status LocalStore::write_addition(graph::Transaction& tx, const Addition& additi
 Status LocalStore::add_images(engine::JobContext& job, std::vector<Addition> additions) {
   bool layers = std::any_of(additions.begin(), additions.end(),
                             [](const Addition& a) { return !a.new_layers.empty(); });
+  TRY(failpoint("image.sync"));
   if (layers) TRY(drivers::sync(*driver_));
   job.on_commit([this, additions = std::move(additions)](graph::Transaction& tx) -> Status {
     for (const Addition& addition : additions) TRY(write_addition(tx, addition));

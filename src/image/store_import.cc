@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/sys.h"
 #include "engine/engine.h"
 #include "image/changes.h"
@@ -65,6 +66,7 @@ Result<Digest> LocalStore::import(engine::JobContext& job, ByteSource& tarball,
 
   // The name of the layer is the digest of the tarball, and a resource has its name before it is
   // taken.
+  TRY(failpoint("image.import.spool"));
   UniqueFd spool = TRY(sys::open(temporary_directory_, O_TMPFILE | O_RDWR, 0600));
   Decompressed plain = TRY(decompress(tarball));
   Sha256 hash;
@@ -80,6 +82,7 @@ Result<Digest> LocalStore::import(engine::JobContext& job, ByteSource& tarball,
   }
   LayerInput input;
   input.diff_id = input.chain_id = hash.finish();
+  TRY(failpoint("image.import.spooled"));
   TRY(lock(job));
   FileRangeSource layer(spool.get(), 0, size);
   TRY(add_layer(job, input, layer, addition));

@@ -1,6 +1,7 @@
 // Taking images in: archives of `docker save` and OCI layouts.
 #include <algorithm>
 
+#include "base/failpoint.h"
 #include "drivers/graph/layer_directories.h"
 #include "engine/engine.h"
 #include "image/archive.h"
@@ -267,7 +268,9 @@ class Loader {
 
 Result<std::vector<LoadedImage>> LocalStore::load(engine::JobContext& job, ByteSource& archive,
                                                   const Progress& progress) {
+  TRY(failpoint("image.spool"));
   std::unique_ptr<Archive> spooled = TRY(Archive::spool(archive, temporary_directory_));
+  TRY(failpoint("image.spooled"));
   TRY(job.check());
   TRY(lock(job));
   return Loader(*this, job, *spooled, progress).run();

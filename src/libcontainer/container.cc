@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/sys.h"
@@ -124,6 +125,7 @@ Result<Cgroup*> Container::Impl::open_cgroup() const {
 
 Status Container::Impl::take_directory() {
   if (options.state_directory.empty()) return {};
+  TRY(failpoint("runtime.directory"));
   size_t slash = options.state_directory.rfind('/');
   TRY(fs::make_directories(options.state_directory.substr(0, slash), 0711));
   if (::mkdir(options.state_directory.c_str(), 0711) == -1) {
@@ -132,6 +134,7 @@ Status Container::Impl::take_directory() {
   }
   directory = TRY(sys::open(options.state_directory, O_RDONLY | O_DIRECTORY));
   TRY(write_state(directory.get(), state));
+  TRY(failpoint("runtime.config"));
   UniqueFd config =
       TRY(sys::openat(directory.get(), "config.json", O_WRONLY | O_CREAT | O_EXCL, 0600));
   return sys::write_all(config.get(), json::dump(options.spec)).context("config.json");
@@ -145,10 +148,12 @@ Status Container::Impl::take_cgroup() {
     state.cgroups_path = scope.cgroup;
     state.systemd_cgroup = true;
   }
+  TRY(failpoint("runtime.cgroup"));
   bool named = !section.cgroups_path.empty() && !state.systemd_cgroup;
   cgroup = TRY(
       Cgroup::create(state.cgroups_path, options.rootless, named ? Found::theirs : Found::ours));
   state.cgroups_found = cgroup->found();
+  TRY(failpoint("runtime.cgroup.made"));
   if (directory && !state.cgroups_found.empty()) TRY(write_state(directory.get(), state));
   if (section.resources) TRY(cgroup->apply(*section.resources));
   // Into a group that is there, without limits: it stays as it is.
@@ -156,7 +161,7 @@ Status Container::Impl::take_cgroup() {
     Status devices = cgroup->apply_devices(device_rules(options.spec));
     if (!devices && devices.error().kind() != ErrorKind::unsupported) return devices;
   }
-  return {};
+  return failpoint("runtime.cgroup.limited");
 }
 
 Result<Clone> Container::Impl::clone_init(InitPlan& plan, int group) {
@@ -197,6 +202,7 @@ Status Container::Impl::begin() {
   plan.process.init_program = options.init_program;
   plan.sync = std::move(pair.child);
 
+  TRY(failpoint("runtime.clone"));
   Clone cloned = TRY(clone_init(plan, target.get()));
   if (cloned.pid == 0) {
     pair.parent.close();
@@ -208,6 +214,7 @@ Status Container::Impl::begin() {
   sync = std::move(pair.parent);
   pidfd = std::move(cloned.pidfd);
   state.pid = cloned.pid;
+  TRY(failpoint("runtime.cloned"));
   if (plan.namespaces.maps_ids) {
     TRY(map_ids(cloned.pid, section.uid_mappings, section.gid_mappings));
     TRY(sync.send(SyncMessage::mapped));
@@ -218,11 +225,13 @@ Status Container::Impl::begin() {
     TRY(sync.send(SyncMessage::moved));
   }
   state.pid_start_time = TRY(process_start_time(cloned.pid));
+  TRY(failpoint("runtime.state"));
   if (directory) TRY(write_state(directory.get(), state));
-  return {};
+  return failpoint("runtime.begun");
 }
 
 Error Container::Impl::undo(Error reason) {
+  (void)failpoint("runtime.undo");
   if (ours && pidfd) {
     (void)sys::pidfd_send_signal(pidfd.get(), SIGKILL);
     (void)sys::waitpid(state.pid);

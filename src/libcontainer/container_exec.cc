@@ -1,6 +1,7 @@
 #include <sched.h>
 #include <signal.h>
 
+#include "base/failpoint.h"
 #include "base/sys.h"
 #include "libcontainer/container_impl.h"
 #include "libcontainer/namespaces.h"
@@ -87,6 +88,7 @@ Result<ContainerProcess> Container::exec(const ExecOptions& options) {
   }
   std::optional<CpuAffinity> affinity;
   affinity.emplace(TRY(CpuAffinity::enter(initial, "process.execCPUAffinity.initial")));
+  TRY(failpoint("runtime.exec"));
   Clone cloned = TRY(clone_into(plan, target.get(), join_pid ? impl.pidfd.get() : -1));
   if (cloned.pid == 0) {
     pair.parent.close();
@@ -106,7 +108,8 @@ Result<ContainerProcess> Container::exec(const ExecOptions& options) {
         TRY(hand_over_notify(spec, impl.state, out.pid, packet.fd.get()));
     }
   };
-  Status started = wait();
+  Status started = failpoint("runtime.exec.cloned");
+  if (started) started = wait();
   if (!started) {
     (void)sys::pidfd_send_signal(out.pidfd.get(), SIGKILL);
     (void)sys::waitpid(out.pid);

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "libcontainer/hooks.h"
@@ -124,8 +125,11 @@ Status setup_rootfs(InitPlan& plan) {
   rootfs_plan.own_mounts = plan.namespaces.own_mounts;
   rootfs_plan.bind_sources = plan.bind_sources;
   rootfs_plan.no_pivot = plan.options.no_pivot;
+  TRY(failpoint("init.mount"));
   Rootfs rootfs = TRY(Rootfs::attach(rootfs_plan));
+  TRY(failpoint("init.mounted"));
   TRY(rootfs.populate());
+  TRY(failpoint("init.populated"));
   if (plan.process.process.terminal) {
     Terminal terminal = TRY(rootfs.open_console());
     TRY(plan.sync.send(SyncMessage::console, {}, terminal.master.get()));
@@ -143,11 +147,13 @@ Status setup_rootfs(InitPlan& plan) {
     }
     TRY(run_hooks(hooks->create_container, "createContainer", plan.state, "creating"));
   }
+  TRY(failpoint("init.pivot"));
   return rootfs.pivot();
 }
 
 // Waits for the start. With a socket gate the conversation moves over to who opened it.
 Status wait_at_gate(InitPlan& plan) {
+  TRY(failpoint("init.ready"));
   TRY(plan.sync.send(SyncMessage::ready));
   if (plan.gate) {
     // Who made us may read what it and its children write until all of them have closed it.
@@ -158,12 +164,15 @@ Status wait_at_gate(InitPlan& plan) {
     plan.sync = SyncSocket(UniqueFd(peer));
   }
   (void)TRY(plan.sync.expect(SyncMessage::start));
-  return {};
+  return failpoint("init.start");
 }
 
 Status init(InitPlan& plan) {
   TRY(die_with_parent(plan.options.die_with_parent));
+  FailpointScope scope("init");
+  TRY(failpoint("init.cgroup"));
   if (!plan.prepared) TRY(prepare_init(plan));
+  TRY(failpoint("init.namespaces"));
   TRY(setup_namespaces(plan));
   TRY(setup_rootfs(plan));
   TRY(apply_personality(plan.options.spec));
@@ -182,6 +191,8 @@ Status init(InitPlan& plan) {
 
 Status enter_container(ExecPlan& plan) {
   TRY(die_with_parent(plan.options.die_with_parent));
+  FailpointScope scope("init");
+  TRY(failpoint("init.exec"));
   if (!plan.prepared) TRY(prepare_exec(plan));
   if (plan.join_flags)
     TRY(sys::setns(plan.init_pidfd, plan.join_flags)

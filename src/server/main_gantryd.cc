@@ -100,7 +100,12 @@ Status serve(DaemonOptions options, const std::vector<std::string>& arguments) {
   auto daemon = TRY(daemon::Daemon::open(options.daemon).context("failed to start daemon"));
 
   Router router({system_routes(), container_routes(), exec_routes(), image_routes(),
-                 volume_routes(), network_routes(), job_routes(), graph_routes(), swarm_routes()},
+                 volume_routes(), network_routes(), job_routes(), graph_routes(), swarm_routes()
+#ifdef GANTRY_FAILPOINTS
+                                                                      ,
+                 failpoint_routes()
+#endif
+                },
                 daemon.get());
   http::Server server({}, [&](http::Exchange& exchange) { router.handle(exchange); });
   for (Listener& listener : listeners) TRY(server.listen(std::move(listener.socket)));

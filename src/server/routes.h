@@ -16,5 +16,8 @@ std::span<const Route> network_routes();
 std::span<const Route> job_routes();
 std::span<const Route> graph_routes();
 std::span<const Route> swarm_routes();
+#ifdef GANTRY_FAILPOINTS
+std::span<const Route> failpoint_routes();
+#endif
 
 }  // namespace gantry::server

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/sys.h"
 
@@ -64,6 +65,7 @@ void Monitor::remove(uint64_t token, int fd) {
 }
 
 void Monitor::run() {
+  FailpointScope scope("monitor");
   for (;;) {
     epoll_event events[32];
     int count = sys::retry([&] { return ::epoll_wait(epoll_.get(), events, 32, -1); });

@@ -13,6 +13,7 @@
 #include <cerrno>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/process.h"
@@ -68,6 +69,7 @@ class NativeInstance final : public Instance {
 
   Result<pid_t> exec(const ExecRequest& request, UniqueFd client, const AttachOptions& options,
                      std::string_view leftover) override {
+    TRY(failpoint("exec.process"));
     shim::ExecRequest message;
     message.id = request.id;
     message.process = request.process;
@@ -81,6 +83,7 @@ class NativeInstance final : public Instance {
     std::string payload = TRY(session_->request(
         shim::MessageType::exec, with_leftover(json::dump(message), leftover), descriptors));
     shim::StartedReply reply = TRY(json::parse<shim::StartedReply>(payload));
+    (void)failpoint("exec.process.started");
     return pid_t{reply.pid};
   }
 
@@ -98,14 +101,17 @@ class NativeInstance final : public Instance {
 
   // The cgroup is the kernel's and needs no shim.
   Status pause() override {
+    TRY(failpoint("exec.pause"));
     libcontainer::Container container = TRY(load());
     return container.pause();
   }
   Status resume() override {
+    TRY(failpoint("exec.resume"));
     libcontainer::Container container = TRY(load());
     return container.resume();
   }
   Status update(const libcontainer::Resources& resources) override {
+    TRY(failpoint("exec.update"));
     libcontainer::Container container = TRY(load());
     return container.update(resources);
   }
@@ -231,6 +237,10 @@ Result<ChildProcess> NativeDriver::spawn_shim(const std::string& id, int socket)
   spawn.working_directory = "/";
   spawn.descriptors = {{socket, kShimSocket}};
   if (log::enabled(log::Level::debug)) spawn.descriptors.emplace_back(2, 2);
+#ifdef GANTRY_FAILPOINTS
+  for (std::string& variable : failpoints_environment())
+    spawn.environment->push_back(std::move(variable));
+#endif
   spawn.new_session = true;
   return ChildProcess::spawn(spawn).context("start the container's shim");
 }
@@ -258,12 +268,14 @@ std::string NativeDriver::launch_frames(const Launch& launch) const {
 }
 
 Result<std::shared_ptr<Instance>> NativeDriver::create(const Launch& launch) {
+  TRY(failpoint("exec.directory"));
   if (::mkdir(launch.directory.c_str(), 0700) == -1) {
     if (errno != EEXIST) return errno_error(errno, "mkdir {}", launch.directory);
     bool locked = TRY(shim::is_locked(launch.directory));
     if (locked) return conflict("{}: a living shim holds it", launch.directory);
   }
   auto [ours, theirs] = TRY(sys::socketpair(SOCK_STREAM));
+  TRY(failpoint("exec.spawn"));
   ChildProcess process = TRY(spawn_shim(launch.id, theirs.get()));
   theirs.reset();
 
@@ -272,7 +284,9 @@ Result<std::shared_ptr<Instance>> NativeDriver::create(const Launch& launch) {
   start.directory = launch.directory;
   if (launch.spec.linux_section) start.cgroup = launch.spec.linux_section->cgroups_path;
   Result<shim::StateReply> state = [&]() -> Result<shim::StateReply> {
+    TRY(failpoint("exec.launch"));
     TRY(sys::send_with_fds(ours.get(), launch_frames(launch), {}));
+    TRY(failpoint("exec.launched"));
     shim::Message message = TRY(shim::receive(ours.get(), start.decoder));
     if (message.type == shim::MessageType::greeting)
       message = TRY(shim::receive(ours.get(), start.decoder));
@@ -281,6 +295,7 @@ Result<std::shared_ptr<Instance>> NativeDriver::create(const Launch& launch) {
       return internal("the container's shim did not say what it made");
     start.init = std::move(message.descriptors[0]);
     start.netns = std::move(message.descriptors[1]);
+    TRY(failpoint("exec.created"));
     return message.as<shim::StateReply>();
   }();
   if (!state) {
@@ -292,6 +307,7 @@ Result<std::shared_ptr<Instance>> NativeDriver::create(const Launch& launch) {
   start.pid = state->pid;
   start.socket = std::move(ours);
   start.shim = process.detach();
+  TRY(failpoint("exec.session"));
   std::shared_ptr<Session> session = TRY(Session::begin(*monitor_, std::move(start)));
   return std::shared_ptr<Instance>(std::make_shared<NativeInstance>(std::move(session)));
 }
@@ -311,6 +327,7 @@ Status wait_for_undo(const std::string& directory) {
 }
 
 Result<std::shared_ptr<Instance>> NativeDriver::adopt(const std::string& directory) {
+  TRY(failpoint("exec.adopt"));
   for (int attempt = 0; attempt < 16; ++attempt) {
     std::optional<ExitStatus> exit = TRY(shim::read_exit(directory));
     if (exit) return adopt_ended(directory, std::move(*exit));

@@ -84,7 +84,11 @@ Status release_shim(const Resource& resource) {
 }  // namespace
 
 Status register_exec_resources(engine::Resources& resources) {
-  TRY(resources.add({.name = "rundir", .probe = probe_directory, .release = release_directory}));
+  // Deferred, because how the container ended stands in it until the daemon's record is on disk.
+  TRY(resources.add({.name = "rundir",
+                     .probe = probe_directory,
+                     .release = release_directory,
+                     .mode = engine::Release::deferred}));
   TRY(resources.add({.name = "cgroup",
                      .probe = probe_cgroup,
                      .release = release_cgroup,

@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/sys.h"
@@ -75,6 +76,7 @@ Result<std::string> Session::request(shim::MessageType type, std::string payload
 }
 
 Status Session::start() {
+  TRY(failpoint("exec.go"));
   {
     std::lock_guard lock(mutex_);
     starting_ = true;
@@ -85,11 +87,10 @@ Status Session::start() {
   if (answer) {
     if (start_.started_at == 0) start_.started_at = now_ns();
     if (start_.state == InstanceState::created) start_.state = InstanceState::running;
-    if (lost_) {  // it started, and its shim was killed before this thread heard of the start
-      lock.unlock();
-      shim_is_gone();
-    }
-    return {};
+    bool lost = lost_;  // it started, and its shim was killed before this thread heard of the start
+    lock.unlock();
+    if (lost) shim_is_gone();
+    return failpoint("exec.started");
   }
   if (start_.state == InstanceState::created) {
     ExitStatus status;
@@ -103,6 +104,7 @@ Status Session::start() {
 }
 
 Status Session::signal(int number) {
+  TRY(failpoint("exec.signal"));
   Status sent = sys::pidfd_send_signal(start_.init.get(), number);
   if (!sent && sent.error().code() == ESRCH) return conflict("container is not running");
   return sent;
@@ -313,6 +315,7 @@ Result<ExitStatus> settle_lost_container(const std::string& directory, const std
   status.signal = SIGKILL;
   status.finished_at = now_ns();
   status.reason = reason;
+  TRY(failpoint("exec.settle"));
   TRY(shim::write_exit(directory, status));
   (void)sys::unlinkat(AT_FDCWD, directory + "/" + shim::kSocketFile);
   return status;

@@ -109,7 +109,9 @@ Result<std::unique_ptr<LayerDirectories>> LayerDirectories::open(const std::stri
 Result<LayerDirectories::Fresh> LayerDirectories::make(const std::string& directory) const {
   TRY(check_name(directory));
   Fresh fresh;
+  TRY(failpoint("layer.directory"));
   TRY(sys::mkdirat(fd(), directory, 0700));
+  TRY(failpoint("layer.directory.made"));
   fresh.directory = TRY(sys::openat(fd(), directory, kOpenDirectory));
   fresh.diff = TRY(make_and_open(fresh.directory.get(), "diff", 0755));
   fresh.kept = TRY(make_and_open(fresh.directory.get(), "kept", 0700));
@@ -123,7 +125,9 @@ Status LayerDirectories::publish(const Fresh& fresh, const LayerRecord& record) 
   std::string hex = TRY(Digest::parse(record.chain_id)).hex();
   std::string temporary = fmt::format(".{}", record.directory);
   TRY(sys::symlinkat("../" + record.directory, layers_.get(), temporary));
+  TRY(failpoint("layer.rename"));
   TRY(sys::renameat(layers_.get(), temporary, layers_.get(), hex));
+  TRY(failpoint("layer.published"));
   std::lock_guard lock(mutex_);
   records_[record.directory] = std::make_shared<const LayerRecord>(record);
   return {};
@@ -196,6 +200,7 @@ Status LayerDirectories::remove(const std::string& directory) {
     if (link && *link == "../" + directory) TRY(sys::unlinkat(layers_.get(), chain));
   }
   (void)::unlinkat(layers_.get(), ("." + directory).c_str(), 0);
+  TRY(failpoint("layer.discard"));
   Status moved = sys::renameat(fd(), directory, trash_.get(), trash_name(directory));
   if (!moved && moved.error().code() == ENOENT) return {};
   return moved;
@@ -203,6 +208,7 @@ Status LayerDirectories::remove(const std::string& directory) {
 
 Status LayerDirectories::remove_container(const std::string& id) const {
   TRY(check_name(id));
+  TRY(failpoint("layer.container.discard"));
   Status moved = sys::renameat(containers_.get(), id, trash_.get(), trash_name(id));
   if (!moved && moved.error().code() == ENOENT) return {};
   return moved;
@@ -229,6 +235,7 @@ Result<std::vector<std::string>> LayerDirectories::all_containers() const {
 }
 
 Status LayerDirectories::empty_trash(const std::string& name) const {
+  TRY(failpoint("layer.trash"));
   return fs::remove_tree(trash_.get(), trash_name(name));
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/sysmacros.h>
 
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/sys.h"
@@ -93,6 +94,7 @@ Result<LayerInfo> Overlay2::apply(const LayerSpec& spec, ByteSource& tar) {
   record.parent = spec.parent.text();
   record.directory = spec.directory;
   record.size = TRY(unpack_recorded(fresh, borrowed(lower), tar));
+  TRY(failpoint("layer.unpacked"));
   if (spec.accept) TRY(spec.accept());
   record.stack = {spec.directory};
   if (parent) record.stack.insert(record.stack.end(), parent->stack.begin(), parent->stack.end());
@@ -132,17 +134,21 @@ Result<RootfsSource> Overlay2::create_container(const ContainerSpec& spec) {
   Base base{nullptr, spec.lifetime};
   if (!spec.image.empty()) base.top = TRY(directories_->find(spec.image));
   int parent = directories_->containers();
+  TRY(failpoint("layer.container"));
   TRY(sys::mkdirat(parent, spec.id, 0700));
+  TRY(failpoint("layer.container.made"));
   TRY(sys::mkdirat(parent, spec.id + "/upper", 0755));
   TRY(sys::mkdirat(parent, spec.id + "/work", 0700));
   std::string text = base.top ? base.top->directory : "-";
   if (spec.lifetime == ContainerLifetime::ephemeral) text += ",ephemeral";
+  TRY(failpoint("layer.container.base"));
   TRY(sys::symlinkat(text, parent, spec.id + "/base"));
   // The merged root shows the attributes of the upper directory.
   uint32_t mode = base.top ? base.top->root_mode : 0755;
   TRY(sys::fchmodat(parent, spec.id + "/upper", mode));
   if (base.top && (base.top->root_uid != 0 || base.top->root_gid != 0))
     TRY(sys::fchownat(parent, spec.id + "/upper", base.top->root_uid, base.top->root_gid));
+  TRY(failpoint("layer.container.ready"));
   return source(spec.id, base);
 }
 

@@ -108,7 +108,9 @@ Status BridgeDriver::choose_pools(NetworkConfig& network) {
   std::vector<IpFamily> missing;
   if (network.ipv4 && network.pool(IpFamily::v4) == nullptr) missing.push_back(IpFamily::v4);
   if (network.ipv6 && network.pool(IpFamily::v6) == nullptr) missing.push_back(IpFamily::v6);
+  TRY(failpoint("network.subnet"));
   for (IpamPool& pool : network.pools) TRY(services_->ipam.reserve_subnet(pool.subnet, network.id));
+  TRY(failpoint("network.subnet.reserved"));
   if (!missing.empty()) {
     std::vector<Cidr> in_use;
     for (const Route& route : TRY(services_->links.with(list_routes)))
@@ -139,7 +141,7 @@ Result<NetworkPlan> BridgeDriver::plan_network(NetworkConfig wanted) {
   if (!wanted.ipv4 && !wanted.ipv6) return invalid("a network needs IPv4, IPv6 or both");
   const BridgeSettings settings = TRY(BridgeSettings::read(wanted));
   NetworkPlan plan;
-  plan.reservation = Reservation([this, id = wanted.id] { services_->ipam.release_network(id); });
+  plan.reservation = Reservation([this, id = wanted.id] { services_->ipam.give_up_network(id); });
   TRY(choose_pools(wanted));
   const std::string owner = "network:" + wanted.id;
   if (services_->options.manage_forwarding && !wanted.internal) {
@@ -211,6 +213,7 @@ Status BridgeDriver::ensure_bridge(const NetworkConfig& network, const BridgeSet
     // Lets 127.0.0.1 of the host reach published ports; the firewall keeps containers from it.
     spec.route_localnet = services_->firewall != nullptr && !network.internal;
     TRY(links.with([&](NetlinkSocket& s) { return create_bridge(s, spec); }));
+    TRY(failpoint("network.bridge.made"));
     link = TRY(links.with(find));
     if (!link) return internal("bridge {} vanished while it was made", settings.link);
   }
@@ -218,6 +221,7 @@ Status BridgeDriver::ensure_bridge(const NetworkConfig& network, const BridgeSet
     std::lock_guard lock(mutex_);
     indexes_[settings.link] = link->index;
   }
+  TRY(failpoint("network.bridge.address"));
   for (const IpamPool& pool : network.pools)
     TRY(links.with([&](NetlinkSocket& s) {
       return add_address(s, link->index, Cidr(*pool.gateway, pool.subnet.prefix()));
@@ -234,12 +238,14 @@ Status BridgeDriver::create_network(const NetworkConfig& network) {
   if (services_->firewall)
     TRY(services_->firewall->add_bridge(
         {settings.link, settings.masquerade, network.internal, settings.icc, subnets_of(network)}));
+  TRY(failpoint("network.firewall_bridge.made"));
   if (services_->firewall && !network.internal) {
     // Best effort: a firewall that is owned by another process cannot be changed, and is told of.
     NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_NETFILTER));
     auto passed = pass_foreign_forward(socket, services_->instance(), settings.link);
     if (!passed) log::warn("network {}: {}", network.name, passed.error().message());
   }
+  TRY(failpoint("network.forwarding"));
   if (services_->options.manage_forwarding && !network.internal) {
     for (const IpamPool& pool : network.pools) {
       const char* name = forwarding_sysctl(pool.subnet.family());
@@ -257,8 +263,13 @@ Status BridgeDriver::remove_network(const NetworkConfig& network) {
   return {};
 }
 
+void BridgeDriver::forget_network(const NetworkConfig& network) {
+  services_->ipam.release_network(network.id);
+}
+
 Status BridgeDriver::release_bridge(const std::string& link) {
   if (services_->firewall) {
+    TRY(failpoint("network.bridge.close"));
     TRY(services_->firewall->remove_bridge(link));
     NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_NETFILTER));
     TRY(leave_foreign_forward(socket, services_->instance(), link));
@@ -266,6 +277,7 @@ Status BridgeDriver::release_bridge(const std::string& link) {
   std::optional<Link> existing =
       TRY(services_->links.with([&](NetlinkSocket& s) { return find_link(s, link); }));
   if (!existing || !std::string_view(existing->alias).starts_with(services_->alias(""))) return {};
+  TRY(failpoint("network.bridge.delete"));
   TRY(services_->removals.with([&](NetlinkSocket& s) { return delete_link(s, link); }));
   services_->ipam.release_network(existing->alias.substr(services_->alias("").size()));
   std::lock_guard lock(mutex_);
@@ -367,8 +379,10 @@ Result<EndpointPlan> BridgeDriver::plan_endpoint(const NetworkConfig& network,
       if (wanted) return invalid("network {} has no {}", network.name, v4 ? "IPv4" : "IPv6");
       continue;
     }
+    TRY(failpoint("network.address"));
     const IpAddress address = TRY(services_->ipam.allocate(network, family, wanted));
     chosen->addresses.push_back(address);
+    TRY(failpoint("network.address.allocated"));
     const auto pool = std::find_if(network.pools.begin(), network.pools.end(),
                                    [&](const IpamPool& p) { return p.subnet.contains(address); });
     (v4 ? endpoint.ipv4 : endpoint.ipv6) = Cidr(address, pool->subnet.prefix());
@@ -383,9 +397,11 @@ Result<EndpointPlan> BridgeDriver::plan_endpoint(const NetworkConfig& network,
         (endpoint.ipv4 ? endpoint.ipv4 : endpoint.ipv6)->address().number()))));
   }
   plan.rows.push_back({"net.veth", endpoint.host_interface, owner, "{}"});
+  TRY(failpoint("network.ports"));
   Status ports = plan_ports(network, request, plan);
   chosen->ports = endpoint.ports;
   if (!ports) return std::move(ports).error();
+  TRY(failpoint("network.ports.reserved"));
   return plan;
 }
 
@@ -450,7 +466,7 @@ Status BridgeDriver::join(const NetworkConfig& network, const Endpoint& endpoint
   }));
   TRY(failpoint("network.publish"));
   if (services_->firewall) TRY(services_->firewall->publish(port_rules(endpoint)));
-  return {};
+  return failpoint("network.published");
 }
 
 Status BridgeDriver::leave(const NetworkConfig&, const Endpoint& endpoint) {

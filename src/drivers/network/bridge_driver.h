@@ -32,6 +32,7 @@ class BridgeDriver : public NetworkDriver {
   Result<NetworkPlan> plan_network(NetworkConfig wanted) override;
   Status create_network(const NetworkConfig& network) override;
   Status remove_network(const NetworkConfig& network) override;
+  void forget_network(const NetworkConfig& network) override;
   Result<EndpointPlan> plan_endpoint(const NetworkConfig& network,
                                      EndpointRequest request) override;
   Status join(const NetworkConfig& network, const Endpoint& endpoint, int netns) override;

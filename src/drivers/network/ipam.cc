@@ -84,6 +84,10 @@ void Ipam::release_network(const std::string& network_id) {
   networks_.erase(network_id);
 }
 
+void Ipam::give_up_network(const std::string& network_id) {
+  if (taken(network_id) == 0) release_network(network_id);
+}
+
 Result<IpAddress> Ipam::allocate(const NetworkConfig& network, IpFamily family,
                                  const std::optional<IpAddress>& wanted) {
   const IpamPool* pool = nullptr;

@@ -33,6 +33,8 @@ class Ipam {
   Status reserve_subnet(const Cidr& subnet, const std::string& network_id);
   // Forgets the network: its subnets and addresses.
   void release_network(const std::string& network_id);
+  // The same for one that was only planned: not when it has addresses, which its containers use.
+  void give_up_network(const std::string& network_id);
 
   // `wanted`, or the next free address after the last one given out (so that an address rests as
   // long as possible before it is used again). conflict when it is taken, invalid when it is

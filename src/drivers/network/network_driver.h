@@ -78,6 +78,9 @@ class NetworkDriver {
   // Takes it down; a part that is not there is success. The caller has checked that nothing is
   // connected.
   virtual Status remove_network(const NetworkConfig& network) = 0;
+  // Only what is reserved in memory, at once: for a network whose rows are released in the
+  // background.
+  virtual void forget_network(const NetworkConfig& network) = 0;
 
   // Kind conflict for an address or a port that is taken (Docker's wording), invalid for a request
   // that cannot be met, unavailable when the pool is exhausted.

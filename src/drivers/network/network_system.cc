@@ -26,6 +26,7 @@ class PlainDriver : public NetworkDriver {
   }
   Status create_network(const NetworkConfig&) override { return {}; }
   Status remove_network(const NetworkConfig&) override { return {}; }
+  void forget_network(const NetworkConfig&) override {}
   // Ports are not published: on the host they are open already, elsewhere nobody comes (as Docker).
   Result<EndpointPlan> plan_endpoint(const NetworkConfig& network,
                                      EndpointRequest request) override {
@@ -115,7 +116,9 @@ using engine::ResourceKind;
 Presence present_if(bool there) { return there ? Presence::present : Presence::absent; }
 
 ResourceKind bridge_kind(NetworkServices* services, BridgeDriver* bridge) {
-  ResourceKind kind{.name = "net.bridge"};
+  // Deferred, so that the bridge goes only when the transaction that forgets the network is on
+  // disk.
+  ResourceKind kind{.name = "net.bridge", .mode = engine::Release::deferred};
   kind.probe = [=](const Resource& row) { return bridge->probe_bridge(row.name); };
   kind.release = [=](const Resource& row) -> Status {
     TRY(bridge->release_bridge(row.name));
@@ -185,7 +188,7 @@ ResourceKind port_kind(NetworkServices* services) {
 }
 
 ResourceKind sysctl_kind(BridgeDriver* bridge) {
-  ResourceKind kind{.name = "net.sysctl"};
+  ResourceKind kind{.name = "net.sysctl", .mode = engine::Release::deferred};  // as the bridge
   kind.probe = [](const Resource& row) -> Result<Presence> {
     const std::string now = TRY(read_sysctl(row.name.substr(row.name.find('/') + 1)));
     return present_if(now != "0");

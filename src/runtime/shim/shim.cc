@@ -2,6 +2,7 @@
 
 #include <sys/prctl.h>
 
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "runtime/shim/supervisor.h"
@@ -10,6 +11,7 @@ namespace gantry::shim {
 
 int shim_main(int, char**) {
   constexpr int kSocket = 3;
+  FailpointScope scope("shim");
   Status launched = [&]() -> Status {
     UniqueFd socket(kSocket);
     TRY(sys::set_cloexec(kSocket, true));

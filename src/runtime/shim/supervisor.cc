@@ -12,6 +12,7 @@
 #include <cerrno>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/sys.h"
@@ -72,6 +73,7 @@ Result<std::unique_ptr<Supervisor>> Supervisor::create() {
   ::mallopt(M_MMAP_THRESHOLD, 64 * 1024);
   EventLoop loop = TRY(EventLoop::create());
   std::unique_ptr<Supervisor> shim(new Supervisor(std::move(loop)));
+  TRY(failpoint("shim.create"));
   TRY(sys::prctl(PR_SET_NAME, reinterpret_cast<unsigned long>("gantry-shim")));
   // Orphans of a container in the host's pid namespace come to us, and not to the host's init.
   TRY(sys::prctl(PR_SET_CHILD_SUBREAPER, 1));
@@ -117,7 +119,9 @@ Status Supervisor::launch(UniqueFd socket) {
 }
 
 Status Supervisor::begin_container(libcontainer::Spec spec) {
+  TRY(failpoint("shim.lock"));
   lock_ = TRY(take_lock(options_.directory));
+  TRY(failpoint("shim.log"));
   log_ = TRY(LogWriter::open(options_.log));
   io_ = std::make_unique<ProcessIo>(io_context(), log_.get(), options_.stdin_once);
   io_->on_detached = [this] { notify(MessageType::detached, json::dump(ProcessRequest{})); };
@@ -142,16 +146,18 @@ Status Supervisor::begin_container(libcontainer::Spec spec) {
   UniqueFd image;
   if (options_.init) image = TRY(sys::open("/proc/self/exe", O_RDONLY));
   create.init_program = image.get();
+  TRY(failpoint("shim.pipes"));
   if (!options_.terminal) {
     TRY(io_->make_pipes(options_.open_stdin));
     create.stdio = io_->process_side();
   }
+  TRY(failpoint("shim.begin"));
   container_ = TRY(libcontainer::Container::begin(std::move(create)));
   io_->process_started();
   init_ = TRY(sys::dup(container_->pidfd()));
   state_.pid = container_->pid();
   netns_ = TRY(container_->netns_fd());
-  return {};
+  return failpoint("shim.begun");
 }
 
 void Supervisor::finish_creation() {
@@ -161,10 +167,14 @@ void Supervisor::finish_creation() {
     state_.boot_id = TRY(boot_id());
     state_.shim_start_time = TRY(process_start_time(state_.shim_pid));
     state_.start_time = TRY(process_start_time(state_.pid));
+    TRY(failpoint("shim.state"));
     TRY(write_state(options_.directory, state_));
+    TRY(failpoint("shim.groups"));
     join_shim_groups();
+    TRY(failpoint("shim.oom"));
     oom_ = TRY(OomWatch::create(loop_, state_.cgroup, [this] { notify(MessageType::oom, {}); }));
     TRY(container_->wait_created());
+    TRY(failpoint("shim.created"));
     if (options_.terminal) {
       io_->use_terminal(container_->take_console());
       if (options_.console.rows != 0 || options_.console.columns != 0)
@@ -276,23 +286,28 @@ void Supervisor::init_exited(int status) {
 // On disk first, then the lock, then the word: whoever hears of the end finds it recorded, and may
 // take the runtime directory away.
 void Supervisor::record_end(ExitStatus exit) {
+  (void)failpoint("shim.exit");
   exit_ = std::move(exit);
   phase_ = Phase::ended;
   io_->process_ended();
   oom_.reset();
   log_.reset();
   log::ignored("exit", write_exit(options_.directory, exit_), log::Level::error);
+  (void)failpoint("shim.exit.recorded");
   if (listener_.fd) {
     loop_.forget(listener_.fd.get(), listener_);
     listener_.fd.reset();
     log::ignored("socket", sys::unlinkat(AT_FDCWD, options_.directory + "/" + kSocketFile));
   }
   lock_.reset();
+  (void)failpoint("shim.exit.unlocked");
   notify(MessageType::exited, json::dump(exit_));
+  (void)failpoint("shim.exit.told");
 }
 
 // The container does not get to run: what begin() made goes away again, and our files with it.
 void Supervisor::undo() {
+  (void)failpoint("shim.undo");
   phase_ = Phase::undone;
   oom_.reset();
   if (container_) {
@@ -304,6 +319,7 @@ void Supervisor::undo() {
     log::ignored("undo", container_->destroy());
     container_.reset();
   }
+  (void)failpoint("shim.undone");
   if (io_) io_->process_ended();
   log_.reset();
   if (!lock_) return;

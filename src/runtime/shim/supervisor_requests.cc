@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/sys.h"
@@ -112,7 +113,9 @@ void Supervisor::notify(MessageType type, std::string_view payload) {
 Supervisor::Answer Supervisor::go(Message& message) {
   if (phase_ != Phase::at_gate) return conflict("the container has been started already");
   Status started = std::exchange(creation_, Status());
+  if (started) started = failpoint("shim.gate");
   if (started) started = container_->start();
+  if (started) started = failpoint("shim.started");
   if (!started) {
     undo();
     return std::move(started).error();
@@ -121,11 +124,14 @@ Supervisor::Answer Supervisor::go(Message& message) {
   state_.started_at = now_ns();
   Status begun = io_->begin();
   log::ignored("streams", begun, log::Level::error);
+  (void)failpoint("shim.streams");
   control_->send(MessageType::done, message.id, {});
+  (void)failpoint("shim.answered");
   // Off the path of whoever waits: the socket for later daemons, the record, the specification's
   // memory.
   container_.reset();
   log::ignored("state", write_state(options_.directory, state_), log::Level::error);
+  (void)failpoint("shim.socket");
   Result<UniqueFd> socket = sys::listen_unix(options_.directory + "/" + kSocketFile, 0600, 4);
   Status listening = socket ? Status() : Status(std::move(socket).error());
   if (listening) {
@@ -134,6 +140,7 @@ Supervisor::Answer Supervisor::go(Message& message) {
     if (listening) listening = loop_.watch(listener_.fd.get(), listener_, EPOLLIN);
   }
   log::ignored("socket", listening, log::Level::error);
+  (void)failpoint("shim.running");
   return Answer(std::nullopt);
 }
 
@@ -154,6 +161,7 @@ Supervisor::Answer Supervisor::attach(Message& message) {
 
 Supervisor::Answer Supervisor::exec(Message& message) {
   ExecRequest request = TRY(message.as<ExecRequest>());
+  TRY(failpoint("shim.exec"));
   if (phase_ != Phase::running) return conflict("the container is not running");
   if (execs_.contains(request.id)) return conflict("exec {} has been started already", request.id);
   if (request.attached && message.descriptors.size() != 1)
@@ -172,6 +180,7 @@ Supervisor::Answer Supervisor::exec(Message& message) {
     options.stdio = exec.io->process_side();
   }
   libcontainer::ContainerProcess process = TRY(container.exec(options));
+  (void)failpoint("shim.exec.started");
   exec.pid = process.pid;
   exec.io->process_started();
   if (request.terminal) {
