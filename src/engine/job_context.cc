@@ -99,6 +99,8 @@ Status JobContext::take(std::vector<Resource> resources,
   TRY(check());
   std::vector<int64_t> ids;
   std::vector<ResourceRow> leaving;
+  std::optional<Engine::Impl::Active> active;  // known only when it matters
+  bool ask_for_active = false;
   auto intend = [&](graph::Transaction& tx) -> Status {
     ids.clear();
     leaving.clear();
@@ -118,7 +120,11 @@ Status JobContext::take(std::vector<Resource> resources,
       std::optional<ResourceRow> other =
           TRY(journal::find(tx.connection(), resource.kind, resource.name));
       if (!other) return std::move(inserted).error();
-      if (other->state != ResourceState::releasing)
+      bool intended = other->state == ResourceState::intended;
+      ask_for_active |= intended && !active;
+      // The intent of a job that was dead before this transaction began is there to be undone.
+      bool dead = intended && active && !active->contains(other->job);
+      if (other->state != ResourceState::releasing && !dead)
         return conflict("{} {} is in use{}{}", resource.kind, resource.name,
                         other->owner.empty() ? "" : " by ", other->owner);
       leaving.push_back(std::move(*other));
@@ -132,6 +138,10 @@ Status JobContext::take(std::vector<Resource> resources,
                            ? graph::Space::reserve
                            : graph::Space::ordinary;
   Status written = Runner::write(*this, graph::Durability::normal, space, intend);
+  if (!written && ask_for_active) {
+    active = engine.active_jobs();
+    written = Runner::write(*this, graph::Durability::normal, space, intend);
+  }
   for (int round = 0; !written && !leaving.empty() && round < 4; ++round) {
     std::vector<ResourceRow> rows = std::move(leaving);
     leaving.clear();
