@@ -6,10 +6,11 @@ usage: machine.py snapshot DIRECTORY VARIANT           boots it and keeps it as 
                                                        command's output on stdout, its exit status returned,
                                                        125 if it never ended; MACHINE_TIMEOUT seconds at most
 
-VARIANT is plain (process 1 is guest/init) or systemd. There is no KVM in it: the code is translated, which is the
+VARIANT is plain (process 1 is guest/init), systemd, or power: plain with one more disk, for power_loss.py. There is no KVM in it: the code is translated, which is the
 same on every host, and makes every run several times slower than the host.
 """
 
+import contextlib
 import json
 import os
 import shlex
@@ -21,17 +22,24 @@ import tempfile
 import threading
 import time
 
-INIT = {"plain": "/sbin/gantry-vm-init", "systemd": "/lib/systemd/systemd"}
+INIT = {"plain": "/sbin/gantry-vm-init", "systemd": "/lib/systemd/systemd", "power": "/sbin/gantry-vm-init"}
 MEMORY = 1 << 30
 DISK = 512 << 20  # of the job; the same in the snapshot
+DATA_DISK = 512 << 20  # of the power variant
 READY, EXIT = "=MACHINE-READY=", "=MACHINE-EXIT="
 UNFINISHED = 125
+
+
+def data_disk(node):
+    """A disk with a write-back cache, of which the guest is told, on a block node: a QMP description of it."""
+    return ("-blockdev", json.dumps({"node-name": "data", "driver": "raw", "file": node}),
+            "-device", "virtio-blk-pci,drive=data,write-cache=on,addr=0x10")  # found after the others
 
 
 class Machine:
     """A QEMU process; its monitor speaks QMP on a socket pair, its console and its port write to pipes."""
 
-    def __init__(self, directory, variant, disk, memory, extra=()):
+    def __init__(self, directory, variant, disk, memory, extra=(), data=None):
         ours, theirs = socket.socketpair()
         self.port, port = os.pipe()
         self.console, console = os.pipe()
@@ -49,6 +57,7 @@ class Machine:
             "-device", "virtio-serial-pci", "-chardev", f"file,id=port,path=/dev/fd/{port}",
             "-device", "virtserialport,chardev=port",
             "-chardev", f"socket,id=monitor,fd={theirs.fileno()}", "-mon", "chardev=monitor,mode=control",
+            *(data_disk(data or {"driver": "file", "filename": f"{directory}/power.disk"}) if variant == "power" else ()),
             *extra]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.stderr,
                                         pass_fds=(theirs.fileno(), port, console))
@@ -97,7 +106,10 @@ def snapshot(directory, variant):
     for path in (f"{kept}.state", f"{kept}.ram"):
         if os.path.exists(path):
             os.unlink(path)
-    for path, size in ((f"{directory}/empty", DISK), (f"{kept}.ram", MEMORY)):
+    files = [(f"{directory}/empty", DISK), (f"{kept}.ram", MEMORY)]
+    if variant == "power":
+        files.append((f"{directory}/power.disk", DATA_DISK))
+    for path, size in files:
         with open(path, "w") as file:
             file.truncate(size)
     machine = Machine(directory, variant, f"{directory}/empty",
@@ -151,31 +163,40 @@ def copy_output(descriptor):
     return status
 
 
-def run(directory, variant, tree, *command):
+@contextlib.contextmanager
+def resumed(directory, variant, tree, command, data=None):
+    """A machine that goes on from the snapshot with the job; killed at the end, if it still is there."""
     with tempfile.TemporaryDirectory(dir=directory, prefix="run.") as scratch:
         disk = f"{scratch}/disk"
         job_disk(disk, tree, shlex.join(command))
         machine = Machine(directory, variant, disk,
                           f"memory-backend-file,id=ram,size={MEMORY},mem-path={directory}/{variant}.ram,share=off",
-                          ("-incoming", "defer"))
+                          ("-incoming", "defer"), data)
         watchdog = threading.Timer(float(os.environ.get("MACHINE_TIMEOUT", 900)), machine.process.kill)
         watchdog.start()
-        console = []
-        reader = threading.Thread(target=lambda: console.extend(os.fdopen(machine.console, errors="replace")))
+        machine.console_lines = []
+        reader = threading.Thread(
+            target=lambda: machine.console_lines.extend(os.fdopen(machine.console, errors="replace")))
         reader.start()
         try:
             machine.enable("x-ignore-shared")
             machine.do("migrate-incoming", uri=f"exec:cat {shlex.quote(directory)}/{variant}.state")
-            status = copy_output(machine.port)
-            if status != UNFINISHED:
-                machine.process.wait()
+            yield machine
         finally:
             watchdog.cancel()
             machine.close()
             reader.join()
-        if status == UNFINISHED:
-            sys.stderr.write("the virtual machine ended before its job did; its console:\n" + "".join(console[-40:]))
-        return status
+
+
+def run(directory, variant, tree, *command):
+    with resumed(directory, variant, tree, command) as machine:
+        status = copy_output(machine.port)
+        if status != UNFINISHED:
+            machine.process.wait()
+    if status == UNFINISHED:
+        sys.stderr.write("the virtual machine ended before its job did; its console:\n"
+                         + "".join(machine.console_lines[-40:]))
+    return status
 
 
 def main(arguments):
@@ -187,4 +208,5 @@ def main(arguments):
         return UNFINISHED
 
 
-sys.exit(main(sys.argv[1:]))
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
