@@ -48,7 +48,7 @@ everything_works() {
 
 @test "with few descriptors what needs more of them is refused, and leaves nothing behind" {
   before=$(names)
-  for few in 1 2 3 4 5 6 8 10 14 20; do
+  for few in 1 3 5 8 14; do
     leaks_snapshot "$BATS_TEST_TMPDIR/quiet"
     may_open "$few"
     run timeout 10 "$(client_program)" -H "unix://$(engine_socket)" run --rm --name starved busybox echo done
@@ -68,7 +68,7 @@ everything_works() {
 
 @test "without memory what needs it is refused; the daemon does not end" {
   before=$(names)
-  for kilobytes in 64 256 1024 4096 16384; do
+  for kilobytes in 64 512 4096; do
     size=$(awk '/^VmSize:/ { print $2 }' "/proc/$DAEMON/status")
     prlimit --pid "$DAEMON" --as=$(((size + kilobytes) * 1024)):unlimited
     for command in "ps -q" "images -q" "volume create starved" "run --rm --name starved busybox true"; do
