@@ -83,7 +83,7 @@ unchanged() { objects | diff "$BATS_TEST_TMPDIR/before" -; }
   survivor_starts
   client create --name idle busybox sleep 1000
   client run -d --name stoppable busybox sleep 1000
-  client run --name done busybox true
+  client run --name finished busybox true
   client load -q -i "$TEST_ROOT/small.tar"
   client volume create old
   client network create old
@@ -116,7 +116,7 @@ unchanged() { objects | diff "$BATS_TEST_TMPDIR/before" -; }
 
   # What gives space back works without any.
   client stop -t 1 stoppable
-  client rm done
+  client rm finished
   client rm -f stoppable idle
   client rmi small:1
   client volume rm old

@@ -51,7 +51,7 @@ everything_works() {
   for few in 1 3 5 8 14; do
     leaks_snapshot "$BATS_TEST_TMPDIR/quiet"
     may_open "$few"
-    run timeout 10 "$(client_program)" -H "unix://$(engine_socket)" run --rm --name starved busybox echo done
+    run timeout 10 "$(client_program)" -H "unix://$(engine_socket)" run --rm --name starved busybox echo over
     echo "$few more: $status $output"
     prlimit --pid "$DAEMON" --nofile="$FILES"
     kill -0 "$DAEMON"

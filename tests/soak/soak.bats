@@ -19,6 +19,6 @@ teardown_file() { [ -z "${TEST_ROOT:-}" ] || rm -rf "$TEST_ROOT"; }
   [ "$status" -eq 0 ] || tail -n 40 "$(engine_dir main)/log"
   [ -z "${SOAK_KEEP:-}" ] || cp -r "$(engine_dir main)/log" "$SOAK_KEEP"
   assert_success
-  sed 's/^/# /' <<<"$output" >&3
+  while read -r line; do echo "# $line" >&3; done <<<"$output"
   leaks_check "$TEST_ROOT/before"
 }
