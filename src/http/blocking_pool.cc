@@ -17,6 +17,11 @@ constexpr size_t kStackSize = 256u << 10;
 
 }  // namespace
 
+BlockingPool::BlockingPool(size_t max_threads) : max_threads_(max_threads) {
+  std::lock_guard lock(mutex_);
+  start_thread();
+}
+
 BlockingPool::~BlockingPool() {
   std::unique_lock lock(mutex_);
   stopping_ = true;
@@ -58,9 +63,17 @@ void BlockingPool::work() {
   std::unique_lock lock(mutex_);
   while (true) {
     ++idle_;
-    work_there_.wait_for(lock, kIdleTime, [&] { return !tasks_.empty() || stopping_; });
+    auto ready = [&] { return !tasks_.empty() || stopping_; };
+    if (threads_ == 1)
+      work_there_.wait(lock, ready);
+    else
+      work_there_.wait_for(lock, kIdleTime, ready);
     --idle_;
-    if (stopping_ || tasks_.empty()) break;
+    if (stopping_) break;
+    if (tasks_.empty()) {
+      if (threads_ == 1) continue;  // the last one stays: there may be no memory for another
+      break;
+    }
     std::function<void()> task = std::move(tasks_.front());
     tasks_.pop_front();
     lock.unlock();

@@ -11,7 +11,7 @@ namespace gantry::http {
 // Thread-safe. The destructor waits for running tasks and drops queued ones.
 class BlockingPool {
  public:
-  explicit BlockingPool(size_t max_threads) : max_threads_(max_threads) {}
+  explicit BlockingPool(size_t max_threads);
   ~BlockingPool();
   BlockingPool(const BlockingPool&) = delete;
 

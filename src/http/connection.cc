@@ -308,9 +308,14 @@ void Connection::refuse(int status, std::string_view message) {
 }
 
 void Connection::spawn() {
-  asio::spawn(
-      core_.io.get_executor(), std::allocator_arg, StackAllocator(core_.stacks),
-      [self = shared_from_this()](Yield yield) { self->serve(std::move(yield)); }, asio::detached);
+  try {
+    asio::spawn(
+        core_.io.get_executor(), std::allocator_arg, StackAllocator(core_.stacks),
+        [self = shared_from_this()](Yield yield) { self->serve(std::move(yield)); },
+        asio::detached);
+  } catch (const std::bad_alloc&) {  // no room for its stack
+    refuse(503, "out of memory");
+  }
 }
 
 void Connection::serve(Yield yield) {

@@ -142,7 +142,11 @@ struct Server::Impl {
       (void)::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
       (void)::setsockopt(fd.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     }
-    std::make_shared<Connection>(core, std::move(fd), std::move(peer))->start();
+    try {
+      std::make_shared<Connection>(core, std::move(fd), std::move(peer))->start();
+    } catch (const std::bad_alloc&) {  // the others go on, and so does accepting
+      log::warn("accept: out of memory");
+    }
   }
 
   void wait_signal() {
@@ -205,7 +209,16 @@ Status Server::handle_signals(std::vector<int> signals, std::function<void(int)>
   return {};
 }
 
-void Server::run() { impl_->core.io.run(); }
+void Server::run() {
+  while (true) {
+    try {
+      impl_->core.io.run();
+      return;
+    } catch (const std::bad_alloc&) {  // what one handler lacked; those that wait are still there
+      log::warn("out of memory");
+    }
+  }
+}
 void Server::post(std::function<void()> function) {
   asio::post(impl_->core.io, std::move(function));
 }
