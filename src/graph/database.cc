@@ -78,7 +78,13 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path,
   // SQLite makes the WAL with the mode of the file. The descriptor is closed before SQLite opens
   // the file: closing any later drops its POSIX locks (sqlite.org/howtocorrupt.html, 2.2).
   TRY(sys::open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
-  TRY(database->open_connections(migrations));
+  Status opened = database->open_connections(migrations);
+  if (!opened && opened.error().code() == ENOSPC) {
+    // Even reading the WAL takes room, for its index. The last process's reserve is for that.
+    database->reserve_present_ = true;
+    if (database->give_up_reserve()) opened = database->open_connections(migrations);
+  }
+  TRY(std::move(opened));
   Database* self = database.get();
   database->checkpointer_ = std::thread([self] { self->checkpoint_loop(); });
   return database;
@@ -145,10 +151,20 @@ Status Database::attempt(Durability durability, const std::function<Status(Trans
 
 Status Database::write(Durability durability, Space space,
                        const std::function<Status(Transaction&)>& body) {
+  auto full = [](const Status& status) { return !status && status.error().code() == ENOSPC; };
   Status status = attempt(durability, body);
-  if (!status && status.error().code() == ENOSPC && space == Space::reserve && give_up_reserve())
+  if (full(status) && reuse_log()) status = attempt(durability, body);
+  if (full(status) && space == Space::reserve && give_up_reserve())
     status = attempt(durability, body);
   return status;
+}
+
+// The next transaction writes from the beginning of the WAL, into blocks that it has already. Passive:
+// waits for no reader; one that is under way just now leaves it at that.
+bool Database::reuse_log() {
+  std::scoped_lock lock(checkpointing_, write_mutex_);
+  return sqlite3_wal_checkpoint_v2(normal_->handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr,
+                                   nullptr) == SQLITE_OK;
 }
 
 Result<Snapshot> Database::read() {

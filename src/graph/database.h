@@ -213,8 +213,9 @@ class Database {
 
   // Waits for the running transaction to end. An error when this thread already has one open.
   Result<Transaction> begin(Durability durability = Durability::normal);
-  // begin, body, commit. With Space::reserve a full disk is met by giving the reserve up and
-  // running `body` once more, so `body` must have no effect beside its transaction.
+  // begin, body, commit. A full disk is met by a checkpoint, after which the WAL is written anew in
+  // its place, and, with Space::reserve, by giving the reserve up; `body` runs once more after each,
+  // so it must have no effect beside its transaction.
   Status write(Durability durability, Space space, const std::function<Status(Transaction&)>& body);
   Status write(const std::function<Status(Transaction&)>& body) {
     return write(Durability::normal, Space::ordinary, body);
@@ -233,7 +234,8 @@ class Database {
   // What can be put right while it is open: makes every index anew from its table, and drops edges
   // and names of nodes that are not there.
   Status mend();
-  // Copies the WAL into the file. Happens by itself in the background; for tests and shutdown.
+  // Copies the WAL into the file, and empties it. Happens by itself in the background; for tests
+  // and shutdown.
   Status checkpoint();
 
  private:
@@ -245,6 +247,7 @@ class Database {
   void give_back(std::unique_ptr<Connection> reader);
   Status attempt(Durability durability, const std::function<Status(Transaction&)>& body);
   bool give_up_reserve();
+  bool reuse_log();
   void request_checkpoint();
   void checkpoint_loop();
   static int on_wal(void* self, sqlite3*, const char*, int pages);
