@@ -107,13 +107,15 @@ Result<std::shared_ptr<drivers::GraphDriver>> storage_of(graph::Graph& graph,
 }
 
 // What became of a damaged database, for whoever reads the log.
-void tell(const graph::Recovery& recovery, const SystemRebuild::Output& rebuilt) {
-  log::warn(
-      "the database was {}; taken over: {} nodes, {} edges, {} names, {} resources; found on the "
-      "disk: {} blobs",
-      recovery.kept_as.empty() ? "gone" : "damaged (kept as " + recovery.kept_as + ")",
-      recovery.nodes, recovery.edges, recovery.names, recovery.resources, recovery.blobs);
-  for (const std::string& what : recovery.not_read) log::warn("not read: {}", what);
+void tell(const std::optional<graph::Recovery>& recovery, const SystemRebuild::Output& rebuilt) {
+  if (recovery) {
+    log::warn(
+        "the database was {}; taken over: {} nodes, {} edges, {} names, {} resources; found on the "
+        "disk: {} blobs",
+        recovery->kept_as.empty() ? "gone" : "damaged (kept as " + recovery->kept_as + ")",
+        recovery->nodes, recovery->edges, recovery->names, recovery->resources, recovery->blobs);
+    for (const std::string& what : recovery->not_read) log::warn("not read: {}", what);
+  }
   for (const std::string& what : rebuilt.made) log::warn("made again: {}", what);
   for (const std::string& what : rebuilt.not_made) log::warn("not made again: {}", what);
 }
@@ -206,9 +208,11 @@ Result<std::unique_ptr<Daemon>> Daemon::open(Options options) {
   daemon->containers_ = std::make_unique<Containers>(*daemon);
   daemon->maintenance_ = std::make_unique<Maintenance>(*daemon);
 
-  if (recovery) {
-    daemon->recovered_ = true;
-    tell(*recovery, TRY(state.engine->run<SystemRebuild>({}, {.caller = {.name = "gantryd"}})));
+  daemon->recovered_ = TRY(state.engine->graph().read().setting(graph::kRecoveredKey)) == "1";
+  if (daemon->recovered_) {  // again, if the last start was cut short
+    SystemRebuild::Output rebuilt =
+        TRY(state.engine->run<SystemRebuild>({}, {.caller = {.name = "gantryd"}}));
+    tell(recovery, rebuilt);
   }
   TRY(state.engine->run<NetworkRestore>({}, {.caller = {.name = "gantryd"}}));
   TRY(daemon->containers_->load());

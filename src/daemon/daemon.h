@@ -77,7 +77,7 @@ class Daemon {
 
   Options options_;
   std::string instance_;
-  bool recovered_ = false;  // this start found the database damaged or gone
+  bool recovered_ = false;  // the database was made again, and nobody has had that repaired yet
   enum class Phase { starting, ready, reconciled };
   std::atomic<Phase> phase_{Phase::starting};
   std::unique_ptr<State> state_;

@@ -12,6 +12,7 @@
 #include "daemon/options.h"
 #include "daemon/volumes.h"
 #include "engine/engine.h"
+#include "graph/check.h"
 #include "graph/database.h"
 #include "image/image_store.h"
 
@@ -158,6 +159,9 @@ Result<SystemCheck::Output> Maintenance::check(engine::JobContext& job,
       findings.push_back(converted(std::move(found)));
     }
     for (engine::Finding& found : after.findings) findings.push_back(converted(std::move(found)));
+    job.on_commit([this](graph::Transaction& tx) {
+      return daemon_.graph().set_setting(tx, graph::kRecoveredKey, "");
+    });
   } else {
     engine::ReconcileReport report = TRY(engine.reconcile(ReconcileMode::check));
     for (engine::Finding& found : report.findings) findings.push_back(converted(std::move(found)));

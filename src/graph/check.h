@@ -48,6 +48,10 @@ struct Recovery {
   std::vector<std::string> not_read;  // what could not be taken over, in words
 };
 
+// The setting that is "1" from a recovery until somebody has had its result checked and repaired:
+// until then what the database does not account for may be somebody's data.
+inline constexpr std::string_view kRecoveredKey = "recovered";
+
 // Opens the database. One that is damaged is moved aside ("PATH.damaged-<time>") and a new one is
 // made of all its rows that can still be read; blobs on disk that have no node get one. `recovery`
 // says what was done, and is untouched when nothing was wrong. Call it where Database::open would

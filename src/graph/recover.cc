@@ -207,7 +207,10 @@ Result<std::unique_ptr<Database>> open_or_recover(const std::string& path,
       // The database was deleted and content is there: it gets its nodes back.
       Recovery found;
       Graph graph(**opened);
-      auto add = [&](Transaction& tx) { return add_found_blobs(graph, tx, content, found); };
+      auto add = [&](Transaction& tx) -> Status {
+        TRY(graph.set_setting(tx, kRecoveredKey, "1"));
+        return add_found_blobs(graph, tx, content, found);
+      };
       TRY((*opened)->write(Durability::full, Space::ordinary, add));
       *recovery = std::move(found);
       return opened;
@@ -222,6 +225,7 @@ Result<std::unique_ptr<Database>> open_or_recover(const std::string& path,
   Graph graph(*database);
   auto fill = [&](Transaction& tx) -> Status {
     TRY(take_over(found.kept_as, page_one, tx, found));
+    TRY(graph.set_setting(tx, kRecoveredKey, "1"));
     return add_found_blobs(graph, tx, content, found);
   };
   TRY(database->write(Durability::full, Space::ordinary, fill));

@@ -4,6 +4,7 @@ A job type without a case, and a case without a job type, fail the walk (walk.py
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import urllib.parse
@@ -653,3 +654,60 @@ class PruneVolumes(RemoveVolume):
 
     def act(self):
         return self.engine.ask("POST", "/volumes/prune?filters=%7B%22all%22%3A%5B%22true%22%5D%7D")
+
+
+# --- the whole
+
+
+@case
+class Check(Case):
+    """A repair: what nothing accounts for goes, and what is missing of a volume is made again."""
+    job, group, changes_on_error = "system.check", "system", True
+
+    def stray(self):
+        return self.engine.data + "/containers/stray"
+
+    def lost(self):
+        return self.engine.data + "/volumes/faults-lost"
+
+    def prepare(self):
+        self.engine.must("POST", "/volumes/create", {"Name": "faults-lost"})
+        shutil.rmtree(self.lost())
+        os.mkdir(self.stray())
+
+    def act(self):
+        return self.engine.ask("POST", "/gantry/system/check?repair=1&content=1")
+
+    def done(self):
+        return not os.path.exists(self.stray()) and os.path.exists(self.lost() + "/_data")
+
+    def undo(self):
+        shutil.rmtree(self.stray(), ignore_errors=True)
+        self.engine.ask("DELETE", "/volumes/faults-lost?force=1")
+
+
+class Collecting(ImageCase):
+    """An image that lost its name goes by the policy that the daemon under test has."""
+    group, changes_on_error = "system", True
+
+    def prepare(self):
+        assert self.load("forgotten", "--file", "f=forgotten").ok
+
+    def act(self):
+        return self.engine.ask("POST", "/gantry/system/gc")
+
+    def done(self):
+        return not self.engine.must("GET", "/images/json?filters=%7B%22dangling%22%3A%5B%22true%22%5D%7D")
+
+    def undo(self):
+        self.engine.ask("POST", "/images/prune")
+
+
+@case
+class Collect(Collecting):
+    job = "system.collect"
+
+
+@case
+class CollectStep(Collecting):
+    job = "system.collect.step"

@@ -69,7 +69,9 @@ class Engine:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [self.build + "/bin/gantryd", "--data-root", self.data, "--exec-root", self.exec,
-                 "-H", "unix://" + self.socket, "--pidfile", self.directory + "/pid"],
+                 "-H", "unix://" + self.socket, "--pidfile", self.directory + "/pid",
+                 # Collected when a case asks for it, and then whatever nothing holds.
+                 "--gc-interval", "0s", "--gc-grace", "0s", "--gc-keep-images", "count=0"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True)
 
     def dead(self):

@@ -35,5 +35,6 @@ walk() { # GROUP
 @test "jobs of images: nothing leaks or is lost at any failpoint" { walk image; }
 @test "jobs of networks: nothing leaks or is lost at any failpoint" { walk network; }
 @test "jobs of volumes: nothing leaks or is lost at any failpoint" { walk volume; }
+@test "checks and collections: nothing leaks or is lost at any failpoint" { walk system; }
 @test "a shim that fails or is killed at any of its steps takes its container along" { walk shim; }
 @test "a daemon that fails or is killed while it starts is made good by the next" { walk startup; }

@@ -5,7 +5,7 @@ usage: walk.py BUILD DIRECTORY [--group NAME]… [--case CLASS]… [--part N/M] 
 
 After an error the job reports it, leaves nothing behind, and can be done again. After a kill and a new start
 nothing is left behind, what was acknowledged is there, and what was not is there wholly or not at all. The
-groups are container, image, network, volume, shim, startup, and list: that each job type has a case, and each
+groups are container, image, network, volume, system, shim, startup, and list: that each job type has a case, and each
 failpoint of the sources is reached. --part takes every M-th pair, a different set for each seed.
 """
 
@@ -350,7 +350,7 @@ def main():
     parser.add_argument("--seed", default="")
     parser.add_argument("--verbose", action="store_true")
     arguments = parser.parse_args()
-    arguments.group = arguments.group or ["list", "container", "image", "network", "volume", "shim", "startup"]
+    arguments.group = arguments.group or ["list", "container", "image", "network", "volume", "system", "shim", "startup"]
     return Walk(Engine(arguments.build, arguments.directory), arguments).run()
 
 

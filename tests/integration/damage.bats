@@ -263,6 +263,9 @@ is_served_again() {
   assert_output --partial "made again: image sha256:"
   assert_output --partial "made again: volume kept"
   assert_output --partial "not made again: container $id: its files are in"
+  # Nor by a later start.
+  engine_kill
+  engine_start main
   run check
   assert_failure 1
   assert_line "orphan: container-dir $id"
