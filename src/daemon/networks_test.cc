@@ -264,6 +264,7 @@ TEST(Networks, UserDefinedNetworksAreMadeUsedAndRemoved) {
     ASSERT_OK(world.engine->run<End>({world.networks.get(), &web}));
     ASSERT_OK(world.engine->run<NetworkRemove>({created->Id.substr(0, 8)}));
     EXPECT_FALSE(world.networks->inspect("app"));
+    ASSERT_TRUE(world.engine->drain_releases(std::chrono::seconds(10)));
     EXPECT_THAT(output_of("ip -o link"), Not(HasSubstr("br-")));
     EXPECT_EQ(world.engine->run<NetworkRemove>({"bridge"}).error().message(),
               "bridge is a pre-defined network and cannot be removed");

@@ -279,22 +279,29 @@ TEST_F(GraphTest, ASoundDatabaseHasNoComplaints) {
   ASSERT_OK(database_->checkpoint());
 }
 
-TEST_F(GraphTest, AFullDiskIsMetWithTheReserveOnce) {
+TEST_F(GraphTest, AFullDiskIsMetWithTheLogAndThenWithTheReserveOnce) {
   ASSERT_OK(database_->set_reserve(1 << 20));
-  int calls = 0;
+  auto reserve = [&] { return fs::read_file(directory_ + "/db.reserve")->size(); };
+  int calls = 0, full = 1;
   auto body = [&](Transaction&) -> Status {
-    if (++calls == 1) return errno_error(ENOSPC, "test");
+    if (++calls <= full) return errno_error(ENOSPC, "test");
     return {};
   };
-  ASSERT_OK(database_->write(Durability::normal, Space::reserve, body));
+  // The log had room.
+  ASSERT_OK(database_->write(Durability::normal, Space::ordinary, body));
   EXPECT_EQ(calls, 2);
-  EXPECT_EQ(fs::read_file(directory_ + "/db.reserve")->size(), 0u);
+  calls = 0, full = 2;
+  EXPECT_FALSE(database_->write(Durability::normal, Space::ordinary, body));
+  EXPECT_EQ(calls, 2);
+  EXPECT_EQ(reserve(), 1u << 20);
+  calls = 0;
+  ASSERT_OK(database_->write(Durability::normal, Space::reserve, body));
+  EXPECT_EQ(calls, 3);
+  EXPECT_EQ(reserve(), 0u);
   calls = 0;
   EXPECT_FALSE(database_->write(Durability::normal, Space::reserve, body)) << "it is used up";
   database_->restore_reserve();
-  EXPECT_EQ(fs::read_file(directory_ + "/db.reserve")->size(), 1u << 20);
-  calls = 0;
-  EXPECT_FALSE(database_->write(Durability::normal, Space::ordinary, body));
+  EXPECT_EQ(reserve(), 1u << 20);
 }
 
 class ContentTest : public testing::Test {
