@@ -99,13 +99,19 @@ Result<SystemCollect::Output> Maintenance::collect(engine::JobContext& job,
 }
 
 // A load finds what it needs in the graph and links it when it ends; it holds the images' lock all
-// that time, so nothing goes under its hands, and it waits for one step at most.
+// that time, so nothing goes under its hands, and it waits for one step at most. What belongs to a
+// node is marked in the transaction that removes it: the end of this job may fail.
 Result<std::vector<graph::Node>> Maintenance::collect_step(engine::JobContext& job,
                                                            const CollectStep::Input& input) {
   TRY(daemon_.images().store().lock(job));
-  std::vector<graph::Node> gone = TRY(input.collector->step());
-  for (const graph::Node& node : gone)
-    TRY(job.release_owned(fmt::format("{}:{}", to_string(node.kind), node.key)));
+  engine::Engine& engine = daemon_.engine();
+  std::vector<graph::Node> gone = TRY(input.collector->step(
+      [&](graph::Transaction& tx, const std::vector<graph::Node>& nodes) -> Status {
+        for (const graph::Node& node : nodes)
+          TRY(engine.release_owned(tx, fmt::format("{}:{}", to_string(node.kind), node.key)));
+        return {};
+      }));
+  if (!gone.empty()) engine.wake_releaser();
   return gone;
 }
 

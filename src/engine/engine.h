@@ -110,6 +110,11 @@ class Engine {
   // jobs: it leaves alone what running jobs took.
   Result<ReconcileReport> reconcile(ReconcileMode mode);
 
+  // For a transaction that removes an owner without a job's own closing one: what it holds is marked
+  // for release in `tx`, all kinds by the background releaser, which wake_releaser() tells of it.
+  Status release_owned(graph::Transaction& tx, std::string_view owner);
+  void wake_releaser();
+
   // Waits until the background releaser has nothing to do, or everything left has failed at least
   // once since the call. False on timeout.
   bool drain_releases(std::chrono::milliseconds timeout);

@@ -127,6 +127,17 @@ EngineStats Engine::stats() const {
   return stats;
 }
 
+Status Engine::release_owned(graph::Transaction& tx, std::string_view owner) {
+  std::vector<ResourceRow> rows =
+      TRY(journal::by_owner(tx.connection(), owner, journal::Order::releasing));
+  for (const ResourceRow& row : rows)
+    TRY(journal::move_state(tx.connection(), row.id, ResourceState::held,
+                            ResourceState::releasing));
+  return {};
+}
+
+void Engine::wake_releaser() { impl_->releaser.wake(); }
+
 bool Engine::drain_releases(std::chrono::milliseconds timeout) {
   return impl_->releaser.drain(timeout);
 }

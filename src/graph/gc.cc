@@ -89,7 +89,7 @@ Result<bool> Collector::remove(Transaction& tx, const Node& node,
   return true;
 }
 
-Result<std::vector<Node>> Collector::step() {
+Result<std::vector<Node>> Collector::step(const Also& also) {
   size_t end = std::min(plan_.size(), next_ + std::max<size_t>(options_.batch, 1));
   std::vector<Node> gone;
   std::vector<std::string> discarded;
@@ -101,6 +101,7 @@ Result<std::vector<Node>> Collector::step() {
           bool removed = TRY(remove(tx, plan_[i], discarded));
           if (removed) gone.push_back(plan_[i]);
         }
+        if (also && !gone.empty()) TRY(also(tx, gone));
         return failpoint("gc.commit");
       });
   if (!status) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -44,8 +45,7 @@ struct CollectOptions {
 //
 //   Collector collector = TRY(Collector::plan(graph, &content, options));
 //   while (!collector.finished()) {
-//     std::vector<Node> gone = TRY(collector.step());
-//     for (const Node& node : gone) …  // release what belongs to it ("layer:<key>")
+//     std::vector<Node> gone = TRY(collector.step(also));
 //   }
 class Collector {
  public:
@@ -54,8 +54,10 @@ class Collector {
                                 CollectOptions options);
 
   bool finished() const { return next_ >= plan_.size(); }
-  // One transaction. Gives the nodes removed; those whose holder stayed are passed over.
-  Result<std::vector<Node>> step();
+  // One transaction, which `also` joins with the nodes removed (marking what belongs to them for
+  // release). Gives the nodes removed; those whose holder stayed are passed over.
+  using Also = std::function<Status(Transaction&, const std::vector<Node>&)>;
+  Result<std::vector<Node>> step(const Also& also = {});
   // For a dry run.
   const std::vector<Node>& planned() const { return plan_; }
 
