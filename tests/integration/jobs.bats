@@ -180,10 +180,10 @@ nothing_of_it_is_left() {
 }
 
 @test "the journal keeps as many jobs as it is told, and no older ones" {
-  engine_start bounded --bridge none --journal-limit 3
+  engine_start bounded --bridge none --journal-limit 3 --gc-interval 0s
   for _ in 1 2 3 4 5 6; do ENGINE_NAME=bounded gantry volume create >/dev/null; done
   engine_stop bounded
-  engine_start bounded --bridge none --journal-limit 3
+  engine_start bounded --bridge none --journal-limit 3 --gc-interval 0s
   reconciled() { [ "$(ENGINE_NAME=bounded api GET /gantry/engine | jq .Reconciled)" = true ]; }
   eventually 10 reconciled
   assert_equal "$(ENGINE_NAME=bounded gantry job ls -q | wc -l)" 3
