@@ -145,8 +145,7 @@ std::vector<std::shared_ptr<Container>> ContainerTable::all() const {
   {
     std::shared_lock lock(mutex_);
     sorted.reserve(by_id_.size());
-    for (const auto& [id, container] : by_id_)
-      sorted.emplace_back(container->created(), container);
+    for (const auto& [id, container] : by_id_) sorted.emplace_back(container->created(), container);
   }
   std::stable_sort(sorted.begin(), sorted.end(),
                    [](const auto& a, const auto& b) { return a.first > b.first; });

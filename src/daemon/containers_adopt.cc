@@ -17,8 +17,8 @@ engine::SubmitOptions ourselves() {
 
 constexpr int64_t kFirstRetry = 250'000'000, kLongestRetry = 16'000'000'000;
 
-// Whether a daemon that starts owes this container a start: its policy's, or that of a restart whose
-// daemon went after the stop.
+// Whether a daemon that starts owes this container a start: its policy's, or that of a restart
+// whose daemon went after the stop.
 bool is_owed_a_start(const ContainerRecord& record) {
   const ContainerState& state = record.state;
   if (state.between_runs()) return true;

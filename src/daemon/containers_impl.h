@@ -107,8 +107,7 @@ class Containers::Impl {
                           bool terminal);
 
   // ---- containers_adopt.cc
-  Result<ContainerAdopt::Output> adopt(engine::JobContext& job,
-                                       const ContainerAdopt::Input& input);
+  Result<ContainerAdopt::Output> adopt(engine::JobContext& job, const ContainerAdopt::Input& input);
   Status adopt_one(engine::JobContext& job, const std::shared_ptr<Container>& container,
                    ContainerAdopt::Output& output);
   void adopt_later(const std::string& id, int64_t retry_ns);

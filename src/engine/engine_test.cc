@@ -313,7 +313,9 @@ TEST_F(LockRules, ASharedLockDoesNotBecomeExclusive) {
 TEST_F(LockRules, NoneIsWaitedForInsideATransaction) {
   expect_refused(
       [this](JobContext& job) -> Result<std::string> {
-        TRY(database_->write([&](graph::Transaction&) { return job.lock({{LockKind::image, "b"}}); }));
+        TRY(database_->write([&](graph::Transaction&) {
+          return job.lock({{LockKind::image, "b"}});
+        }));
         return "";
       },
       "lock order: a lock is wanted inside a transaction");
@@ -422,13 +424,12 @@ TEST_F(EngineTest, ADeadlineEndsARunningJobWithWhatItTook) {
 
 TEST_F(EngineTest, ARollbackIsNotCutShortByACancellation) {
   std::latch releasing(1), leave(1);
-  ASSERT_OK(engine_->resources().add({.name = "gated",
-                                      .probe = nullptr,
-                                      .release = [&](const Resource&) -> Status {
-                                        releasing.count_down();
-                                        leave.wait();
-                                        return {};
-                                      }}));
+  ASSERT_OK(engine_->resources().add(
+      {.name = "gated", .probe = nullptr, .release = [&](const Resource&) -> Status {
+         releasing.count_down();
+         leave.wait();
+         return {};
+       }}));
   auto handle = engine_->submit<Any>([&](JobContext& job) -> Result<std::string> {
     TRY(job.take({{.kind = "thing", .name = "x", .owner = "container:c"},
                   {.kind = "gated", .name = "g", .owner = "container:c"}}));
@@ -614,7 +615,8 @@ TEST_F(EngineTest, TheJournalIsBounded) {
 }
 
 TEST_F(EngineTest, TheJournalForgetsWhatIsOldWhenReconciling) {
-  const JobId old = engine_->submit<Any>([](JobContext&) -> Result<std::string> { return ""; })->id();
+  const JobId old =
+      engine_->submit<Any>([](JobContext&) -> Result<std::string> { return ""; })->id();
   ASSERT_OK(run([](JobContext&) -> Result<std::string> { return ""; }));
   close();
   database_ = graph::Database::open(directory_ + "/db").release();

@@ -76,15 +76,15 @@ Status JobContext::lock(std::vector<LockName> names) {
     if (const LockName* have = held(name)) {
       if (have->mode == LockMode::shared && name.mode == LockMode::exclusive)
         return broken_lock_rule(
-            state_->info(), fmt::format("lock order: {} {} is held as shared and wanted as exclusive",
-                                        to_string(name.kind), name.name));
+            state_->info(),
+            fmt::format("lock order: {} {} is held as shared and wanted as exclusive",
+                        to_string(name.kind), name.name));
       continue;
     }
     if (last && key(name) < key(*last))
-      return broken_lock_rule(
-          state_->info(), fmt::format("lock order: {} {} is wanted after {} {}",
-                                      to_string(name.kind), name.name, to_string(last->kind),
-                                      last->name));
+      return broken_lock_rule(state_->info(), fmt::format("lock order: {} {} is wanted after {} {}",
+                                                          to_string(name.kind), name.name,
+                                                          to_string(last->kind), last->name));
     impl_->locks.push_back(TRY(engine_->impl_->locks.acquire(std::move(name), cancel())));
   }
   return {};

@@ -24,7 +24,7 @@ Result<std::vector<JobInfo>> unfinished(graph::Connection& db);  // queued or ru
 Status interrupt(graph::Connection& db, JobId id, int64_t now);
 // Forgets ended jobs below an id, and those that ended before a time (ns since the epoch).
 Status trim(graph::Connection& db, JobId oldest_kept, int64_t ended_before);
-Result<JobId> highest_id(graph::Connection& db);        // that any row mentions
+Result<JobId> highest_id(graph::Connection& db);  // that any row mentions
 
 // Resources.
 // conflict when the (kind, name) has a row.

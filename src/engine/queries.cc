@@ -28,7 +28,8 @@ Result<std::vector<JobInfo>> Engine::list(size_t limit, const JobFilter& filter)
     auto wanted = [&](const JobInfo& job) {
       return job.status <= JobStatus::running || filter.matches(job);
     };
-    std::vector<JobInfo> rows = TRY(journal::newest(snapshot.connection(), limit + states.size(), wanted));
+    std::vector<JobInfo> rows =
+        TRY(journal::newest(snapshot.connection(), limit + states.size(), wanted));
     for (JobInfo& job : rows) by_id.emplace(job.id, std::move(job));
   }
   // A job that ended between the two looks has the better row.

@@ -159,8 +159,8 @@ Status Database::write(Durability durability, Space space,
   return status;
 }
 
-// The next transaction writes from the beginning of the WAL, into blocks that it has already. Passive:
-// waits for no reader; one that is under way just now leaves it at that.
+// The next transaction writes from the beginning of the WAL, into blocks that it has already.
+// Passive: waits for no reader; one that is under way just now leaves it at that.
 bool Database::reuse_log() {
   std::scoped_lock lock(checkpointing_, write_mutex_);
   return sqlite3_wal_checkpoint_v2(normal_->handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr,

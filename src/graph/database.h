@@ -214,8 +214,8 @@ class Database {
   // Waits for the running transaction to end. An error when this thread already has one open.
   Result<Transaction> begin(Durability durability = Durability::normal);
   // begin, body, commit. A full disk is met by a checkpoint, after which the WAL is written anew in
-  // its place, and, with Space::reserve, by giving the reserve up; `body` runs once more after each,
-  // so it must have no effect beside its transaction.
+  // its place, and, with Space::reserve, by giving the reserve up; `body` runs once more after
+  // each, so it must have no effect beside its transaction.
   Status write(Durability durability, Space space, const std::function<Status(Transaction&)>& body);
   Status write(const std::function<Status(Transaction&)>& body) {
     return write(Durability::normal, Space::ordinary, body);

@@ -88,8 +88,8 @@ class Call {
   daemon::Daemon* daemon_;
 };
 
-// An answer of any length in bounded memory: sent whole, with its length, when it is short, and else
-// in pieces as it comes. Used by the coroutine of its exchange.
+// An answer of any length in bounded memory: sent whole, with its length, when it is short, and
+// else in pieces as it comes. Used by the coroutine of its exchange.
 class PiecewiseAnswer {
  public:
   PiecewiseAnswer(Call& call, std::string_view content_type)

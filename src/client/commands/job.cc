@@ -132,8 +132,7 @@ Result<int> run_list(Cli& cli, JobListOptions& options, Arguments&) {
   for (const json::value& job : list.get_array()) {
     if (!job.is_object()) continue;
     listing.rows.push_back(row_of(job.get_object(), !options.no_trunc, now));
-    if (options.quiet && options.format.empty())
-      print_out("{}\n", number_of(job, "Id"));
+    if (options.quiet && options.format.empty()) print_out("{}\n", number_of(job, "Id"));
   }
   if (options.quiet && options.format.empty()) return 0;
   const std::string shown = TRY(render(listing, options.format));
@@ -150,8 +149,8 @@ Status show_change(const json::value& job, const std::string& format,
         TRY(parsed->execute(job, {.type_name = "jobs.Job"}).context("failed to execute template"));
     print_out("{}\n", shown);
   } else {
-    std::string line = fmt::format("{} {} {}", number_of(job, "Id"), text_of(job, "Name"),
-                                   text_of(job, "Status"));
+    std::string line =
+        fmt::format("{} {} {}", number_of(job, "Id"), text_of(job, "Name"), text_of(job, "Status"));
     const std::string detail = detail_of(job.get_object());
     if (!detail.empty()) line += ": " + detail;
     print_out("{}\n", line);
