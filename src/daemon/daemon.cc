@@ -59,23 +59,26 @@ Result<UniqueFd> lock_root(const std::string& path) {
       path);
 }
 
-// In a file as well: what carries the instance's name in the kernel outlives a lost database.
+// In a file as well: what carries the instance's name in the kernel outlives a lost database, and a
+// database without the instance of the file is not the one that was here.
 Result<std::string> instance_of(graph::Graph& graph, const std::string& root) {
   const std::string file = root + "/engine-id";
   std::string instance = TRY(graph.read().setting(kInstanceKey));
   Result<std::string> kept = fs::read_file(file, 64);
   if (!kept && kept.error().kind() != ErrorKind::not_found) return std::move(kept).error();
-  if (!instance.empty()) {
-    if (!kept) TRY(fs::write_file(file, instance + "\n"));
-    return instance;
+  if (instance.empty()) {
+    if (kept) instance = kept->substr(0, kept->find('\n'));
+    if (instance.size() != 12 ||
+        instance.find_first_not_of("0123456789abcdef") != std::string::npos)
+      instance = random_hex(6);
+    TRY(graph.database().write(graph::Durability::full, graph::Space::ordinary,
+                               [&](graph::Transaction& tx) -> Status {
+                                 if (kept) TRY(graph.set_setting(tx, graph::kRecoveredKey, "1"));
+                                 return graph.set_setting(tx, kInstanceKey, instance);
+                               }));
   }
-  if (kept) instance = kept->substr(0, kept->find('\n'));
-  if (instance.size() != 12 || instance.find_first_not_of("0123456789abcdef") != std::string::npos)
-    instance = random_hex(6);
-  TRY(fs::write_file(file, instance + "\n"));
-  TRY(graph.database().write(
-      graph::Durability::full, graph::Space::ordinary,
-      [&](graph::Transaction& tx) { return graph.set_setting(tx, kInstanceKey, instance); }));
+  // After the database: a first start that is cut short has lost nothing.
+  if (!kept) TRY(fs::write_file(file, instance + "\n"));
   return instance;
 }
 
@@ -232,11 +235,11 @@ void Daemon::adopt_and_reconcile() {
   FailpointScope scope("reconcile");
   // What a rebuild could not account for may be somebody's data: it stays until it is asked for.
   Result<engine::ReconcileReport> report = state_->engine->reconcile(
-      recovered_ ? engine::ReconcileMode::check : engine::ReconcileMode::repair);
+      recovered_ ? engine::ReconcileMode::careful : engine::ReconcileMode::repair);
   if (recovered_)
     log::warn(
-        "nothing was removed: `gantry system check` shows what the database does not account "
-        "for, and `gantry system check --repair` removes it");
+        "what the database does not account for was left alone: `gantry system check` shows it, "
+        "and `gantry system check --repair` removes it");
   if (!report)
     log::error("reconcile: {}", report.error().message());
   else

@@ -102,8 +102,7 @@ Result<Node> find_object(Daemon& daemon, std::string_view text) {
       std::string_view key = text.substr(colon + 1);
       Found found =
           TRY(named_by_digest(*kind) ? by_digest(view, *kind, key) : by_name(view, *kind, key));
-      if (!found) return not_found("No such object: {}", text);
-      return std::move(*found);
+      if (found) return std::move(*found);  // else it may be an image of that name
     }
   }
   if (text.starts_with('/') && text.starts_with(daemon.options().data_root)) {

@@ -69,10 +69,10 @@ Result<SystemRebuild::Output> Maintenance::rebuild(engine::JobContext& job) {
   graph::View view = daemon_.graph().read();
   engine::Resources& resources = daemon_.engine().resources();
   const std::string& root = daemon_.options().data_root;
-  for (const std::string& name : TRY(fs::list_directory(root + "/volumes"))) {
+  for (const std::string& name : TRY(daemon_.volumes().on_disk())) {
     bool known = TRY(view.contains(graph::NodeKind::volume, name));
     if (known && resources.get("volume-dir", name)) continue;
-    TRY(daemon_.volumes().restore(job, name));
+    TRY(job.run<VolumeRestore>({name}));
     output.made.push_back("volume " + name);
   }
 
@@ -90,9 +90,9 @@ Result<SystemRebuild::Output> Maintenance::rebuild(engine::JobContext& job) {
     }
   }
   for (const std::string& id : lost)
-    output.not_made.push_back(fmt::format(
-        "container {}: its files are in {}/containers/{} and {}/{}/containers/{}", id, root, id,
-        root, daemon_.graph_driver().name(), id));
+    output.not_made.push_back(
+        fmt::format("container {}: its files are in {}/containers/{} and {}/{}/containers/{}", id,
+                    root, id, root, daemon_.graph_driver().name(), id));
   return output;
 }
 

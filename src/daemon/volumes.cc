@@ -82,6 +82,9 @@ Volumes::Volumes(Daemon& daemon) : daemon_(daemon) {
       [this](engine::JobContext& job, VolumeCreate::Input in) { return create(job, in); }, durable);
   engine.add<VolumeRemove>(
       [this](engine::JobContext& job, VolumeRemove::Input in) { return remove(job, in); }, durable);
+  engine.add<VolumeRestore>(
+      [this](engine::JobContext& job, VolumeRestore::Input in) { return restore(job, in); },
+      durable);
   engine.add<VolumePrune>(
       [this](engine::JobContext& job, VolumePrune::Input in) { return prune(job, in); },
       engine::JobClass::maintenance);
@@ -124,13 +127,26 @@ Status Volumes::add_node(graph::Transaction& tx, const std::string& name, bool a
   return {};
 }
 
-Status Volumes::restore(engine::JobContext& job, const std::string& name) const {
+Result<engine::Nothing> Volumes::restore(engine::JobContext& job,
+                                         const VolumeRestore::Input& input) {
+  const std::string& name = input.name;
   TRY(job.lock({{engine::LockKind::volume, name}}));
   if (!daemon_.engine().resources().get(kKind, name)) TRY(job.take({intent(name)}));
   TRY(make(name));
   bool known = TRY(daemon_.graph().read().contains(graph::NodeKind::volume, name));
-  if (known) return {};
-  return job.commit_now([&](graph::Transaction& tx) { return add_node(tx, name, false); });
+  if (!known)
+    job.on_commit([this, name](graph::Transaction& tx) { return add_node(tx, name, false); });
+  return engine::Nothing{};
+}
+
+Result<api::Strings> Volumes::on_disk() const {
+  api::Strings names = TRY(fs::list_directory(daemon_.options().data_root + "/volumes"));
+  // A file system's own "lost+found" is none, nor is a volume that was begun and not made.
+  std::erase_if(names, [&](const std::string& name) {
+    return !is_valid_name(name) || !fs::exists(directory(name));
+  });
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 void Volumes::created(const std::string& name) const {

@@ -47,6 +47,15 @@ struct VolumePrune {
   };
 };
 
+// Makes what is missing of a volume: directory, node, row. What is there stays as it is.
+struct VolumeRestore {
+  static constexpr std::string_view kName = "volume.restore";
+  struct Input {
+    std::string name;
+  };
+  using Output = engine::Nothing;
+};
+
 // Directories <data root>/volumes/NAME/_data; node kind volume, key the name; resource kind
 // "volume-dir". Thread-safe.
 class Volumes {
@@ -66,9 +75,8 @@ class Volumes {
   Status make(const std::string& name) const;
   Status add_node(graph::Transaction& tx, const std::string& name, bool anonymous) const;
   void created(const std::string& name) const;
-  // ---- for system.check, inside its job: what is missing of a volume (directory, node, row) is
-  // made, what is there stays as it is.
-  Status restore(engine::JobContext& job, const std::string& name) const;
+  // The names of all volumes that have a directory, known to the graph or not.
+  Result<api::Strings> on_disk() const;
   // Docker's copy-up: an empty volume gets what the image has at its mount point. `rootfs` is the
   // container's, not running.
   Status copy_up(const std::vector<MountPoint>& mounts, const RootfsSource& rootfs) const;
@@ -77,6 +85,7 @@ class Volumes {
   Result<VolumeCreate::Output> create(engine::JobContext& job, const VolumeCreate::Input& input);
   Result<VolumeRemove::Output> remove(engine::JobContext& job, const VolumeRemove::Input& input);
   Result<VolumePrune::Output> prune(engine::JobContext& job, const VolumePrune::Input& input);
+  Result<engine::Nothing> restore(engine::JobContext& job, const VolumeRestore::Input& input);
 
   Daemon& daemon_;
 };
@@ -104,6 +113,10 @@ struct Schema<daemon::VolumeRemove::Input> {
 template <>
 struct Schema<daemon::VolumeRemove::Output> {
   static constexpr Field fields[] = {field<&daemon::VolumeRemove::Output::ok>("ok")};
+};
+template <>
+struct Schema<daemon::VolumeRestore::Input> {
+  static constexpr Field fields[] = {field<&daemon::VolumeRestore::Input::name>("name")};
 };
 template <>
 struct Schema<daemon::VolumePrune::Input> {

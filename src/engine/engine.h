@@ -25,7 +25,7 @@ struct EngineOptions {
   std::map<JobClass, int> concurrency = {{JobClass::container, 64},
                                          {JobClass::transfer, 8},
                                          {JobClass::build, 4},
-                                         {JobClass::maintenance, 1}};
+                                         {JobClass::maintenance, 4}};
   // Jobs of one class that may wait; one more is refused (`unavailable`).
   size_t queue_limit = 4096;
   // The journal keeps the newest N ended jobs, of those the ones that ended in the last
@@ -110,8 +110,9 @@ class Engine {
   // jobs: it leaves alone what running jobs took.
   Result<ReconcileReport> reconcile(ReconcileMode mode);
 
-  // For a transaction that removes an owner without a job's own closing one: what it holds is marked
-  // for release in `tx`, all kinds by the background releaser, which wake_releaser() tells of it.
+  // For a transaction that removes an owner without a job's own closing one: what it holds is
+  // marked for release in `tx`, all kinds by the background releaser, which wake_releaser() tells
+  // of it.
   Status release_owned(graph::Transaction& tx, std::string_view owner);
   void wake_releaser();
 

@@ -48,6 +48,11 @@ class Pass {
                 const std::function<Status(graph::Transaction&)>& trim);
   Status mark(graph::Transaction& tx, const std::string& boot);
   void doubt(const ResourceRow& row, Finding::What what, std::string detail = {}) {
+    bool unaccounted = what == Finding::What::orphan || what == Finding::What::ownerless;
+    if (mode_ == ReconcileMode::careful && unaccounted) {
+      findings_.push_back(finding(what, row, std::move(detail)));
+      return;
+    }
     to_release_.push_back({.row = row, .finding = findings_.size()});
     findings_.push_back(finding(what, row, std::move(detail)));
   }
@@ -142,8 +147,9 @@ Status Pass::run(const Active& active, const std::function<Status(graph::Transac
     static_cast<Resource&>(orphan) = std::move(resource);
     doubt(orphan, Finding::What::orphan);
   }
-  return mode_ == ReconcileMode::repair
-             ? repair(unfinished, [&](JobId id) { return active.contains(id); }, trim)
+  return mode_ != ReconcileMode::check
+             ? repair(
+                   unfinished, [&](JobId id) { return active.contains(id); }, trim)
              : Status();
 }
 
@@ -244,9 +250,8 @@ Result<ReconcileReport> Engine::reconcile(ReconcileMode mode) {
   int64_t start = monotonic_ns();
   Pass pass(impl_->graph, impl_->resources, impl_->releaser, impl_->options, mode);
   const Impl::Active active = impl_->active_jobs();
-  TRY(pass.run(active, [&](graph::Transaction& tx) {
-    return impl_->trim_journal(tx, active.next - 1);
-  }));
+  TRY(pass.run(active,
+               [&](graph::Transaction& tx) { return impl_->trim_journal(tx, active.next - 1); }));
   ReconcileReport report;
   report.findings = pass.take_findings();
   report.duration_ns = monotonic_ns() - start;

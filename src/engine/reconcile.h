@@ -9,7 +9,9 @@
 
 namespace gantry::engine {
 
-enum class ReconcileMode { check, repair };
+// careful: repairs what jobs left and what has vanished; what has no owner, or no row, is only told
+// of: after the database was lost it may be somebody's data.
+enum class ReconcileMode { check, careful, repair };
 
 struct Finding {
   enum class What {

@@ -99,6 +99,13 @@ class LocalStore final : public ImageStore {
   Result<ImageConfig> config_of(const graph::Node& image) const;
   Result<std::vector<graph::Node>> layers_of(graph::View& view, graph::NodeId image) const;
 
+  // The archive that a layer was made from.
+  struct Archived {
+    Digest digest;
+    int64_t size = 0;
+  };
+  // As it is made again from the layer's files; heeds the job's cancellation.
+  Result<Archived> measure_layer(engine::JobContext& job, const Digest& chain_id);
   Result<Applied> apply_layer(engine::JobContext& job, const LayerInput& input, ByteSource& blob,
                               const std::string& directory);
   Result<std::optional<StoreFinding>> check_layer(engine::JobContext& job, graph::View& view,

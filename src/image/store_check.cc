@@ -1,32 +1,24 @@
 // Is what the graph says of images true of the disk?
+#include <cerrno>
+
 #include "drivers/graph/layer_directories.h"
 #include "engine/engine.h"
 #include "graph/check.h"
 #include "image/local_store.h"
+#include "image/measured.h"
 
 namespace gantry::image {
 
 using graph::Node;
 using graph::NodeKind;
 
-namespace {
-
-// The digest of the archive that the layer was made from, as it is made again from the layer's
-// files.
-Result<Digest> digest_of_archive(engine::JobContext& job, drivers::GraphDriver& driver,
-                                 const Digest& chain_id) {
-  std::unique_ptr<ByteSource> archive = TRY(driver.read_layer(chain_id));
-  Sha256 hash;
-  std::string buffer(256u << 10, '\0');
-  for (;;) {
-    TRY(job.check());
-    size_t size = TRY(archive->read(buffer));
-    if (size == 0) return hash.finish();
-    hash.update({buffer.data(), size});
-  }
+Result<LocalStore::Archived> LocalStore::measure_layer(engine::JobContext& job,
+                                                       const Digest& chain_id) {
+  std::unique_ptr<ByteSource> archive = TRY(driver_->read_layer(chain_id));
+  Measured measured(*archive, job);
+  TRY(discard_all(measured));
+  return Archived{measured.finish(), measured.size()};
 }
-
-}  // namespace
 
 Result<std::optional<StoreFinding>> LocalStore::check_layer(engine::JobContext& job,
                                                             graph::View& view, const Node& layer,
@@ -36,7 +28,14 @@ Result<std::optional<StoreFinding>> LocalStore::check_layer(engine::JobContext& 
   StoreFinding finding;
   finding.kind = "layer";
   finding.key = layer.key;
-  Digest chain_id = TRY(Digest::parse(layer.key));
+  Result<Digest> parsed = Digest::parse(layer.key);
+  Result<LayerData> data = json::parse<LayerData>(layer.data);
+  if (!parsed || !data) {
+    finding.detail = "its record cannot be read";
+    finding.needed_by = TRY(graph::needed_by(view, layer.id));
+    return std::optional(std::move(finding));
+  }
+  const Digest& chain_id = *parsed;
   bool complete = TRY(driver_->directories().complete(chain_id));
   if (!complete) {
     finding.detail = "its directory, or that of a layer below it, is not there";
@@ -44,16 +43,17 @@ Result<std::optional<StoreFinding>> LocalStore::check_layer(engine::JobContext& 
     return std::optional(std::move(finding));
   }
   if (!options.read) return none;
-  LayerData data = TRY(json::parse<LayerData>(layer.data));
-  Result<Digest> found = digest_of_archive(job, *driver_, chain_id);
+  Result<Archived> found = measure_layer(job, chain_id);
   if (!found && found.error().kind() == ErrorKind::cancelled) return std::move(found).error();
-  if (found && found->text() == data.diff_id) return none;
+  if (found && found->digest.text() == data->diff_id) return none;
   finding.what = What::corrupt;
   finding.detail = found ? fmt::format("its files make an archive of the digest {}, not {}",
-                                       found->text(), data.diff_id)
+                                       found->digest.text(), data->diff_id)
                          : found.error().message();
   finding.needed_by = TRY(graph::needed_by(view, layer.id));
-  if (!options.repair) return std::optional(std::move(finding));
+  // A disk that fails to be read says nothing of what is on it.
+  bool unreadable = !found && found.error().code() != 0 && found.error().code() != ENOENT;
+  if (!options.repair || unreadable) return std::optional(std::move(finding));
   bool in_use = TRY(view.reachable(layer.id, {NodeKind::container}));
   if (in_use) {
     finding.detail += "; it stays for as long as a container stands on it";

@@ -7,33 +7,13 @@
 #include "image/archive.h"
 #include "image/compression.h"
 #include "image/local_store.h"
+#include "image/measured.h"
 
 namespace gantry::image {
 
 using graph::NodeKind;
 
 namespace {
-
-// Counts and digests what passes; looks at the job's cancellation on the way.
-class Measured final : public ByteSource {
- public:
-  Measured(ByteSource& source, engine::JobContext& job) : source_(source), job_(job) {}
-  Result<size_t> read(std::span<char> into) override {
-    TRY(job_.check());
-    size_t got = TRY(source_.read(into));
-    hash_.update({into.data(), got});
-    size_ += static_cast<int64_t>(got);
-    return got;
-  }
-  Digest finish() { return hash_.finish(); }
-  int64_t size() const { return size_; }
-
- private:
-  ByteSource& source_;
-  engine::JobContext& job_;
-  Sha256 hash_;
-  int64_t size_ = 0;
-};
 
 constexpr int kMaxIndexDepth = 4;
 

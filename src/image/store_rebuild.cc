@@ -13,29 +13,6 @@ namespace {
 
 constexpr size_t kMaxConfig = 8u << 20;
 
-struct Archived {
-  Digest digest;
-  int64_t size = 0;
-};
-
-// The archive of a layer as it is made again from the layer's files.
-Result<Archived> measure(engine::JobContext& job, drivers::GraphDriver& driver,
-                         const Digest& chain_id) {
-  std::unique_ptr<ByteSource> archive = TRY(driver.read_layer(chain_id));
-  Sha256 hash;
-  Archived out;
-  std::string buffer(256u << 10, '\0');
-  for (;;) {
-    TRY(job.check());
-    size_t size = TRY(archive->read(buffer));
-    if (size == 0) break;
-    hash.update({buffer.data(), size});
-    out.size += static_cast<int64_t>(size);
-  }
-  out.digest = hash.finish();
-  return out;
-}
-
 bool has_row(engine::JobContext& job, std::string_view kind, std::string_view name) {
   return job.engine().resources().get(kind, name).has_value();
 }
@@ -51,7 +28,7 @@ Result<bool> LocalStore::find_layers(engine::JobContext& job, Addition& addition
     if (!complete) return false;
     bool known = TRY(view.contains(NodeKind::layer, chain_id.text()));
     if (known) continue;
-    Result<Archived> archived = measure(job, *driver_, chain_id);
+    Result<Archived> archived = measure_layer(job, chain_id);
     if (!archived && archived.error().kind() == ErrorKind::cancelled)
       return std::move(archived).error();
     const std::string& diff_id = addition.config.rootfs.diff_ids[i];
@@ -73,8 +50,9 @@ Result<Rebuilt> LocalStore::rebuild(engine::JobContext& job) {
   std::vector<Node> blobs = TRY(graph_.read().list(NodeKind::blob));
   for (const Node& blob : blobs) {
     TRY(job.check());
-    Digest id = TRY(Digest::parse(blob.key));
-    if (!content_.contains(id)) continue;
+    Result<Digest> parsed = Digest::parse(blob.key);
+    if (!parsed || !content_.contains(*parsed)) continue;
+    const Digest& id = *parsed;
     if (!has_row(job, kBlobKind, blob.key))
       TRY(job.take({{std::string(kBlobKind), blob.key, "blob:" + blob.key, ""}}));
     bool known = TRY(graph_.read().contains(NodeKind::image, blob.key));

@@ -686,6 +686,11 @@ class Check(Case):
         self.engine.ask("DELETE", "/volumes/faults-lost?force=1")
 
 
+@case
+class RestoreVolume(Check):
+    job = "volume.restore"
+
+
 class Collecting(ImageCase):
     """An image that lost its name goes by the policy that the daemon under test has."""
     group, changes_on_error = "system", True

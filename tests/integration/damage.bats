@@ -210,6 +210,22 @@ storage() { client info -f '{{.Driver}}'; }
   client volume rm lost unknown >/dev/null
 }
 
+@test "what lies among the volumes and is none is left alone, and several are mended in any order" {
+  mkdir "$data/volumes/lost+found" "$data/volumes/begun"
+  for name in zz mm aa; do
+    client volume create "$name" >/dev/null
+    rm -r "$data/volumes/$name"
+  done
+  run check --repair
+  assert_success
+  assert_line "3 found, 3 repaired."
+  for name in zz mm aa; do [ -d "$data/volumes/$name/_data" ]; done
+  run client volume inspect lost+found
+  assert_failure
+  client volume rm zz mm aa >/dev/null
+  rmdir "$data/volumes/lost+found" "$data/volumes/begun"
+}
+
 @test "damage 14: a link with this engine's name that no container has" {
   bridge=$(client network inspect -f '{{index .Options "com.docker.network.bridge.name"}}' bridge)
   client run -d --name linked busybox sleep 1000 >/dev/null
@@ -253,6 +269,8 @@ is_served_again() {
 }
 
 @test "damage 16: the database is gone: images and volumes are taken in again, nothing is removed unasked" {
+  client volume create zz >/dev/null
+  client volume create aa >/dev/null
   prepare_for_loss kept lost
   engine_stop
   rm "$data"/gantry.db*
@@ -275,7 +293,26 @@ is_served_again() {
   eventually 10 gone "$data/$driver/containers/$id"
   run check --content
   assert_output "Everything is as it should be."
-  client volume rm kept
+  client volume rm kept zz aa
+}
+
+@test "damage 19: the database is gone and there is no image: a container's files stay" {
+  prepare_for_loss kept19 lost19
+  client rmi -f busybox >/dev/null
+  engine_stop
+  rm -r "$data"/gantry.db* "$data/content/blobs"
+  engine_start main
+  is_served_again kept19
+  [ -d "$data/$driver/containers/$id" ]
+  client run -d --name after busybox sleep 1000 >/dev/null
+  engine_kill
+  engine_start main
+  [ -d "$data/$driver/containers/$id" ]
+  client rm -f after >/dev/null
+  run check --repair
+  assert_success
+  eventually 10 gone "$data/$driver/containers/$id"
+  client volume rm kept19
 }
 
 @test "damage 17: the database is torn: what can be read of it is taken over" {
