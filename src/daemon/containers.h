@@ -73,6 +73,10 @@ class Containers {
   Result<json::object> inspect(const std::string& container, bool size) const;
   // {"Titles": […], "Processes": [[…]…]}, by ps(1)'s columns.
   Result<json::object> top(const std::string& container, const std::string& ps_args) const;
+  // What the container uses now, as GET /containers/{id}/stats has it. `previous` is the sample
+  // before this one, empty for the first. A container that does not run gives its name and zeros.
+  // Reads two dozen small files: not for an I/O thread.
+  Result<json::object> stats(const std::string& container, const json::object& previous) const;
   // May wait for the container's shim (well under a millisecond): not for an I/O thread.
   Result<json::object> inspect_exec(const std::string& exec) const;
   bool has_terminal_exec(const std::string& exec) const;

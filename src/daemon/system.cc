@@ -239,8 +239,8 @@ Result<json::object> disk_usage(Daemon& daemon, const std::vector<std::string>& 
     out["Containers"] = std::move(containers);
   }
   if (wanted("volume")) {
-    json::object volumes = TRY(daemon.volumes().list({}));
-    out["Volumes"] = volumes["Volumes"];
+    json::array volumes = TRY(daemon.volumes().usage());
+    out["Volumes"] = std::move(volumes);
   }
   if (wanted("build-cache")) out["BuildCache"] = json::array{};
   return out;

@@ -50,6 +50,11 @@ int64_t tree_size(int directory, int depth = 0) {
   return total;
 }
 
+int64_t content_size(const std::string& directory) {
+  Result<UniqueFd> content = sys::open(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  return content ? tree_size(content->get()) : 0;
+}
+
 }  // namespace
 }  // namespace gantry::daemon
 
@@ -219,6 +224,20 @@ Result<json::object> Volumes::list(const std::map<std::string, api::Strings>& fi
   return json::object{{"Volumes", std::move(out)}, {"Warnings", nullptr}};
 }
 
+Result<json::array> Volumes::usage() const {
+  graph::View view = daemon_.graph().read();
+  std::vector<graph::Node> nodes = TRY(view.list(graph::NodeKind::volume));
+  json::array out;
+  for (const graph::Node& node : nodes) {
+    json::object shown = TRY(to_json(*this, node));
+    std::vector<graph::Node> users = TRY(view.holders(node.id, graph::EdgeKind::uses));
+    shown["UsageData"] =
+        json::object{{"Size", content_size(directory(node.key))}, {"RefCount", users.size()}};
+    out.push_back(std::move(shown));
+  }
+  return out;
+}
+
 Result<VolumeCreate::Output> Volumes::create(engine::JobContext& job,
                                              const VolumeCreate::Input& input) {
   std::string name = input.Name.empty() ? random_hex(32) : input.Name;
@@ -296,8 +315,7 @@ Result<VolumePrune::Output> Volumes::prune(engine::JobContext& job,
     VolumeRecord record = TRY(json::parse<VolumeRecord>(node.data));
     if (!all && !record.labels.contains(std::string(kAnonymousLabel))) continue;
     if (!matches_labels(input.filters, record.labels)) continue;
-    Result<UniqueFd> content = sys::open(directory(node.key), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    int64_t size = content ? tree_size(content->get()) : 0;
+    int64_t size = content_size(directory(node.key));
     Result<VolumeRemove::Output> removed = job.run<VolumeRemove>({node.key, false});
     if (!removed) continue;  // in use
     output.VolumesDeleted.push_back(node.key);

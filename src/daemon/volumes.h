@@ -66,6 +66,9 @@ class Volumes {
   // {"Volumes": […], "Warnings": […]}; filters: name, label, driver, dangling.
   Result<json::object> list(const std::map<std::string, api::Strings>& filters) const;
   Result<json::object> inspect(const std::string& name) const;
+  // The same objects as list(), each with its UsageData: how many containers use it, and the bytes
+  // of its files, which are walked: not for an I/O thread.
+  Result<json::array> usage() const;
 
   // ---- for container.create, inside its job
   std::string directory(const std::string& name) const;  // what a container mounts

@@ -52,7 +52,7 @@ using Filters = std::map<std::string, std::vector<std::string>>;  // as of the A
 
 struct ListOptions {
   bool all = false;          // intermediate images too
-  bool shared_size = false;  // compute SharedSize
+  bool shared_size = false;  // compute SharedSize and Containers
   Filters filters;           // dangling, label, reference, before, since, until
 };
 

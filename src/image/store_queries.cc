@@ -150,6 +150,8 @@ Result<std::vector<ImageSummary>> LocalStore::list(const ListOptions& options) c
         std::vector<graph::Edge> holders = TRY(view.in(layer.id, EdgeKind::member));
         if (holders.size() > 1) summary.shared_size += layer.size;
       }
+      std::vector<graph::Edge> users = TRY(view.in(node.id, EdgeKind::uses));
+      summary.containers = static_cast<int64_t>(users.size());
     }
     out.push_back(std::move(summary));
   }

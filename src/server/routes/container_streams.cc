@@ -1,6 +1,7 @@
 #include "server/routes/container_streams.h"
 
 #include <charconv>
+#include <chrono>
 
 #include "daemon/containers.h"
 #include "daemon/daemon.h"
@@ -94,6 +95,50 @@ Status container_logs(Call& call) {
       send_pipe(call, pump->pieces, stream_type(call, !pump->stream->framed()), Head::at_once);
   pump->stream->cancel();
   return sent;
+}
+
+namespace {
+
+constexpr std::chrono::seconds kStatsInterval{1};  // Docker's
+
+Result<json::object> sample(Call& call, const std::string& id, const json::object& previous) {
+  return call.x.run_blocking([&] { return call.daemon().containers().stats(id, previous); });
+}
+
+// True when the interval has passed, false when there is nobody to go on for.
+bool wait_interval(Call& call) {
+  const http::Clock::time_point deadline = http::Clock::now() + kStatsInterval;
+  while (true) {
+    const http::Wake wake = call.x.wait(deadline);
+    if (wake == http::Wake::timeout) return true;
+    if (wake != http::Wake::notified) return false;
+  }
+}
+
+}  // namespace
+
+Status container_stats(Call& call) {
+  const bool stream = !call.x.query().has("stream") || call.flag("stream");
+  const bool one_shot = call.flag("one-shot");
+  if (stream && one_shot) return invalid("cannot have stream=true and one-shot=true");
+  const std::string id = TRY(call.daemon().containers().full_id(call.name("id")));
+  json::object last = TRY(sample(call, id, {}));
+  if (!stream) {
+    // One sample says nothing of the use of the CPU; what does not run has none to wait for.
+    if (!one_shot && last["cpu_stats"].as_object().contains("system_cpu_usage")) {
+      if (!wait_interval(call)) return gone_error(http::Wake::client_gone);
+      last = TRY(sample(call, id, last));
+    }
+    return call.answer(200, Result<json::object>(std::move(last)));
+  }
+  TRY(call.start_stream("application/json"));
+  while (true) {
+    TRY(call.x.write(json::serialize(last) + "\n"));
+    if (!wait_interval(call)) return call.x.finish();
+    Result<json::object> next = sample(call, id, last);
+    if (!next) return call.x.finish();  // removed
+    last = std::move(*next);
+  }
 }
 
 Status container_attach(Call& call) {

@@ -1,4 +1,4 @@
-// Requests about a container that last: wait, logs, attach. Rows of the table in
+// Requests about a container that last: wait, logs, stats, attach. Rows of the table in
 // routes/containers.cc.
 #pragma once
 
@@ -8,6 +8,7 @@ namespace gantry::server {
 
 Status container_wait(Call& call);
 Status container_logs(Call& call);
+Status container_stats(Call& call);
 Status container_attach(Call& call);
 
 // The content type of a stream of a container or an exec: clients before 1.42 know one only.

@@ -145,6 +145,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/containers/{id}/json", inspect},
     {"GET", "/containers/{id}/top", top},
     {"GET", "/containers/{id}/logs", container_logs},
+    {"GET", "/containers/{id}/stats", container_stats},
     {"POST", "/containers/{id}/attach", container_attach},
     {"POST", "/containers/{id}/wait", container_wait},
     {"POST", "/containers/{id}/start", start},

@@ -95,6 +95,33 @@ sees_events() {
   client volume rm held
 }
 
+@test "system df counts what is in use, and the bytes of volumes" {
+  need_command system df
+  name=$(random_name df)
+  client run --name "$name" -v counted:/v busybox sh -c 'head -c 5000 /dev/zero > /v/file'
+  run client system df --format '{{.Type}}: {{.TotalCount}} {{.Active}}'
+  assert_success
+  assert_line 'Images: 1 1'
+  run client system df -v
+  assert_line --regexp '^counted +1 +5kB$'
+  client rm "$name"
+  run client system df -v
+  assert_line --regexp '^counted +0 +5kB$'
+  client volume rm counted
+}
+
+@test "stats shows what a container uses" {
+  need_command stats
+  name=$(random_name stats)
+  client run -d --name "$name" --memory 64m busybox sh -c 'while :; do :; done' >/dev/null
+  run client stats --no-stream --format '{{.Name}} {{.CPUPerc}} {{.MemUsage}} {{.PIDs}}' "$name"
+  assert_output --regexp "^$name [0-9]*[1-9][0-9.]*% [0-9.]+[KM]iB / 64MiB 1$"
+  client rm -f "$name"
+  run client stats --no-stream "$name"
+  assert_failure 1
+  assert_output --partial "No such container: $name"
+}
+
 @test "the three usual networks are there" {
   need_command network ls
   run client network ls --format '{{.Name}} {{.Driver}} {{.Scope}}'
