@@ -5,6 +5,7 @@
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
@@ -19,6 +20,7 @@ namespace {
 constexpr size_t kWatchLimit = 64u << 10;  // of pipelined input kept while a handler waits
 constexpr size_t kReadAhead = 64u << 10;
 constexpr size_t kDrainLimit = 256u << 10;  // of an unread body, to keep the connection
+constexpr size_t kRecordSize = 16u << 10;   // of one TLS record
 constexpr auto kLingerTime = std::chrono::seconds(1);
 
 Error client_gone() { return make_error(ErrorKind::cancelled, "the client closed the connection"); }
@@ -48,14 +50,74 @@ void WakeState::detach() {
   io_ = nullptr;
 }
 
-Connection::Connection(Core& core, UniqueFd fd, Peer peer)
-    : core_(core), descriptor_(core.io.get_executor(), fd.release()), peer_(std::move(peer)) {}
+Connection::Connection(Core& core, UniqueFd fd, Peer peer, std::unique_ptr<TlsStream> tls)
+    : core_(core),
+      descriptor_(core.io.get_executor(), fd.release()),
+      peer_(std::move(peer)),
+      tls_(std::move(tls)) {}
 Connection::~Connection() = default;
 
 void Connection::start() {
   self_ = core_.connections.insert(core_.connections.end(), shared_from_this());
   become_idle();
+  if (tls_) bound_handshake();
   receive_head();
+}
+
+// A client that does not speak keeps a connection, but not the room of a TLS session.
+void Connection::bound_handshake() {
+  head_timer_ = std::make_unique<Timer>(core_.io.get_executor());
+  head_timer_->expires_after(core_.options.header_timeout);
+  head_timer_->async_wait([weak = weak_from_this()](const ErrorCode& code) {
+    auto self = weak.lock();
+    if (!code && self && !self->tls_->established()) self->close();
+  });
+}
+
+ssize_t Connection::receive_bytes(void* buffer, size_t size) {
+  if (!tls_) {
+    return sys::retry(
+        [&] { return ::recv(descriptor_.native_handle(), buffer, size, MSG_DONTWAIT); });
+  }
+  bool before = tls_->established();
+  ssize_t got = tls_->read(buffer, size);
+  int code = errno;
+  if (!before && tls_->established()) peer_.tls_subject = tls_->peer_common_name();
+  errno = code;
+  return got;
+}
+
+ssize_t Connection::send_bytes(const iovec* pieces, size_t count) {
+  if (!tls_) {
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(pieces);
+    message.msg_iovlen = count;
+    return sys::retry([&] {
+      return ::sendmsg(descriptor_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    });
+  }
+  // Small pieces make one record: a chunk's size line does not travel alone.
+  if (count > 1 && pieces[0].iov_len < kRecordSize) {
+    std::string& record = core_.scratch;
+    size_t used = 0;
+    for (size_t i = 0; i < count && used < kRecordSize; ++i) {
+      size_t size = std::min(pieces[i].iov_len, kRecordSize - used);
+      std::memcpy(record.data() + used, pieces[i].iov_base, size);
+      used += size;
+    }
+    return tls_->write(record.data(), used);
+  }
+  return tls_->write(pieces[0].iov_base, pieces[0].iov_len);
+}
+
+Descriptor::wait_type Connection::direction(Descriptor::wait_type plain) const {
+  if (!tls_) return plain;
+  return tls_->needs_write() ? Descriptor::wait_write : Descriptor::wait_read;
+}
+
+void Connection::end_output() {
+  if (tls_) tls_->close_notify();
+  (void)::shutdown(descriptor_.native_handle(), SHUT_WR);
 }
 
 void Connection::become_idle() {
@@ -78,6 +140,7 @@ void Connection::finish_close() {
   leave_idle();
   head_timer_.reset();
   ErrorCode ignored;
+  if (tls_ && !gone_) tls_->close_notify();
   if (!released_) descriptor_.close(ignored);
   core_.connections.erase(self_);
   if (core_.on_closed) core_.on_closed();
@@ -105,9 +168,9 @@ UniqueFd Connection::release() {
 void Connection::arm() {
   if (armed_ || released_ || state_ == State::closed) return;
   armed_ = true;
-  descriptor_.async_wait(Descriptor::wait_read, [self = shared_from_this()](const ErrorCode& code) {
-    self->on_readable(code);
-  });
+  descriptor_.async_wait(
+      direction(Descriptor::wait_read),
+      [self = shared_from_this()](const ErrorCode& code) { self->on_readable(code); });
 }
 
 void Connection::on_readable(const ErrorCode& code) {
@@ -161,10 +224,7 @@ Got Connection::receive_now(size_t limit) {
   bool some = false;
   while (!eof_) {
     if (in_.size() >= limit) return Got::too_much;
-    ssize_t size = sys::retry([&] {
-      return ::recv(descriptor_.native_handle(), core_.scratch.data(), core_.scratch.size(),
-                    MSG_DONTWAIT);
-    });
+    ssize_t size = receive_bytes(core_.scratch.data(), core_.scratch.size());
     if (size > 0) {
       in_.append(core_.scratch, 0, static_cast<size_t>(size));
       some = true;
@@ -201,7 +261,7 @@ Status Connection::receive(Yield& yield, std::optional<Clock::duration> timeout)
       });
     }
     ErrorCode code;
-    descriptor_.async_wait(Descriptor::wait_read, yield[code]);
+    descriptor_.async_wait(direction(Descriptor::wait_read), yield[code]);
     if (*expired) return make_error(ErrorKind::unavailable, "timed out reading the request");
   }
 }
@@ -214,19 +274,14 @@ Status Connection::send(Yield& yield, std::initializer_list<std::string_view> pi
   iovec* at = vectors;
   while (count > 0) {
     if (gone_) return client_gone();
-    msghdr message{};
-    message.msg_iov = at;
-    message.msg_iovlen = count;
-    ssize_t sent = sys::retry([&] {
-      return ::sendmsg(descriptor_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    });
+    ssize_t sent = send_bytes(at, count);
     if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
       gone_ = true;
       return client_gone();
     }
     if (sent < 0) {
       ErrorCode code;
-      descriptor_.async_wait(Descriptor::wait_write, yield[code]);
+      descriptor_.async_wait(direction(Descriptor::wait_write), yield[code]);
       continue;
     }
     auto left = static_cast<size_t>(sent);
@@ -298,10 +353,9 @@ void Connection::refuse(int status, std::string_view message) {
   std::string body = error_body(message);
   Headers headers{{"Content-Type", "application/json"}, {"Connection", "close"}};
   std::string text = response_head(11, status, headers, BodyFraming::length, body.size()) + body;
-  int fd = descriptor_.native_handle();
-  (void)sys::retry(
-      [&] { return ::send(fd, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT); });
-  (void)::shutdown(fd, SHUT_WR);
+  iovec piece{text.data(), text.size()};
+  (void)send_bytes(&piece, 1);
+  end_output();
   in_.clear();
   receive_now(kReadAhead);  // a close with input unread would reset the connection
   finish_close();
@@ -361,7 +415,7 @@ bool Connection::serve_one(Yield& yield) {
   if (!released_ && !gone_ && parser_ && !parser_->done()) {
     // The rest of the request is thrown away for a while, so that the answer is not lost by a
     // reset.
-    (void)::shutdown(descriptor_.native_handle(), SHUT_WR);
+    end_output();
     Clock::time_point end = Clock::now() + kLingerTime;
     while (Clock::now() < end) {
       in_.clear();
@@ -506,6 +560,7 @@ Status RequestExchange::finish() {
 
 Result<Hijacked> RequestExchange::hijack(std::string_view content_type) {
   if (started()) return internal("the request was answered already");
+  if (connection_.tls()) return unsupported("a connection over TLS cannot be taken out of HTTP");
   if (!conclude_body()) return invalid("the request's body is too long");
   bool upgrade = headers_.has_token("Connection", "Upgrade") && headers_.has("Upgrade");
   std::string head = upgrade ? "HTTP/1.1 101 UPGRADED\r\n" : "HTTP/1.1 200 OK\r\n";

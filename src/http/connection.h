@@ -71,7 +71,7 @@ enum class Got { bytes, nothing_now, end, too_much };
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(Core& core, UniqueFd fd, Peer peer);
+  Connection(Core& core, UniqueFd fd, Peer peer, std::unique_ptr<TlsStream> tls);
   ~Connection();
 
   void start();
@@ -96,11 +96,18 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Takes note of the client's going while a handler waits.
   void watch(bool on);
   bool gone() const { return gone_; }
-  UniqueFd release();
+  bool tls() const { return tls_ != nullptr; }
+  UniqueFd release();  // plain connections only
 
  private:
   enum class State { idle, head, handling, closed };
 
+  // recv(2) and sendmsg(2), through TLS where there is TLS. After EAGAIN wait for direction().
+  ssize_t receive_bytes(void* buffer, size_t size);
+  ssize_t send_bytes(const iovec* pieces, size_t count);
+  Descriptor::wait_type direction(Descriptor::wait_type plain) const;
+  void end_output();
+  void bound_handshake();
   void arm();
   void on_readable(const ErrorCode& code);
   void on_watched();
@@ -119,6 +126,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Core& core_;
   Descriptor descriptor_;
   Peer peer_;
+  std::unique_ptr<TlsStream> tls_;  // null: plain
   State state_ = State::closed;
   bool armed_ = false;     // a wait for readability is under way
   bool watching_ = false;  // the handler waits and wants to know of the client's end

@@ -25,6 +25,7 @@
 #include "base/sys.h"
 #include "base/unique_fd.h"
 #include "http/message.h"
+#include "http/tls.h"
 
 namespace gantry::http {
 
@@ -35,7 +36,8 @@ struct Peer {
   bool unix_socket = false;
   sys::PeerCredentials credentials;  // of a Unix socket's peer when it connected
   std::string address;               // "10.0.0.1:4711"; "@" for a Unix socket (as Go prints it)
-  std::string tls_subject;           // common name of the client's certificate; "" without TLS
+  bool tls = false;
+  std::string tls_subject;  // common name of the client's verified certificate, or ""
 };
 
 // A connection that has left HTTP. The socket is blocking and no longer known to the server.
@@ -159,7 +161,8 @@ using Handler = std::function<void(Exchange&)>;
 
 struct ServerOptions {
   size_t header_limit = 64u << 10;          // request line and header fields together
-  std::chrono::seconds header_timeout{60};  // from a request's first byte to the end of its head
+  std::chrono::seconds header_timeout{60};  // from a request's first byte to the end of its head,
+                                            // and for the TLS handshake
   std::chrono::seconds body_timeout{300};   // between two reads of read_body()
   std::chrono::seconds drain_timeout{
       5};                      // how long run() goes on for requests under way after stop()
@@ -175,8 +178,9 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // Takes a listening stream socket, Unix or TCP.
-  Status listen(UniqueFd socket);
+  // Takes a listening stream socket, Unix or TCP. With `tls` its connections speak TLS; they cannot
+  // be hijacked.
+  Status listen(UniqueFd socket, std::shared_ptr<const TlsContext> tls = nullptr);
   // Calls `handler` on the I/O thread when one of `signals` arrives.
   Status handle_signals(std::vector<int> signals, std::function<void(int)> handler);
 
