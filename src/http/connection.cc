@@ -590,7 +590,9 @@ Status RequestExchange::write_file(int fd, uint64_t offset, uint64_t length) {
   TRY(count(length));
   if (length == 0 || method_ == "HEAD") return {};
   if (chunked_) TRY(checked(connection_.send(yield_, {fmt::format("{:x}\r\n", length)})));
-  TRY(connection_.tls() ? copy_file(fd, offset, length) : splice_file(fd, offset, length));
+  Status sent = connection_.tls() ? copy_file(fd, offset, length) : splice_file(fd, offset, length);
+  if (!sent && left_) *left_ += length;
+  TRY(std::move(sent));
   return chunked_ ? checked(connection_.send(yield_, {"\r\n"})) : Status();
 }
 

@@ -189,6 +189,8 @@ class Server {
   // Takes a listening stream socket, Unix or TCP. With `tls` its connections speak TLS; they cannot
   // be hijacked.
   Status listen(UniqueFd socket, std::shared_ptr<const TlsContext> tls = nullptr);
+  // Connections that come from now on to a listener that has TLS use this. On run()'s thread.
+  void replace_tls(std::shared_ptr<const TlsContext> tls);
   // Calls `handler` on the I/O thread when one of `signals` arrives.
   Status handle_signals(std::vector<int> signals, std::function<void(int)> handler);
 
