@@ -5,9 +5,9 @@
 load ../../lib/common
 
 GANTRY_REGISTRY=$GANTRY_BUILD/bin/gantry-registry
-HERE=$REPOSITORY/tests/conformance/registry
 OCI_MANIFEST=application/vnd.oci.image.manifest.v1+json
-export OCI_MANIFEST
+HERE=$REPOSITORY/tests/conformance/registry
+export OCI_MANIFEST HERE
 
 registry_setup() {
   [ -n "${GANTRY_ISOLATE_TMP:-}" ] || skip "needs tests/isolate"
