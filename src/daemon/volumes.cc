@@ -83,10 +83,12 @@ Volumes::Volumes(Daemon& daemon) : daemon_(daemon) {
   log::ignored("volumes", engine.resources().add(std::move(kind)));
   engine::JobOptions durable{.job_class = engine::JobClass::container,
                              .durability = graph::Durability::full};
+  engine::JobOptions removal = durable;
+  removal.space = graph::Space::reserve;
   engine.add<VolumeCreate>(
       [this](engine::JobContext& job, VolumeCreate::Input in) { return create(job, in); }, durable);
   engine.add<VolumeRemove>(
-      [this](engine::JobContext& job, VolumeRemove::Input in) { return remove(job, in); }, durable);
+      [this](engine::JobContext& job, VolumeRemove::Input in) { return remove(job, in); }, removal);
   engine.add<VolumeRestore>(
       [this](engine::JobContext& job, VolumeRestore::Input in) { return restore(job, in); },
       durable);

@@ -66,6 +66,9 @@ struct JobOptions {
   JobClass job_class = JobClass::container;
   Journaling journaling = Journaling::with_first_take;
   graph::Durability durability = graph::Durability::normal;  // of the closing transaction
+  // On a full disk. `reserve` is for what gives space back, and for what one gives it back with; it
+  // is what jobs of `control` and `maintenance` have anyhow.
+  graph::Space space = graph::Space::ordinary;
 };
 
 // Who asked: peer credentials of the socket, a name from TLS, or the daemon itself.

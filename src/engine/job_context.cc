@@ -134,9 +134,7 @@ Status JobContext::take(std::vector<Resource> resources,
     return also ? also(tx) : Status();
   };
   TRY(failpoint("engine.intend"));
-  graph::Space space = engine.may_use_reserve(state_->type->options.job_class)
-                           ? graph::Space::reserve
-                           : graph::Space::ordinary;
+  const graph::Space space = Engine::Impl::space_of(state_->type->options);
   Status written = Runner::write(*this, graph::Durability::normal, space, intend);
   if (!written && ask_for_active) {
     active = engine.active_jobs();
@@ -232,10 +230,8 @@ Status JobContext::commit_now(const std::function<Status(graph::Transaction&)>& 
     for (const auto& function : impl_->commit_functions) TRY(function(tx));
     return also ? also(tx) : Status();
   };
-  graph::Space space = engine_->impl_->may_use_reserve(options.job_class) ? graph::Space::reserve
-                                                                          : graph::Space::ordinary;
   TRY(failpoint("engine.commit_now"));
-  TRY(Runner::write(*this, options.durability, space, settle));
+  TRY(Runner::write(*this, options.durability, Engine::Impl::space_of(options), settle));
   impl_->journaled = true;
   impl_->commit_functions.clear();
   std::erase_if(impl_->taken,

@@ -304,6 +304,20 @@ TEST_F(GraphTest, AFullDiskIsMetWithTheLogAndThenWithTheReserveOnce) {
   EXPECT_EQ(reserve(), 1u << 20);
 }
 
+TEST_F(GraphTest, TheLogKeepsRoomThatNobodyElseCanTake) {
+  ASSERT_OK(database_->set_reserve(1 << 20, 2 << 20));
+  auto allocated = [&] {
+    struct stat st = {};
+    EXPECT_EQ(::stat((directory_ + "/db-wal").c_str(), &st), 0);
+    return static_cast<uint64_t>(st.st_blocks) * 512;
+  };
+  EXPECT_GE(allocated(), 2u << 20);
+  for (int i = 0; i < 100; i++) add(NodeKind::blob, fmt::format("b{}", i));
+  ASSERT_OK(database_->checkpoint());
+  EXPECT_GE(allocated(), 2u << 20) << "emptied, and kept";
+  EXPECT_TRUE(database_->integrity_check()->empty());
+}
+
 class ContentTest : public testing::Test {
  protected:
   void SetUp() override {
