@@ -155,6 +155,32 @@ Status JobContext::take(std::vector<Resource> resources,
   return failpoint("engine.intended");
 }
 
+Status JobContext::adopt(std::vector<Resource> resources,
+                         const std::function<Status(graph::Transaction&)>& also) {
+  Engine::Impl& engine = *engine_->impl_;
+  TRY(check());
+  auto hold = [&](graph::Transaction& tx) -> Status {
+    if (!impl_->journaled) TRY(Runner::put_row(*this, tx, state_->info()));
+    for (const Resource& resource : resources) {
+      ResourceRow row;
+      static_cast<Resource&>(row) = resource;
+      row.job = id();
+      row.state = ResourceState::held;
+      row.boot_id = engine.boot_id;
+      row.created_at = now_ns();
+      TRY(journal::intend(tx.connection(), row));
+    }
+    return also ? also(tx) : Status();
+  };
+  TRY(failpoint("engine.adopt"));
+  TRY(Runner::write(*this, state_->type->options.durability,
+                    Engine::Impl::space_of(state_->type->options), hold));
+  impl_->journaled = true;
+  for (const Resource& resource : resources)
+    impl_->names.push_back(resource.kind + " " + resource.name);
+  return failpoint("engine.adopted");
+}
+
 void JobContext::set_data(std::string_view kind, std::string_view name, std::string data) {
   for (Impl::Taken& taken : impl_->taken) {
     if (taken.resource.kind != kind || taken.resource.name != name) continue;
