@@ -1,10 +1,12 @@
 #include "http/connection.h"
 
 #include <poll.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
@@ -18,7 +20,10 @@ namespace {
 
 constexpr size_t kWatchLimit = 64u << 10;  // of pipelined input kept while a handler waits
 constexpr size_t kReadAhead = 64u << 10;
+constexpr size_t kFileStep = 4u << 20;
+constexpr size_t kCopyStep = 256u << 10;    // of a file that goes through TLS
 constexpr size_t kDrainLimit = 256u << 10;  // of an unread body, to keep the connection
+constexpr size_t kRecordSize = 16u << 10;   // of one TLS record
 constexpr auto kLingerTime = std::chrono::seconds(1);
 
 Error client_gone() { return make_error(ErrorKind::cancelled, "the client closed the connection"); }
@@ -48,14 +53,74 @@ void WakeState::detach() {
   io_ = nullptr;
 }
 
-Connection::Connection(Core& core, UniqueFd fd, Peer peer)
-    : core_(core), descriptor_(core.io.get_executor(), fd.release()), peer_(std::move(peer)) {}
+Connection::Connection(Core& core, UniqueFd fd, Peer peer, std::unique_ptr<TlsStream> tls)
+    : core_(core),
+      descriptor_(core.io.get_executor(), fd.release()),
+      peer_(std::move(peer)),
+      tls_(std::move(tls)) {}
 Connection::~Connection() = default;
 
 void Connection::start() {
   self_ = core_.connections.insert(core_.connections.end(), shared_from_this());
   become_idle();
+  if (tls_) bound_handshake();
   receive_head();
+}
+
+// A client that does not speak keeps a connection, but not the room of a TLS session.
+void Connection::bound_handshake() {
+  head_timer_ = std::make_unique<Timer>(core_.io.get_executor());
+  head_timer_->expires_after(core_.options.header_timeout);
+  head_timer_->async_wait([weak = weak_from_this()](const ErrorCode& code) {
+    auto self = weak.lock();
+    if (!code && self && !self->tls_->established()) self->close();
+  });
+}
+
+ssize_t Connection::receive_bytes(void* buffer, size_t size) {
+  if (!tls_) {
+    return sys::retry(
+        [&] { return ::recv(descriptor_.native_handle(), buffer, size, MSG_DONTWAIT); });
+  }
+  bool before = tls_->established();
+  ssize_t got = tls_->read(buffer, size);
+  int code = errno;
+  if (!before && tls_->established()) peer_.tls_subject = tls_->peer_common_name();
+  errno = code;
+  return got;
+}
+
+ssize_t Connection::send_bytes(const iovec* pieces, size_t count) {
+  if (!tls_) {
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(pieces);
+    message.msg_iovlen = count;
+    return sys::retry([&] {
+      return ::sendmsg(descriptor_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    });
+  }
+  // Small pieces make one record: a chunk's size line does not travel alone.
+  if (count > 1 && pieces[0].iov_len < kRecordSize) {
+    std::string& record = core_.scratch;
+    size_t used = 0;
+    for (size_t i = 0; i < count && used < kRecordSize; ++i) {
+      size_t size = std::min(pieces[i].iov_len, kRecordSize - used);
+      std::memcpy(record.data() + used, pieces[i].iov_base, size);
+      used += size;
+    }
+    return tls_->write(record.data(), used);
+  }
+  return tls_->write(pieces[0].iov_base, pieces[0].iov_len);
+}
+
+Descriptor::wait_type Connection::direction(Descriptor::wait_type plain) const {
+  if (!tls_) return plain;
+  return tls_->needs_write() ? Descriptor::wait_write : Descriptor::wait_read;
+}
+
+void Connection::end_output() {
+  if (tls_) tls_->close_notify();
+  (void)::shutdown(descriptor_.native_handle(), SHUT_WR);
 }
 
 void Connection::become_idle() {
@@ -78,6 +143,7 @@ void Connection::finish_close() {
   leave_idle();
   head_timer_.reset();
   ErrorCode ignored;
+  if (tls_ && !gone_) tls_->close_notify();
   if (!released_) descriptor_.close(ignored);
   core_.connections.erase(self_);
   if (core_.on_closed) core_.on_closed();
@@ -105,9 +171,9 @@ UniqueFd Connection::release() {
 void Connection::arm() {
   if (armed_ || released_ || state_ == State::closed) return;
   armed_ = true;
-  descriptor_.async_wait(Descriptor::wait_read, [self = shared_from_this()](const ErrorCode& code) {
-    self->on_readable(code);
-  });
+  descriptor_.async_wait(
+      direction(Descriptor::wait_read),
+      [self = shared_from_this()](const ErrorCode& code) { self->on_readable(code); });
 }
 
 void Connection::on_readable(const ErrorCode& code) {
@@ -161,10 +227,7 @@ Got Connection::receive_now(size_t limit) {
   bool some = false;
   while (!eof_) {
     if (in_.size() >= limit) return Got::too_much;
-    ssize_t size = sys::retry([&] {
-      return ::recv(descriptor_.native_handle(), core_.scratch.data(), core_.scratch.size(),
-                    MSG_DONTWAIT);
-    });
+    ssize_t size = receive_bytes(core_.scratch.data(), core_.scratch.size());
     if (size > 0) {
       in_.append(core_.scratch, 0, static_cast<size_t>(size));
       some = true;
@@ -201,7 +264,7 @@ Status Connection::receive(Yield& yield, std::optional<Clock::duration> timeout)
       });
     }
     ErrorCode code;
-    descriptor_.async_wait(Descriptor::wait_read, yield[code]);
+    descriptor_.async_wait(direction(Descriptor::wait_read), yield[code]);
     if (*expired) return make_error(ErrorKind::unavailable, "timed out reading the request");
   }
 }
@@ -214,19 +277,14 @@ Status Connection::send(Yield& yield, std::initializer_list<std::string_view> pi
   iovec* at = vectors;
   while (count > 0) {
     if (gone_) return client_gone();
-    msghdr message{};
-    message.msg_iov = at;
-    message.msg_iovlen = count;
-    ssize_t sent = sys::retry([&] {
-      return ::sendmsg(descriptor_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    });
+    ssize_t sent = send_bytes(at, count);
     if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
       gone_ = true;
       return client_gone();
     }
     if (sent < 0) {
-      ErrorCode code;
-      descriptor_.async_wait(Descriptor::wait_write, yield[code]);
+      TRY(wait_writable(yield));
+      continue;
       continue;
     }
     auto left = static_cast<size_t>(sent);
@@ -239,6 +297,25 @@ Status Connection::send(Yield& yield, std::initializer_list<std::string_view> pi
       at->iov_len -= left;
     }
   }
+  return {};
+}
+
+Status Connection::wait_writable(Yield& yield) {
+  auto expired = std::make_shared<bool>(false);
+  std::optional<Timer> timer;
+  if (auto limit = core_.options.stall_timeout; limit.count() > 0) {
+    timer.emplace(core_.io.get_executor(), limit);
+    timer->async_wait([expired, self = shared_from_this()](const ErrorCode& code) {
+      ErrorCode ignored;
+      if (code || self->released_) return;
+      *expired = true;
+      self->descriptor_.cancel(ignored);
+    });
+  }
+  ErrorCode code;
+  descriptor_.async_wait(direction(Descriptor::wait_write), yield[code]);
+  if (*expired) gone_ = true;
+  if (gone_) return client_gone();
   return {};
 }
 
@@ -298,10 +375,9 @@ void Connection::refuse(int status, std::string_view message) {
   std::string body = error_body(message);
   Headers headers{{"Content-Type", "application/json"}, {"Connection", "close"}};
   std::string text = response_head(11, status, headers, BodyFraming::length, body.size()) + body;
-  int fd = descriptor_.native_handle();
-  (void)sys::retry(
-      [&] { return ::send(fd, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT); });
-  (void)::shutdown(fd, SHUT_WR);
+  iovec piece{text.data(), text.size()};
+  (void)send_bytes(&piece, 1);
+  end_output();
   in_.clear();
   receive_now(kReadAhead);  // a close with input unread would reset the connection
   finish_close();
@@ -361,7 +437,7 @@ bool Connection::serve_one(Yield& yield) {
   if (!released_ && !gone_ && parser_ && !parser_->done()) {
     // The rest of the request is thrown away for a while, so that the answer is not lost by a
     // reset.
-    (void)::shutdown(descriptor_.native_handle(), SHUT_WR);
+    end_output();
     Clock::time_point end = Clock::now() + kLingerTime;
     while (Clock::now() < end) {
       in_.clear();
@@ -430,7 +506,8 @@ Status RequestExchange::fill(std::optional<Clock::duration> timeout) {
 }
 
 Result<size_t> RequestExchange::read_some(std::span<char> buffer) {
-  TRY(fill(std::nullopt));
+  auto stall = connection_.core().options.stall_timeout;
+  TRY(fill(stall.count() > 0 ? std::optional<Clock::duration>(stall) : std::nullopt));
   size_t size = std::min(buffer.size(), body_.size() - body_used_);
   body_.copy(buffer.data(), size, body_used_);
   body_used_ += size;
@@ -457,7 +534,7 @@ Result<std::string> RequestExchange::read_body(size_t limit) {
 }
 
 std::string RequestExchange::format_head(int status, Headers headers,
-                                         std::optional<size_t> length) {
+                                         std::optional<uint64_t> length) {
   if (connection_.core().stopping) keep_alive_ = false;
   BodyFraming framing = BodyFraming::length;
   if (status == 204 || status == 304) {
@@ -482,30 +559,101 @@ Status RequestExchange::respond(int status, Headers headers, std::string_view bo
   return checked(connection_.send(yield_, {head, bare ? std::string_view() : body}));
 }
 
-Status RequestExchange::start_stream(int status, Headers headers) {
+Status RequestExchange::start_stream(int status, Headers headers, std::optional<uint64_t> length) {
   if (started()) return internal("the request was answered already");
-  std::string head = format_head(status, std::move(headers), std::nullopt);
+  std::string head = format_head(status, std::move(headers), length);
   state_ = Progress::streaming;
+  left_ = length;
   return checked(connection_.send(yield_, {head}));
 }
 
-Status RequestExchange::write(std::string_view bytes) {
+// Takes `size` bytes off what a stream with a length still owes.
+Status RequestExchange::count(uint64_t size) {
   if (state_ != Progress::streaming) return internal("no stream was started");
+  if (!left_ || method_ == "HEAD") return {};
+  if (size > *left_) return internal("more is written than was announced");
+  *left_ -= size;
+  return {};
+}
+
+Status RequestExchange::write(std::string_view bytes) {
+  TRY(count(bytes.size()));
   if (bytes.empty() || method_ == "HEAD") return {};
   if (!chunked_) return checked(connection_.send(yield_, {bytes}));
   std::string size = fmt::format("{:x}\r\n", bytes.size());
   return checked(connection_.send(yield_, {size, bytes, "\r\n"}));
 }
 
+// The pool sends until the socket is full, so that neither a slow disk stops the I/O thread nor a
+// slow client a thread of the pool.
+Status RequestExchange::write_file(int fd, uint64_t offset, uint64_t length) {
+  TRY(count(length));
+  if (length == 0 || method_ == "HEAD") return {};
+  if (chunked_) TRY(checked(connection_.send(yield_, {fmt::format("{:x}\r\n", length)})));
+  Status sent = connection_.tls() ? copy_file(fd, offset, length) : splice_file(fd, offset, length);
+  if (!sent && left_) *left_ += length;
+  TRY(std::move(sent));
+  return chunked_ ? checked(connection_.send(yield_, {"\r\n"})) : Status();
+}
+
+Status RequestExchange::splice_file(int fd, uint64_t offset, uint64_t length) {
+  const int socket = connection_.descriptor().native_handle();
+  auto at = static_cast<off_t>(offset);
+  while (length > 0) {
+    if (connection_.gone()) return checked(client_gone());
+    int failure = 0;
+    bool ended = false;
+    run_in_pool([&] {
+      while (length > 0 && failure == 0 && !ended) {
+        size_t size = std::min<uint64_t>(length, kFileStep);
+        ssize_t sent = sys::retry([&] { return ::sendfile(socket, fd, &at, size); });
+        if (sent < 0) failure = errno;
+        if (sent == 0) ended = true;
+        if (sent > 0) length -= static_cast<uint64_t>(sent);
+      }
+    });
+    if (ended) return checked(internal("the file ends before its announced size"));
+    if (failure == EAGAIN || failure == EWOULDBLOCK) {
+      TRY(checked(connection_.wait_writable(yield_)));
+    } else if (failure == EPIPE || failure == ECONNRESET) {
+      return checked(client_gone());
+    } else if (failure != 0) {
+      return checked(errno_error(failure, "sendfile"));
+    }
+  }
+  return {};
+}
+
+Status RequestExchange::copy_file(int fd, uint64_t offset, uint64_t length) {
+  std::string buffer(std::min<uint64_t>(length, kCopyStep), '\0');
+  while (length > 0) {
+    size_t size = std::min<uint64_t>(length, buffer.size());
+    Result<size_t> got = size_t{0};
+    run_in_pool([&] { got = sys::pread(fd, buffer.data(), size, static_cast<off_t>(offset)); });
+    if (!got) return checked(std::move(got).error());
+    if (*got == 0) return checked(internal("the file ends before its announced size"));
+    TRY(checked(connection_.send(yield_, {std::string_view(buffer.data(), *got)})));
+    offset += *got;
+    length -= *got;
+  }
+  return {};
+}
+
 Status RequestExchange::finish() {
   if (state_ != Progress::streaming) return internal("no stream was started");
   state_ = Progress::finished;
-  if (!chunked_ || method_ == "HEAD") return {};
+  if (method_ == "HEAD") return {};
+  if (left_.value_or(0) != 0) {
+    keep_alive_ = false;
+    return internal("the stream ends {} bytes before its announced length", *left_);
+  }
+  if (!chunked_) return {};
   return checked(connection_.send(yield_, {"0\r\n\r\n"}));
 }
 
 Result<Hijacked> RequestExchange::hijack(std::string_view content_type) {
   if (started()) return internal("the request was answered already");
+  if (connection_.tls()) return unsupported("a connection over TLS cannot be taken out of HTTP");
   if (!conclude_body()) return invalid("the request's body is too long");
   bool upgrade = headers_.has_token("Connection", "Upgrade") && headers_.has("Upgrade");
   std::string head = upgrade ? "HTTP/1.1 101 UPGRADED\r\n" : "HTTP/1.1 200 OK\r\n";

@@ -43,9 +43,11 @@ std::string address_text(const sockaddr_storage& address) {
 
 struct Server::Impl {
   struct Listener {
-    Listener(Core& core, UniqueFd fd) : descriptor(core.io.get_executor(), fd.release()) {}
+    Listener(Core& core, UniqueFd fd, std::shared_ptr<const TlsContext> context)
+        : descriptor(core.io.get_executor(), fd.release()), tls(std::move(context)) {}
     Descriptor descriptor;
-    bool paused = false;  // no room for another connection
+    std::shared_ptr<const TlsContext> tls;  // null: plain
+    bool paused = false;                    // no room for another connection
   };
 
   Impl(ServerOptions options, Handler handler)
@@ -89,7 +91,7 @@ struct Server::Impl {
                     &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
       if (fd >= 0) {
         if (std::exchange(refused, 0) != 0) log::info("accept: serving new connections again");
-        serve(UniqueFd(fd), address);
+        serve(UniqueFd(fd), address, listener->tls.get());
       } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
         return wait_accept(listener);
       } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
@@ -134,7 +136,7 @@ struct Server::Impl {
     resume_accepting();
   }
 
-  void serve(UniqueFd fd, const sockaddr_storage& address) {
+  void serve(UniqueFd fd, const sockaddr_storage& address, const TlsContext* tls) {
     Peer peer;
     peer.address = address_text(address);
     peer.unix_socket = address.ss_family == AF_UNIX;
@@ -145,8 +147,16 @@ struct Server::Impl {
       (void)::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
       (void)::setsockopt(fd.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     }
+    std::unique_ptr<TlsStream> stream;
+    if (tls != nullptr) {
+      auto made = TlsStream::accept(*tls, fd.get());
+      if (!made) return log::warn("accept: {}", made.error().message());
+      stream = made.release();
+      peer.tls = true;
+    }
     try {
-      std::make_shared<Connection>(core, std::move(fd), std::move(peer))->start();
+      std::make_shared<Connection>(core, std::move(fd), std::move(peer), std::move(stream))
+          ->start();
     } catch (const std::bad_alloc&) {  // the others go on, and so does accepting
       log::warn("accept: out of memory");
     }
@@ -192,12 +202,17 @@ Server::~Server() {
   impl_->core.connections.clear();  // their descriptors go before the reactor does
 }
 
-Status Server::listen(UniqueFd socket) {
+Status Server::listen(UniqueFd socket, std::shared_ptr<const TlsContext> tls) {
   TRY(sys::set_nonblocking(socket.get(), true));
-  auto listener = std::make_shared<Impl::Listener>(impl_->core, std::move(socket));
+  auto listener = std::make_shared<Impl::Listener>(impl_->core, std::move(socket), std::move(tls));
   impl_->listeners.push_back(listener);
   impl_->wait_accept(listener);
   return {};
+}
+
+void Server::replace_tls(std::shared_ptr<const TlsContext> tls) {
+  for (auto& listener : impl_->listeners)
+    if (listener->tls) listener->tls = tls;
 }
 
 Status Server::handle_signals(std::vector<int> signals, std::function<void(int)> handler) {

@@ -25,6 +25,7 @@
 #include "base/sys.h"
 #include "base/unique_fd.h"
 #include "http/message.h"
+#include "http/tls.h"
 
 namespace gantry::http {
 
@@ -35,7 +36,8 @@ struct Peer {
   bool unix_socket = false;
   sys::PeerCredentials credentials;  // of a Unix socket's peer when it connected
   std::string address;               // "10.0.0.1:4711"; "@" for a Unix socket (as Go prints it)
-  std::string tls_subject;           // common name of the client's certificate; "" without TLS
+  bool tls = false;
+  std::string tls_subject;  // common name of the client's verified certificate, or ""
 };
 
 // A connection that has left HTTP. The socket is blocking and no longer known to the server.
@@ -82,9 +84,14 @@ class Exchange {
   virtual Status respond(int status, Headers headers, std::string_view body) = 0;
   // The answer, in pieces (chunked for HTTP/1.1, until the end of the connection for 1.0). The head
   // is sent at once. write() returns when the kernel has taken the bytes: a slow client slows the
-  // handler.
-  virtual Status start_stream(int status, Headers headers) = 0;
+  // handler. With a `length` it is announced, exactly so many bytes must follow (none for HEAD),
+  // and a stream that ends before is a truncated one.
+  virtual Status start_stream(int status, Headers headers,
+                              std::optional<uint64_t> length = std::nullopt) = 0;
   virtual Status write(std::string_view bytes) = 0;
+  // Writes `length` bytes of a regular file. The file is read on the I/O pool, and goes to the
+  // socket without being copied where that can be. An error when the file ends before.
+  virtual Status write_file(int fd, uint64_t offset, uint64_t length) = 0;
   virtual Status finish() = 0;
   // Ends the connection without finish(), so that the client sees a truncated body: an error after
   // the head.
@@ -159,8 +166,12 @@ using Handler = std::function<void(Exchange&)>;
 
 struct ServerOptions {
   size_t header_limit = 64u << 10;          // request line and header fields together
-  std::chrono::seconds header_timeout{60};  // from a request's first byte to the end of its head
+  std::chrono::seconds header_timeout{60};  // from a request's first byte to the end of its head,
+                                            // and for the TLS handshake
   std::chrono::seconds body_timeout{300};   // between two reads of read_body()
+  // How long read_some(), write() and write_file() wait for a client that moves nothing; 0: for
+  // ever.
+  std::chrono::seconds stall_timeout{0};
   std::chrono::seconds drain_timeout{
       5};                      // how long run() goes on for requests under way after stop()
   size_t max_connections = 0;  // 0: three quarters of the soft limit of open files
@@ -175,8 +186,11 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // Takes a listening stream socket, Unix or TCP.
-  Status listen(UniqueFd socket);
+  // Takes a listening stream socket, Unix or TCP. With `tls` its connections speak TLS; they cannot
+  // be hijacked.
+  Status listen(UniqueFd socket, std::shared_ptr<const TlsContext> tls = nullptr);
+  // Connections that come from now on to a listener that has TLS use this. On run()'s thread.
+  void replace_tls(std::shared_ptr<const TlsContext> tls);
   // Calls `handler` on the I/O thread when one of `signals` arrives.
   Status handle_signals(std::vector<int> signals, std::function<void(int)> handler);
 
