@@ -162,7 +162,9 @@ Status Database::write(Durability durability, Space space,
   if (space == Space::ordinary && nearly_full())
     return Error(ErrorKind::unavailable, fmt::format("database {}: no space left on device", path_),
                  ENOSPC);
-  auto full = [](const Status& status) { return !status && status.error().code() == ENOSPC; };
+  auto full = [](const Status& status) {
+    return !status && (status.error().code() == ENOSPC || status.error().code() == EDQUOT);
+  };
   Status status = attempt(durability, body);
   if (full(status) && reuse_log()) status = attempt(durability, body);
   if (full(status) && space == Space::reserve && give_up_reserve())

@@ -254,3 +254,26 @@ unchanged() { objects | diff "$BATS_TEST_TMPDIR/before" -; }
   everything_works
   survivor_lives
 }
+
+@test "a quota that is used up refuses what needs room, as a full disk does" {
+  # No file system here has quotas: what would meet one is told that it has (122 is EDQUOT).
+  small_data size=64m
+  engine_start main
+  survivor_starts
+  objects >"$BATS_TEST_TMPDIR/before"
+  client create --name goes busybox true
+  local over='[Dd]isk quota exceeded'
+  arm() { curl -sS --fail-with-body --unix-socket "$(engine_socket)" -X PUT -d "$1" http://x/gantry/failpoints; }
+  arm 'content.write=error(122);layer.container=error(122);volume.directory=error(122);image.tag/database.commit=error(122)'
+  refuses "$over" client load -q -i "$TEST_ROOT/big.tar"
+  refuses "$over" client create --name refused busybox true
+  refuses "$over" client volume create refused
+  refuses "$over" client tag busybox refused:1
+  survivor_lives
+  assert_equal "$(client exec survivor echo inside)" inside
+  client rm goes
+  arm ''
+  eventually 10 unchanged
+  everything_works
+  survivor_lives
+}

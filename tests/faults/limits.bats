@@ -86,3 +86,24 @@ everything_works() {
   done
   everything_works
 }
+
+@test "in a group with little memory the daemon does all its work, and is not killed" {
+  group=/sys/fs/cgroup/memory/limited-daemon
+  [ -e /sys/fs/cgroup/memory/memory.limit_in_bytes ] || skip "no memory controller of version 1"
+  head -c 40000000 /dev/urandom >"$BATS_TEST_TMPDIR/big"
+  tar -C "$BATS_TEST_TMPDIR" -cf "$BATS_TEST_TMPDIR/big.tar" big
+  mkdir "$group"
+  echo "$DAEMON" >"$group/cgroup.procs"
+  echo 32M >"$group/memory.limit_in_bytes"
+  client import "$BATS_TEST_TMPDIR/big.tar" limited:1
+  client save -o "$BATS_TEST_TMPDIR/saved.tar" limited:1
+  client rmi limited:1
+  client load -q -i "$BATS_TEST_TMPDIR/saved.tar"
+  for _ in 1 2 3 4 5; do client run --rm busybox true; done
+  everything_works
+  client rmi limited:1
+  assert_equal "$(awk '$1 == "oom_kill" { print $2 }' "$group/memory.oom_control")" 0
+  kill -0 "$DAEMON"
+  echo "$DAEMON" >/sys/fs/cgroup/memory/cgroup.procs
+  rmdir "$group"
+}
