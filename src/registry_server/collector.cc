@@ -36,6 +36,17 @@ std::string CollectorReport::text() const {
       manifests, links, blobs, uploads, repositories, human_size(static_cast<double>(bytes)));
 }
 
+CollectorSettings CollectorSettings::of(const Options& options) {
+  CollectorSettings settings;
+  settings.grace_ns = options.gc_grace;
+  settings.untagged = options.gc_untagged;
+  settings.upload_age_ns = options.upload_age;
+  settings.interval_ns = options.gc_interval;
+  settings.cache = !options.upstream.empty();
+  if (settings.cache) settings.evict_above = static_cast<uint64_t>(options.quota_total);
+  return settings;
+}
+
 void Collector::set(const CollectorSettings& settings) {
   std::lock_guard lock(mutex_);
   settings_ = settings;
@@ -159,7 +170,7 @@ Status Collector::sweep_blobs(const std::string& name, const Marks& marks,
                               CollectorReport& report) {
   auto blobs = store_.inside(name, "_blobs");
   for (const std::string& key : entries_of(blobs)) {
-    if (marks.blobs.contains(key) && !evicted_.contains(key)) continue;
+    if ((in_use_.cache || marks.blobs.contains(key)) && !evicted_.contains(key)) continue;
     auto st = sys::fstatat(blobs->get(), key);
     auto digest = ContentDigest::from_key(key);
     if (!st || !digest || (!old(*st) && !evicted_.contains(key))) continue;

@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "registry_server/metrics.h"
+#include "registry_server/options.h"
 #include "registry_server/store.h"
 #include "registry_server/uploads.h"
 
@@ -25,9 +26,12 @@ namespace gantry::registry_server {
 struct CollectorSettings {
   int64_t grace_ns = 0;
   bool untagged = false;
+  bool cache = false;  // blobs that no manifest refers to (yet) stay until they are evicted
   int64_t upload_age_ns = 0;
   int64_t interval_ns = 0;   // 0: by command only
   uint64_t evict_above = 0;  // of a cache: when it holds more, what was used longest ago goes
+
+  static CollectorSettings of(const Options& options);
 };
 
 struct CollectorReport {
