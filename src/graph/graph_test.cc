@@ -307,7 +307,7 @@ TEST_F(GraphTest, DatabasesOfEveryReleasedVersionAreBroughtUpWithWhatIsInThem) {
     ASSERT_OK(tag);
     std::vector<Edge> edges = *view.in(image->id, EdgeKind::names);
     ASSERT_EQ(edges.size(), 1u);
-    EXPECT_EQ(edges[0].src, tag->id);
+    EXPECT_EQ(edges[0].from, tag->id);
     EXPECT_EQ(*view.setting("instance"), "0123456789ab");
   }
 }
