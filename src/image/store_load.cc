@@ -37,6 +37,7 @@ Result<LocalStore::Applied> LocalStore::apply_layer(engine::JobContext& job,
   Applied applied;
   drivers::LayerSpec spec;
   spec.chain_id = input.chain_id;
+  spec.diff_id = input.diff_id;
   spec.parent = input.parent;
   spec.directory = directory;
   spec.accept = [&]() -> Status {

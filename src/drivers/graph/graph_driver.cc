@@ -35,6 +35,13 @@ Result<std::shared_ptr<GraphDriver>> open_graph_driver(const std::string& name,
   return unsupported("no storage driver works on {}", data_root);
 }
 
+Result<LayerInfo> GraphDriver::apply(const LayerSpec& spec, ByteSource& tar) {
+  if (!spec.parent.empty()) (void)TRY(layer(spec.parent));
+  (void)TRY(ingest(spec.directory, tar));
+  if (spec.accept) TRY(spec.accept());
+  return publish({spec.chain_id, spec.diff_id, spec.parent, spec.directory});
+}
+
 Status sync(GraphDriver& driver) {
   if (::syncfs(driver.directories().fd()) == 0) return {};
   return errno_error(errno, "syncfs {}", driver.data_root());

@@ -7,11 +7,21 @@
 // carries it out in the container's own mount namespace, so nothing here is ever attached to the
 // host's tree.
 //
-// Life of a layer: `new_layer_directory()` draws a directory name, the caller writes the resource
-// row (kLayerKind), `apply()` unpacks into that directory and publishes it under its chain id as
-// its very last step. An error or a crash before that leaves an unpublished directory, which
-// releasing the resource removes. A name is never used twice, so a release that is still pending
-// can never hit a layer that was loaded again meanwhile.
+// Life of a layer: `new_layer_directory()` draws a directory name and the caller writes the
+// resource row (kLayerKind). Then two steps, which different threads may take:
+//
+//   ingest()   reads the whole stream into that directory. It needs nothing but the stream: the
+//              layers of an image are ingested in parallel and in any order, before their parents
+//              are there and before it is known that the digests are right.
+//   publish()  gives what was ingested its place over its parent, which must be published by then,
+//              and makes it visible under its chain id as its very last step. It is short: what it
+//              does with what lies below is to let directories that the archive left out take their
+//              attributes from there. Between the two the caller compares the diff id.
+//
+// apply() is both. An error or a crash before the end of publish() leaves an unpublished directory,
+// which releasing the resource removes; a directory that failed is not used again. A name is never
+// used twice, so a release that is still pending can never hit a layer that was loaded again
+// meanwhile. What is ingested and not yet published is of this run: it does not outlive the daemon.
 //
 // Life of a container layer: the caller writes the row (kContainerKind), `create_container()` makes
 // it, the recipe is mounted and unmounted any number of times (by one mount at a time), and
@@ -23,9 +33,12 @@
 // which the reconciler finds at the next start. Container layers are as durable as the container's
 // own fsyncs.
 //
-// Every method is thread-safe. Two applies of one chain id at a time both succeed; the last one
-// published wins and the caller (who holds a lock or finds the layer in the graph) decides which to
-// keep.
+// Every method is thread-safe. Two layers of one chain id may be ingested and published at a time,
+// in directories of their own; both succeed, the last one published wins and the caller (who holds
+// a lock or finds the layer in the graph) decides which to keep.
+//
+// Memory: what one ingest() or publish() needs is bounded (about 2 MiB and what a member's own
+// headers need, see tar.h) whatever the archive says and however many members it has.
 #pragma once
 
 #include <functional>
@@ -46,13 +59,30 @@ namespace gantry::drivers {
 
 class LayerDirectories;
 
+// What ingest() read.
+struct IngestedLayer {
+  std::string directory;
+  uint64_t size = 0;  // bytes of the regular files that the archive carried
+};
+
+struct PublishSpec {
+  Digest chain_id;
+  // The digest of the archive, which the caller has computed and compared. Drivers that keep
+  // archives store those of one diff id once. Empty: not known, nothing is shared.
+  Digest diff_id;
+  Digest parent;          // chain id of the layer below; empty for the lowest
+  std::string directory;  // that was ingested
+};
+
+// For apply().
 struct LayerSpec {
   Digest chain_id;
-  Digest parent;          // chain id of the layer below; empty for the lowest
+  Digest diff_id;
+  Digest parent;
   std::string directory;  // from new_layer_directory()
-  // Called when the whole stream was read and before the layer becomes visible; an error discards
-  // the layer and is what apply() returns. This is where the caller compares the diff id.
-  std::function<Status()> accept;
+  // Called between the two steps; an error discards the layer and is what apply() returns. This is
+  // where the caller compares the diff id.
+  std::function<Status()> accept = nullptr;
 };
 
 struct LayerInfo {
@@ -95,11 +125,17 @@ class GraphDriver {
   std::string_view name() const { return name_; }  // "overlay2", "vfs"
   const std::string& data_root() const { return data_root_; }
 
-  // Unpacks `tar` (uncompressed) over `parent`. Whatever its members are called, nothing outside
-  // the layer's directory is touched; a member that tries is an `invalid` error that names it. The
-  // source is read to its end.
-  virtual Result<LayerInfo> apply(const LayerSpec& spec, ByteSource& tar) = 0;
-  // What apply() returned, for a published layer; not_found for any other chain id.
+  // Reads `tar` (uncompressed) to its end into the fresh directory. Whatever its members are
+  // called, nothing outside of it is touched; a member that tries is an `invalid` error that names
+  // it.
+  virtual Result<IngestedLayer> ingest(const std::string& directory, ByteSource& tar) = 0;
+  // Not twice for one directory, also when it fails. `not_found` when the parent is not published.
+  // An archive may turn out only here to be wrong: `invalid`, naming the member.
+  virtual Result<LayerInfo> publish(const PublishSpec& spec) = 0;
+  // ingest(), accept(), publish(), for a layer whose parent is there; without the parent nothing is
+  // read.
+  Result<LayerInfo> apply(const LayerSpec& spec, ByteSource& tar);
+  // What publish() returned, for a published layer; not_found for any other chain id.
   virtual Result<LayerInfo> layer(const Digest& chain_id) = 0;
   // The archive that was applied, byte for byte. The layer must outlive the source.
   virtual Result<std::unique_ptr<ByteSource>> read_layer(const Digest& chain_id) = 0;

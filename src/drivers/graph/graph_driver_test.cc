@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <sys/xattr.h>
 
+#include <thread>
+
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/sys.h"
@@ -192,6 +194,68 @@ TEST_P(GraphDriverTest, ParentsLeftOutTakeTheirAttributesFromBelowAndLinksAreFol
   EXPECT_EQ(sys::fstatat(root.get(), "usr")->st_mode & 07777, 0710u);
 }
 
+TEST_P(GraphDriverTest, LayersAreIngestedInAnyOrderAndPublishedOverTheirParents) {
+  std::string base = Archive()
+                         .directory("usr", 0710)
+                         .directory("usr/lib", 0750)
+                         .file("usr/lib/old", "1")
+                         .directory("etc", 0700)
+                         .directory("opt", 0700)
+                         .add(tar::Type::symlink, "lib", "usr/lib")
+                         .done();
+  std::string middle = Archive()
+                           .file("etc/x", "2")
+                           .directory("opt", 0711)
+                           .file("opt/y", "3")
+                           .file("new/z", "4")
+                           .done();
+  std::string top = Archive().file("lib/through", "5").file("lib/.wh.old", "").done();
+  struct Part {
+    const std::string* tar;
+    LayerSpec spec;
+  };
+  Digest one = Digest::of("one");
+  Digest two = Digest::of("two");
+  Digest three = Digest::of("three");
+  Part parts[] = {{&top, {three, {}, two, new_layer_directory()}},
+                  {&middle, {two, {}, one, new_layer_directory()}},
+                  {&base, {one, {}, {}, new_layer_directory()}}};
+  std::vector<std::thread> threads;
+  for (Part& part : parts)
+    threads.emplace_back([&] {
+      MemorySource source(*part.tar);
+      Result<IngestedLayer> ingested = driver_->ingest(part.spec.directory, source);
+      EXPECT_TRUE(ingested) << ingested.error().message();
+    });
+  for (std::thread& thread : threads) thread.join();
+  for (const Part& part : parts) EXPECT_FALSE(driver_->layer(part.spec.chain_id));
+  auto publish = [&](const LayerSpec& spec) {
+    return driver_->publish({spec.chain_id, spec.diff_id, spec.parent, spec.directory});
+  };
+  EXPECT_EQ(publish({two, {}, Digest::of("nothing"), parts[1].spec.directory}).error().kind(),
+            ErrorKind::not_found);
+  for (size_t i = 3; i-- > 0;) {
+    Result<LayerInfo> info = publish(parts[i].spec);
+    ASSERT_TRUE(info) << info.error().message();
+    EXPECT_EQ(info->parent, parts[i].spec.parent);
+    EXPECT_EQ(info->size, i == 0 ? 1u : i == 1 ? 3u : 1u);
+  }
+  UniqueFd root = open(three, "c1");
+  EXPECT_EQ(contents(root.get(), "usr/lib/through"), "5");
+  EXPECT_FALSE(there(root.get(), "usr/lib/old"));
+  EXPECT_TRUE(S_ISLNK(sys::fstatat(root.get(), "lib")->st_mode));
+  EXPECT_EQ(contents(root.get(), "etc/x"), "2");
+  EXPECT_EQ(sys::fstatat(root.get(), "usr/lib")->st_mode & 07777, 0750u);
+  EXPECT_EQ(sys::fstatat(root.get(), "etc")->st_mode & 07777, 0700u) << "left out: as below";
+  EXPECT_EQ(sys::fstatat(root.get(), "etc")->st_mtim.tv_sec, 1'000'000'000);
+  EXPECT_EQ(sys::fstatat(root.get(), "opt")->st_mode & 07777, 0711u) << "a member says how";
+  EXPECT_EQ(sys::fstatat(root.get(), "new")->st_mode & 07777, 0755u);
+  for (const Part& part : parts) {
+    std::unique_ptr<ByteSource> again = driver_->read_layer(part.spec.chain_id).release();
+    EXPECT_EQ(read_all(*again, 1 << 20).value(), *part.tar);
+  }
+}
+
 TEST_P(GraphDriverTest, NothingOutsideIsTouchedByAHostileArchive) {
   struct Case {
     const char* what;
@@ -270,8 +334,9 @@ TEST_P(GraphDriverTest, AnArchiveIsGivenBackByteForByte) {
 TEST_P(GraphDriverTest, ALayerIsAbsentWhenItsContentsWereRefused) {
   std::string tar = Archive().file("a", "1").done();
   MemorySource source(tar);
-  LayerSpec spec{
-      Digest::of("x"), {}, new_layer_directory(), [] { return Status(invalid("wrong diff id")); }};
+  LayerSpec spec{Digest::of("x"), {}, {}, new_layer_directory(), [] {
+                   return Status(invalid("wrong diff id"));
+                 }};
   Result<LayerInfo> info = driver_->apply(spec, source);
   ASSERT_FALSE(info);
   EXPECT_EQ(info.error().message(), "wrong diff id");

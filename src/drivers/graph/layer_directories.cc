@@ -118,6 +118,15 @@ Result<LayerDirectories::Fresh> LayerDirectories::make(const std::string& direct
   return fresh;
 }
 
+Result<LayerDirectories::Fresh> LayerDirectories::reopen(const std::string& directory) const {
+  TRY(check_name(directory));
+  Fresh fresh;
+  fresh.directory = TRY(sys::openat(fd(), directory, kOpenDirectory));
+  fresh.diff = TRY(sys::openat(fresh.directory.get(), "diff", kOpenDirectory));
+  fresh.kept = TRY(sys::openat(fresh.directory.get(), "kept", kOpenDirectory));
+  return fresh;
+}
+
 Status LayerDirectories::publish(const Fresh& fresh, const LayerRecord& record) {
   TRY(fs::replace_file_at(fresh.directory.get(), "layer.json", json::dump(record)));
   (void)::unlinkat(fresh.directory.get(), "kept", AT_REMOVEDIR);  // stays when it is in use

@@ -55,6 +55,8 @@ class LayerDirectories {
     UniqueFd kept;
   };
   Result<Fresh> make(const std::string& directory) const;
+  // The same of a directory that make() made.
+  Result<Fresh> reopen(const std::string& directory) const;
   // Writes layer.json and points the chain id at the directory.
   Status publish(const Fresh& fresh, const LayerRecord& record);
   Result<std::shared_ptr<const LayerRecord>> find(const Digest& chain_id);           // not_found

@@ -153,7 +153,6 @@ Result<std::shared_ptr<LayerTree::Directory>> LayerTree::reopen(const std::strin
   return std::make_shared<Directory>(Directory{std::move(fd), resolved});
 }
 
-// What the layers below have at `path`, unless a directory of this layer on the way is opaque.
 Result<std::optional<LayerStack::Found>> LayerTree::find_below(const std::string& path) {
   if (lower_.layers().empty()) return std::optional<LayerStack::Found>();
   UniqueFd current = TRY(sys::openat(root_, ".", kOpenDirectory));
@@ -218,9 +217,8 @@ Result<std::shared_ptr<LayerTree::Directory>> LayerTree::walk(const std::string&
     }
     if (st && !is_whiteout(*st)) return errno_error(ENOTDIR, "{}", here);
     bool deleted = st.has_value();
-    std::optional<LayerStack::Found> below;
     if (!deleted) {
-      below = TRY(find_below(here));
+      std::optional<LayerStack::Found> below = TRY(find_below(here));
       if (below && S_ISLNK(below->st.st_mode)) {
         std::string target = TRY(sys::readlinkat(below->directory.get(), below->name));
         TRY(follow(target));
@@ -233,12 +231,8 @@ Result<std::shared_ptr<LayerTree::Directory>> LayerTree::walk(const std::string&
     TRY(sys::mkdirat(current->fd.get(), part, 0755));
     UniqueFd fd = TRY(sys::openat(current->fd.get(), part, kOpenDirectory));
     if (deleted) TRY(make_opaque(fd.get()));
-    if (below) {
-      UniqueFd original = TRY(sys::openat(below->directory.get(), below->name, kOpenDirectory));
-      TRY(copy_attributes(original.get(), fd.get()));
-    } else {
-      TRY(sys::fchmod(fd.get(), 0755));
-    }
+    TRY(sys::fchmod(fd.get(), 0755));
+    if (made_) TRY(made_(fd.get(), here));
     current = std::make_shared<Directory>(Directory{std::move(fd), std::move(here)});
   }
   return current;

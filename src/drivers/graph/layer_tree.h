@@ -7,6 +7,7 @@
 
 #include <sys/stat.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -61,30 +62,35 @@ class LayerStack {
 // Not thread-safe.
 class LayerTree {
  public:
-  LayerTree(int root, std::vector<int> lower) : root_(root), lower_(std::move(lower)) {}
+  // Told of each directory that make_directory() made: its descriptor and its path in the root.
+  using Made = std::function<Status(int fd, const std::string& path)>;
+  LayerTree(int root, std::vector<int> lower, Made made = nullptr)
+      : root_(root), lower_(std::move(lower)), made_(std::move(made)) {}
 
   struct Directory {
     UniqueFd fd;       // readable
     std::string path;  // inside the root, without links; "" is the root
   };
   // The directory at `path` (clean): links on the way are followed as inside a chroot to the merged
-  // tree. Directories that the layer lacks are made, with the attributes they have below. Gives a
-  // descriptor that stays valid as long as it is held.
+  // tree. Directories that the layer lacks are made, with the mode 0755. Gives a descriptor that
+  // stays valid as long as it is held.
   Result<std::shared_ptr<Directory>> make_directory(const std::string& path);
   // The same without making anything; not_found when the layer itself lacks it.
   Result<std::shared_ptr<Directory>> find_directory(const std::string& path);
   // To be called when a directory or a link was removed or replaced.
   void forget() { cache_.clear(); }
+  // What the layers below have at `path`, unless a directory of this layer on the way is opaque.
+  Result<std::optional<LayerStack::Found>> find_below(const std::string& path);
 
  private:
   enum class Missing { make, fail };
   Result<std::shared_ptr<Directory>> walk(const std::string& path, Missing missing);
   Result<std::shared_ptr<Directory>> open_root();
   Result<std::shared_ptr<Directory>> reopen(const std::string& resolved);
-  Result<std::optional<LayerStack::Found>> find_below(const std::string& path);
 
   int root_;
   LayerStack lower_;
+  Made made_;
   std::map<std::string, std::shared_ptr<Directory>> cache_;  // by the path as asked for
 };
 

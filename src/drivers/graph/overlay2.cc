@@ -8,11 +8,10 @@
 #include "base/id.h"
 #include "base/sys.h"
 #include "drivers/graph/layer_directories.h"
+#include "drivers/graph/layer_files.h"
 #include "drivers/graph/layer_tree.h"
 #include "drivers/graph/rootfs_mount.h"
-#include "drivers/graph/tar_split.h"
 #include "drivers/graph/tree_diff.h"
-#include "drivers/graph/unpack.h"
 
 namespace gantry::drivers {
 namespace {
@@ -31,7 +30,10 @@ class Overlay2 final : public GraphDriver {
         directories_(std::move(directories)),
         volatile_mounts_(volatile_mounts) {}
 
-  Result<LayerInfo> apply(const LayerSpec& spec, ByteSource& tar) override;
+  Result<IngestedLayer> ingest(const std::string& directory, ByteSource& tar) override {
+    return ingest_files(*directories_, directory, tar);
+  }
+  Result<LayerInfo> publish(const PublishSpec& spec) override;
   Result<LayerInfo> layer(const Digest& chain_id) override;
   Result<std::unique_ptr<ByteSource>> read_layer(const Digest& chain_id) override {
     std::shared_ptr<const LayerRecord> record = TRY(directories_->find(chain_id));
@@ -84,25 +86,23 @@ Result<std::vector<UniqueFd>> Overlay2::open_stack(const LayerRecord* top) const
   return fds;
 }
 
-Result<LayerInfo> Overlay2::apply(const LayerSpec& spec, ByteSource& tar) {
+Result<LayerInfo> Overlay2::publish(const PublishSpec& spec) {
   std::shared_ptr<const LayerRecord> parent;
   if (!spec.parent.empty()) parent = TRY(directories_->find(spec.parent));
   std::vector<UniqueFd> lower = TRY(open_stack(parent.get()));
-  LayerDirectories::Fresh fresh = TRY(directories_->make(spec.directory));
+  SettledFiles settled = TRY(settle_files(*directories_, spec.directory, borrowed(lower)));
   LayerRecord record;
   record.chain_id = spec.chain_id.text();
   record.parent = spec.parent.text();
   record.directory = spec.directory;
-  record.size = TRY(unpack_recorded(fresh, borrowed(lower), tar));
-  TRY(failpoint("layer.unpacked"));
-  if (spec.accept) TRY(spec.accept());
+  record.size = settled.size;
   record.stack = {spec.directory};
   if (parent) record.stack.insert(record.stack.end(), parent->stack.begin(), parent->stack.end());
-  struct stat root = TRY(sys::fstat(fresh.diff.get()));
+  struct stat root = TRY(sys::fstat(settled.layer.diff.get()));
   record.root_mode = root.st_mode & 07777;
   record.root_uid = root.st_uid;
   record.root_gid = root.st_gid;
-  TRY(directories_->publish(fresh, record));
+  TRY(directories_->publish(settled.layer, record));
   return info_of(record);
 }
 

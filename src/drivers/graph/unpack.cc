@@ -85,10 +85,11 @@ class Unpacker {
   Unpacker(ByteSource& archive, const UnpackTarget& target, DirectoryTimes times)
       : target_(target),
         reader_(archive, target.recorder),
-        tree_(target.root, target.lower),
+        tree_(target.root, target.lower,
+              [this](int fd, const std::string& path) { return left_out(fd, path); }),
         times_(std::move(times)) {}
 
-  Result<uint64_t> run() {
+  Result<Unpacked> run() {
     TRY(start_root());
     for (;;) {
       std::optional<tar::Entry> entry = TRY(reader_.next());
@@ -96,17 +97,16 @@ class Unpacker {
       TRY(member(*entry).context("layer member \"{}\"", entry->path.substr(0, 256)));
     }
     TRY(reader_.finish());
-    if (root_opaque_) TRY(hide_below_root());
     TRY(times_.apply(target_.root));
-    return size_;
+    return Unpacked{size_, root_opaque_};
   }
 
  private:
   Status start_root();
+  Status left_out(int fd, const std::string& path);
   Status member(const tar::Entry& entry);
   Result<Place> place_of(const std::string& path);
   Status whiteout(const Place& place, const std::string& name);
-  Status hide_below_root();
   Status create(const tar::Entry& entry, const Place& place);
   Status create_directory(const tar::Entry& entry, const Place& place, bool was_whiteout);
   Status create_file(const tar::Entry& entry, const Place& place);
@@ -115,6 +115,7 @@ class Unpacker {
   Status write_contents(int fd, const tar::Entry& entry);
   Status displace(int directory, const std::string& name, const struct stat& st);
   Status keep_file(int directory, const std::string& name, const struct stat& st);
+  Status set_directory(int fd, const tar::Entry& entry);
   Status set_by_fd(int fd, const tar::Entry& entry);
   Status set_xattrs(const std::string& path, const tar::Entry& entry);
 
@@ -143,8 +144,15 @@ Status check_member(const tar::Entry& entry) {
 }
 
 Status Unpacker::start_root() {
-  if (!target_.lower.empty()) return copy_attributes(target_.lower.front(), target_.root);
-  return sys::fchmod(target_.root, 0755);
+  TRY(sys::fchmod(target_.root, 0755));
+  return left_out(target_.root, "");
+}
+
+Status Unpacker::left_out(int fd, const std::string& path) {
+  if (!target_.parents) return {};
+  if (::fsetxattr(fd, kParentXattr, "", 0, 0) == -1)
+    return errno_error(errno, "fsetxattr {}", kParentXattr);
+  return target_.parents->write({path.c_str(), path.size() + 1});
 }
 
 Result<Place> Unpacker::place_of(const std::string& path) {
@@ -160,7 +168,7 @@ Status Unpacker::member(const tar::Entry& entry) {
   if (!path) return refuse("the path leads outside of the layer or is too long");
   if (path->empty()) {
     if (entry.type != tar::Type::directory) return refuse("the root must be a directory");
-    TRY(set_by_fd(target_.root, entry));
+    TRY(set_directory(target_.root, entry));
     return times_.add("", entry.mtime);
   }
   std::string base = path->substr(path->rfind('/') + 1);
@@ -195,17 +203,6 @@ Status Unpacker::whiteout(const Place& place, const std::string& name) {
   return make_opaque(directory.get());
 }
 
-// overlayfs knows no opaque root: every name below it is hidden by itself.
-Status Unpacker::hide_below_root() {
-  LayerStack below(target_.lower);
-  std::vector<std::string> names = TRY(below.list(""));
-  for (const std::string& name : names) {
-    Place place = TRY(place_of(name));
-    TRY(whiteout(place, name));
-  }
-  return {};
-}
-
 Status Unpacker::create(const tar::Entry& entry, const Place& place) {
   std::optional<struct stat> st = TRY(stat_entry(place.fd(), place.name));
   bool is_directory = entry.type == tar::Type::directory;
@@ -233,7 +230,7 @@ Status Unpacker::create_directory(const tar::Entry& entry, const Place& place, b
     return error_from_errno(errno, "mkdir");
   UniqueFd directory = TRY(sys::openat(place.fd(), place.name, kOpenDirectory));
   if (was_whiteout) TRY(make_opaque(directory.get()));
-  TRY(set_by_fd(directory.get(), entry));
+  TRY(set_directory(directory.get(), entry));
   return times_.add(place.path(), entry.mtime);
 }
 
@@ -309,6 +306,13 @@ Status Unpacker::create_special(const tar::Entry& entry, const Place& place) {
   if (::utimensat(place.fd(), place.name.c_str(), times, AT_SYMLINK_NOFOLLOW) == -1)
     return error_from_errno(errno, "utimensat");
   return {};
+}
+
+// The last member of a name says how it is: nothing of an earlier one stays.
+Status Unpacker::set_directory(int fd, const tar::Entry& entry) {
+  if (target_.parents && ::fremovexattr(fd, kParentXattr) == -1 && errno != ENODATA)
+    return errno_error(errno, "fremovexattr {}", kParentXattr);
+  return set_by_fd(fd, entry);
 }
 
 // chown first: it takes set-id bits and file capabilities away.
@@ -390,25 +394,10 @@ Status Unpacker::displace(int directory, const std::string& name, const struct s
 
 }  // namespace
 
-Result<uint64_t> unpack_layer(ByteSource& archive, const UnpackTarget& target) {
+Result<Unpacked> unpack_layer(ByteSource& archive, const UnpackTarget& target) {
   DirectoryTimes times = TRY(DirectoryTimes::create(target.scratch));
   Unpacker unpacker(archive, target, std::move(times));
   return unpacker.run();
-}
-
-Result<uint64_t> unpack_recorded(const LayerDirectories::Fresh& fresh, std::vector<int> lower,
-                                 ByteSource& archive) {
-  FdSink record(
-      TRY(sys::openat(fresh.directory.get(), "archive", O_WRONLY | O_CREAT | O_EXCL, 0600)));
-  SplitRecorder recorder(record);
-  UnpackTarget target;
-  target.root = fresh.diff.get();
-  target.lower = std::move(lower);
-  target.scratch = fresh.kept.get();
-  target.recorder = &recorder;
-  uint64_t size = TRY(unpack_layer(archive, target));
-  TRY(recorder.finish());
-  return size;
 }
 
 }  // namespace gantry::drivers

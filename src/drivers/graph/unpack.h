@@ -4,8 +4,7 @@
 //
 // Every name is resolved by descriptor, one component at a time, inside the directory. Symbolic
 // links on the way are followed as the container would see them: within the directory and, where it
-// has nothing, through the layers below. Directories that the archive leaves out take their
-// attributes from below.
+// has nothing, through the layers below.
 #pragma once
 
 #include <cstdint>
@@ -21,17 +20,25 @@ class SplitRecorder;
 
 struct UnpackTarget {
   int root = -1;           // the (empty) directory to unpack into
-  std::vector<int> lower;  // roots of the layers below, topmost first; in overlay form
+  std::vector<int> lower;  // roots of the layers below, topmost first, as far as they are known
   int scratch = -1;  // a directory on the same file system for what the archive itself replaces
   SplitRecorder* recorder = nullptr;  // may be null
+  // Gets the paths of the directories that were made without a member saying how, each before what
+  // is in it and followed by a NUL byte; "" is the root. Those that still have no attributes of
+  // their own at the end bear kParentXattr. May be null.
+  ByteSink* parents = nullptr;
 };
 
-// Gives the bytes of the regular files. An error leaves the directory as it is then: the caller
-// throws it away. Memory is bounded whatever the archive says.
-Result<uint64_t> unpack_layer(ByteSource& archive, const UnpackTarget& target);
+// On a directory that is waiting for the attributes of what is below it.
+inline constexpr const char* kParentXattr = "trusted.gantry.parent";
 
-// Unpacks into a fresh layer directory and writes the record of the archive beside it.
-Result<uint64_t> unpack_recorded(const LayerDirectories::Fresh& fresh, std::vector<int> lower,
-                                 ByteSource& archive);
+struct Unpacked {
+  uint64_t size = 0;         // bytes of the regular files
+  bool root_opaque = false;  // nothing of the layers below is to be seen
+};
+
+// An error leaves the directory as it is then: the caller throws it away. Memory is bounded
+// whatever the archive says.
+Result<Unpacked> unpack_layer(ByteSource& archive, const UnpackTarget& target);
 
 }  // namespace gantry::drivers

@@ -11,9 +11,9 @@
 #include "base/fs.h"
 #include "base/sys.h"
 #include "drivers/graph/layer_directories.h"
+#include "drivers/graph/layer_files.h"
 #include "drivers/graph/layer_tree.h"
 #include "drivers/graph/tree_diff.h"
-#include "drivers/graph/unpack.h"
 
 namespace gantry::drivers {
 namespace {
@@ -135,7 +135,10 @@ class Vfs final : public GraphDriver {
   Vfs(std::string data_root, std::unique_ptr<LayerDirectories> directories)
       : GraphDriver("vfs", std::move(data_root)), directories_(std::move(directories)) {}
 
-  Result<LayerInfo> apply(const LayerSpec& spec, ByteSource& tar) override;
+  Result<IngestedLayer> ingest(const std::string& directory, ByteSource& tar) override {
+    return ingest_files(*directories_, directory, tar);
+  }
+  Result<LayerInfo> publish(const PublishSpec& spec) override;
   Result<LayerInfo> layer(const Digest& chain_id) override {
     std::shared_ptr<const LayerRecord> record = TRY(directories_->find(chain_id));
     LayerInfo info;
@@ -174,8 +177,7 @@ class Vfs final : public GraphDriver {
   std::unique_ptr<LayerDirectories> directories_;
 };
 
-Result<LayerInfo> Vfs::apply(const LayerSpec& spec, ByteSource& tar) {
-  LayerDirectories::Fresh fresh = TRY(directories_->make(spec.directory));
+Result<LayerInfo> Vfs::publish(const PublishSpec& spec) {
   UniqueFd below;
   std::vector<int> lower;
   if (!spec.parent.empty()) {
@@ -183,13 +185,14 @@ Result<LayerInfo> Vfs::apply(const LayerSpec& spec, ByteSource& tar) {
     below = TRY(directories_->open_below(parent->directory + "/diff"));
     lower.push_back(below.get());
   }
+  SettledFiles settled = TRY(settle_files(*directories_, spec.directory, lower));
+  LayerDirectories::Fresh& fresh = settled.layer;
   LayerRecord record;
   record.chain_id = spec.chain_id.text();
   record.parent = spec.parent.text();
   record.directory = spec.directory;
   record.stack = {spec.directory};
-  record.size = TRY(unpack_recorded(fresh, lower, tar));
-  if (spec.accept) TRY(spec.accept());
+  record.size = settled.size;
   if (below.valid()) {
     // diff/ was the layer alone; now it becomes the whole tree.
     int directory = fresh.directory.get();
