@@ -161,7 +161,6 @@ Result<std::string> Authenticator::answer(const http::Headers& headers, const Sc
   if (bearer) {
     Token token = TRY(fetch(*bearer, scopes, cancel_fd));
     std::lock_guard lock(mutex_);
-    challenged_ = true;
     tokens_[joined(scopes)] = token;
     return "Bearer " + token.text;
   }
@@ -172,11 +171,6 @@ Result<std::string> Authenticator::answer(const http::Headers& headers, const Sc
   if (std::exchange(basic_, true))
     return Error(ErrorKind::permission, "unauthorized: incorrect username or password");
   return "Basic " + base64_encode(credentials_.username + ":" + credentials_.password);
-}
-
-bool Authenticator::challenged() {
-  std::lock_guard lock(mutex_);
-  return challenged_;
 }
 
 std::string Authenticator::refresh_token() {

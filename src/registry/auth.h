@@ -55,8 +55,6 @@ class Authenticator {
   std::string authorization(const Scopes& scopes);
   // After a 401: what to send now. `permission` when there is nothing (new) to send.
   Result<std::string> answer(const http::Headers& headers, const Scopes& scopes, int cancel_fd);
-  // The registry has asked for authorization before: it will again.
-  bool challenged();
   // Of the latest token, when one was asked for; "" else.
   std::string refresh_token();
   void want_refresh_token() { offline_ = true; }
@@ -74,7 +72,6 @@ class Authenticator {
   const bool plain_;
   bool offline_ = false;
   std::mutex mutex_;
-  bool challenged_ = false;
   bool basic_ = false;                   // the registry wants Basic
   std::map<std::string, Token> tokens_;  // by the scopes they were asked for
   std::string refresh_token_;

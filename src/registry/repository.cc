@@ -104,15 +104,10 @@ Result<http::Agent::Response> Repository::ask_once(Place& place, const Ask& ask,
   // What the registry's own host is told is nobody else's (an upload may lead elsewhere).
   bool home = url.origin() == place.endpoint.base.origin();
   std::string authorization = home ? place.auth->authorization(scopes) : "";
-  // A body is sent once: a token that has expired meanwhile is asked for beforehand.
-  if (home && authorization.empty() && ask.body_stream && place.auth->challenged()) {
-    http::Agent::Request ping;
-    ping.url = place.endpoint.base;
-    ping.url.target += ping.url.target.ends_with('/') ? "v2/" : "/v2/";
-    http::Agent::Response pong = TRY(hosts_.agent().send(ping, options_.cancel_fd));
-    if (pong.status == 401)
-      authorization = TRY(place.auth->answer(pong.headers, scopes, options_.cancel_fd));
-  }
+  // A challenge is known: what it takes is asked for beforehand.
+  if (home && authorization.empty() && place.challenge)
+    authorization = TRY(place.auth->answer(*place.challenge, scopes, options_.cancel_fd)
+                            .context("Get \"{}\"", url.text()));
   if (!authorization.empty()) request.headers.set("Authorization", authorization);
   http::Agent::Response response = TRY(hosts_.agent().send(request, options_.cancel_fd));
   if (response.status != 401 || !home || ask.body_stream) return response;
@@ -124,7 +119,29 @@ Result<http::Agent::Response> Repository::ask_once(Place& place, const Ask& ask,
   return hosts_.agent().send(request, options_.cancel_fd);
 }
 
+Status Repository::contact(Place& place) {
+  std::lock_guard lock(place.mutex);
+  if (place.contacted) return {};
+  http::Agent::Request ping;
+  ping.url = place.endpoint.base;
+  ping.url.target += ping.url.target.ends_with('/') ? "v2/" : "/v2/";
+  for (int attempt = 0;; ++attempt) {
+    Result<http::Agent::Response> pong = hosts_.agent().send(ping, options_.cancel_fd);
+    if (pong && pong->status < 500 && pong->status != 429) {
+      if (pong->status == 401) place.challenge = pong->headers;
+      (void)pong->read_all(64u << 10);
+      place.contacted = true;
+      return {};
+    }
+    int wait = pong ? retry_after(pong->headers) : -1;
+    Error error = pong ? error_of(*pong) : std::move(pong).error();
+    bool again = TRY(back_off(error, attempt, wait));
+    if (!again) return error;
+  }
+}
+
 Result<http::Agent::Response> Repository::ask_at(Place& place, const Ask& ask) {
+  TRY(contact(place));
   http::Url url = place.endpoint.base;
   if (ask.path.find("://") != std::string::npos)
     url = TRY(http::Url::parse(ask.path));

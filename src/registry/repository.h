@@ -43,6 +43,9 @@ class Repository final : public image::RemoteRepository {
   struct Place {
     Endpoint endpoint;
     std::unique_ptr<Authenticator> auth;
+    std::mutex mutex;
+    bool contacted = false;
+    std::optional<http::Headers> challenge;  // the registry wants authorization
   };
   // What is asked of "/v2/NAME/…", with authorization, attempts again, and every place in turn.
   struct Ask {
@@ -63,6 +66,9 @@ class Repository final : public image::RemoteRepository {
         options_(std::move(options)) {}
 
   Result<http::Agent::Response> ask(const Ask& ask, Fall fall = Fall::through);
+  // Asks for "/v2/" once, as Docker does: what stands in the way is told of it, and a challenge
+  // is answered before anything else is asked.
+  Status contact(Place& place);
   Result<http::Agent::Response> ask_at(Place& place, const Ask& ask);
   Result<http::Agent::Response> ask_once(Place& place, const Ask& ask, const http::Url& url);
   // Waits before another attempt; false when there is to be none.
