@@ -15,3 +15,7 @@ if(TARGET gantry_images) # the built-in image archives
 endif()
 configure_file(packaging/gantry.service.in ${CMAKE_BINARY_DIR}/packaging/gantry.service @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/packaging/gantry.service DESTINATION lib/systemd/system)
+
+configure_file(packaging/gantry-registry.service.in ${CMAKE_BINARY_DIR}/packaging/gantry-registry.service @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/packaging/gantry-registry.service DESTINATION lib/systemd/system)
+install(FILES packaging/registry.conf DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/gantry)

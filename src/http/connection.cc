@@ -1,6 +1,7 @@
 #include "http/connection.h"
 
 #include <poll.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -19,6 +20,8 @@ namespace {
 
 constexpr size_t kWatchLimit = 64u << 10;  // of pipelined input kept while a handler waits
 constexpr size_t kReadAhead = 64u << 10;
+constexpr size_t kFileStep = 4u << 20;
+constexpr size_t kCopyStep = 256u << 10;    // of a file that goes through TLS
 constexpr size_t kDrainLimit = 256u << 10;  // of an unread body, to keep the connection
 constexpr size_t kRecordSize = 16u << 10;   // of one TLS record
 constexpr auto kLingerTime = std::chrono::seconds(1);
@@ -280,8 +283,8 @@ Status Connection::send(Yield& yield, std::initializer_list<std::string_view> pi
       return client_gone();
     }
     if (sent < 0) {
-      ErrorCode code;
-      descriptor_.async_wait(direction(Descriptor::wait_write), yield[code]);
+      TRY(wait_writable(yield));
+      continue;
       continue;
     }
     auto left = static_cast<size_t>(sent);
@@ -294,6 +297,25 @@ Status Connection::send(Yield& yield, std::initializer_list<std::string_view> pi
       at->iov_len -= left;
     }
   }
+  return {};
+}
+
+Status Connection::wait_writable(Yield& yield) {
+  auto expired = std::make_shared<bool>(false);
+  std::optional<Timer> timer;
+  if (auto limit = core_.options.stall_timeout; limit.count() > 0) {
+    timer.emplace(core_.io.get_executor(), limit);
+    timer->async_wait([expired, self = shared_from_this()](const ErrorCode& code) {
+      ErrorCode ignored;
+      if (code || self->released_) return;
+      *expired = true;
+      self->descriptor_.cancel(ignored);
+    });
+  }
+  ErrorCode code;
+  descriptor_.async_wait(direction(Descriptor::wait_write), yield[code]);
+  if (*expired) gone_ = true;
+  if (gone_) return client_gone();
   return {};
 }
 
@@ -484,7 +506,8 @@ Status RequestExchange::fill(std::optional<Clock::duration> timeout) {
 }
 
 Result<size_t> RequestExchange::read_some(std::span<char> buffer) {
-  TRY(fill(std::nullopt));
+  auto stall = connection_.core().options.stall_timeout;
+  TRY(fill(stall.count() > 0 ? std::optional<Clock::duration>(stall) : std::nullopt));
   size_t size = std::min(buffer.size(), body_.size() - body_used_);
   body_.copy(buffer.data(), size, body_used_);
   body_used_ += size;
@@ -511,7 +534,7 @@ Result<std::string> RequestExchange::read_body(size_t limit) {
 }
 
 std::string RequestExchange::format_head(int status, Headers headers,
-                                         std::optional<size_t> length) {
+                                         std::optional<uint64_t> length) {
   if (connection_.core().stopping) keep_alive_ = false;
   BodyFraming framing = BodyFraming::length;
   if (status == 204 || status == 304) {
@@ -536,25 +559,95 @@ Status RequestExchange::respond(int status, Headers headers, std::string_view bo
   return checked(connection_.send(yield_, {head, bare ? std::string_view() : body}));
 }
 
-Status RequestExchange::start_stream(int status, Headers headers) {
+Status RequestExchange::start_stream(int status, Headers headers, std::optional<uint64_t> length) {
   if (started()) return internal("the request was answered already");
-  std::string head = format_head(status, std::move(headers), std::nullopt);
+  std::string head = format_head(status, std::move(headers), length);
   state_ = Progress::streaming;
+  left_ = length;
   return checked(connection_.send(yield_, {head}));
 }
 
-Status RequestExchange::write(std::string_view bytes) {
+// Takes `size` bytes off what a stream with a length still owes.
+Status RequestExchange::count(uint64_t size) {
   if (state_ != Progress::streaming) return internal("no stream was started");
+  if (!left_ || method_ == "HEAD") return {};
+  if (size > *left_) return internal("more is written than was announced");
+  *left_ -= size;
+  return {};
+}
+
+Status RequestExchange::write(std::string_view bytes) {
+  TRY(count(bytes.size()));
   if (bytes.empty() || method_ == "HEAD") return {};
   if (!chunked_) return checked(connection_.send(yield_, {bytes}));
   std::string size = fmt::format("{:x}\r\n", bytes.size());
   return checked(connection_.send(yield_, {size, bytes, "\r\n"}));
 }
 
+// The pool sends until the socket is full, so that neither a slow disk stops the I/O thread nor a
+// slow client a thread of the pool.
+Status RequestExchange::write_file(int fd, uint64_t offset, uint64_t length) {
+  TRY(count(length));
+  if (length == 0 || method_ == "HEAD") return {};
+  if (chunked_) TRY(checked(connection_.send(yield_, {fmt::format("{:x}\r\n", length)})));
+  Status sent = connection_.tls() ? copy_file(fd, offset, length) : splice_file(fd, offset, length);
+  if (!sent && left_) *left_ += length;
+  TRY(std::move(sent));
+  return chunked_ ? checked(connection_.send(yield_, {"\r\n"})) : Status();
+}
+
+Status RequestExchange::splice_file(int fd, uint64_t offset, uint64_t length) {
+  const int socket = connection_.descriptor().native_handle();
+  auto at = static_cast<off_t>(offset);
+  while (length > 0) {
+    if (connection_.gone()) return checked(client_gone());
+    int failure = 0;
+    bool ended = false;
+    run_in_pool([&] {
+      while (length > 0 && failure == 0 && !ended) {
+        size_t size = std::min<uint64_t>(length, kFileStep);
+        ssize_t sent = sys::retry([&] { return ::sendfile(socket, fd, &at, size); });
+        if (sent < 0) failure = errno;
+        if (sent == 0) ended = true;
+        if (sent > 0) length -= static_cast<uint64_t>(sent);
+      }
+    });
+    if (ended) return checked(internal("the file ends before its announced size"));
+    if (failure == EAGAIN || failure == EWOULDBLOCK) {
+      TRY(checked(connection_.wait_writable(yield_)));
+    } else if (failure == EPIPE || failure == ECONNRESET) {
+      return checked(client_gone());
+    } else if (failure != 0) {
+      return checked(errno_error(failure, "sendfile"));
+    }
+  }
+  return {};
+}
+
+Status RequestExchange::copy_file(int fd, uint64_t offset, uint64_t length) {
+  std::string buffer(std::min<uint64_t>(length, kCopyStep), '\0');
+  while (length > 0) {
+    size_t size = std::min<uint64_t>(length, buffer.size());
+    Result<size_t> got = size_t{0};
+    run_in_pool([&] { got = sys::pread(fd, buffer.data(), size, static_cast<off_t>(offset)); });
+    if (!got) return checked(std::move(got).error());
+    if (*got == 0) return checked(internal("the file ends before its announced size"));
+    TRY(checked(connection_.send(yield_, {std::string_view(buffer.data(), *got)})));
+    offset += *got;
+    length -= *got;
+  }
+  return {};
+}
+
 Status RequestExchange::finish() {
   if (state_ != Progress::streaming) return internal("no stream was started");
   state_ = Progress::finished;
-  if (!chunked_ || method_ == "HEAD") return {};
+  if (method_ == "HEAD") return {};
+  if (left_.value_or(0) != 0) {
+    keep_alive_ = false;
+    return internal("the stream ends {} bytes before its announced length", *left_);
+  }
+  if (!chunked_) return {};
   return checked(connection_.send(yield_, {"0\r\n\r\n"}));
 }
 

@@ -93,6 +93,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Status receive(Yield& yield, std::optional<Clock::duration> timeout = std::nullopt);
   // Sends all pieces, at most four.
   Status send(Yield& yield, std::initializer_list<std::string_view> pieces);
+  // Waits until the socket takes more.
+  Status wait_writable(Yield& yield);
   // Takes note of the client's going while a handler waits.
   void watch(bool on);
   bool gone() const { return gone_; }
@@ -153,8 +155,9 @@ class RequestExchange final : public Exchange {
   Result<std::string> read_body(size_t limit) override;
   Result<size_t> read_some(std::span<char> buffer) override;
   Status respond(int status, Headers headers, std::string_view body) override;
-  Status start_stream(int status, Headers headers) override;
+  Status start_stream(int status, Headers headers, std::optional<uint64_t> length) override;
   Status write(std::string_view bytes) override;
+  Status write_file(int fd, uint64_t offset, uint64_t length) override;
   Status finish() override;
   void abort() override { keep_alive_ = false, state_ = Progress::finished; }
   bool started() const override { return state_ != Progress::nothing; }
@@ -177,7 +180,10 @@ class RequestExchange final : public Exchange {
   enum class Progress { nothing, streaming, finished };
 
   Status fill(std::optional<Clock::duration> timeout);
-  std::string format_head(int status, Headers headers, std::optional<size_t> length);
+  std::string format_head(int status, Headers headers, std::optional<uint64_t> length);
+  Status count(uint64_t size);
+  Status splice_file(int fd, uint64_t offset, uint64_t length);
+  Status copy_file(int fd, uint64_t offset, uint64_t length);
   // Reads what is left of the body if it is short; false when it is not.
   bool conclude_body();
   // After an error of the connection it serves no other request.
@@ -191,6 +197,7 @@ class RequestExchange final : public Exchange {
   Progress state_ = Progress::nothing;
   bool keep_alive_ = false;
   bool chunked_ = false;
+  std::optional<uint64_t> left_;  // of a stream whose length was announced
   bool hijacked_ = false;
   bool notified_ = false;
   bool continue_expected_ = false;

@@ -34,7 +34,7 @@ void append_clean(std::string& out, std::string_view text) {
 }  // namespace
 
 std::string response_head(int version, int status, const Headers& headers, BodyFraming framing,
-                          size_t length) {
+                          uint64_t length) {
   std::string out =
       fmt::format("HTTP/{}.{} {} {}\r\n", version / 10, version % 10, status, reason(status));
   for (const auto& [name, value] : headers.fields()) {

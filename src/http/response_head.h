@@ -1,6 +1,7 @@
 // The status line and header fields of a response as they go over the wire.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "http/message.h"
@@ -16,6 +17,6 @@ enum class BodyFraming {
 
 // Adds Date and the framing's field. Line ends inside of values become spaces.
 std::string response_head(int version, int status, const Headers& headers, BodyFraming framing,
-                          size_t length);
+                          uint64_t length);
 
 }  // namespace gantry::http

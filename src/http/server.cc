@@ -207,6 +207,11 @@ Status Server::listen(UniqueFd socket, std::shared_ptr<const TlsContext> tls) {
   return {};
 }
 
+void Server::replace_tls(std::shared_ptr<const TlsContext> tls) {
+  for (auto& listener : impl_->listeners)
+    if (listener->tls) listener->tls = tls;
+}
+
 Status Server::handle_signals(std::vector<int> signals, std::function<void(int)> handler) {
   impl_->signals = std::make_unique<asio::signal_set>(impl_->core.io);
   impl_->on_signal = std::move(handler);

@@ -84,9 +84,14 @@ class Exchange {
   virtual Status respond(int status, Headers headers, std::string_view body) = 0;
   // The answer, in pieces (chunked for HTTP/1.1, until the end of the connection for 1.0). The head
   // is sent at once. write() returns when the kernel has taken the bytes: a slow client slows the
-  // handler.
-  virtual Status start_stream(int status, Headers headers) = 0;
+  // handler. With a `length` it is announced, exactly so many bytes must follow (none for HEAD),
+  // and a stream that ends before is a truncated one.
+  virtual Status start_stream(int status, Headers headers,
+                              std::optional<uint64_t> length = std::nullopt) = 0;
   virtual Status write(std::string_view bytes) = 0;
+  // Writes `length` bytes of a regular file. The file is read on the I/O pool, and goes to the
+  // socket without being copied where that can be. An error when the file ends before.
+  virtual Status write_file(int fd, uint64_t offset, uint64_t length) = 0;
   virtual Status finish() = 0;
   // Ends the connection without finish(), so that the client sees a truncated body: an error after
   // the head.
@@ -164,6 +169,9 @@ struct ServerOptions {
   std::chrono::seconds header_timeout{60};  // from a request's first byte to the end of its head,
                                             // and for the TLS handshake
   std::chrono::seconds body_timeout{300};   // between two reads of read_body()
+  // How long read_some(), write() and write_file() wait for a client that moves nothing; 0: for
+  // ever.
+  std::chrono::seconds stall_timeout{0};
   std::chrono::seconds drain_timeout{
       5};                      // how long run() goes on for requests under way after stop()
   size_t max_connections = 0;  // 0: three quarters of the soft limit of open files
@@ -181,6 +189,8 @@ class Server {
   // Takes a listening stream socket, Unix or TCP. With `tls` its connections speak TLS; they cannot
   // be hijacked.
   Status listen(UniqueFd socket, std::shared_ptr<const TlsContext> tls = nullptr);
+  // Connections that come from now on to a listener that has TLS use this. On run()'s thread.
+  void replace_tls(std::shared_ptr<const TlsContext> tls);
   // Calls `handler` on the I/O thread when one of `signals` arrives.
   Status handle_signals(std::vector<int> signals, std::function<void(int)> handler);
 

@@ -471,6 +471,89 @@ TEST_F(ServerTest, the_client_keeps_its_connection_and_notices_when_it_was_close
   EXPECT_EQ(*http.request({})->read_all(), "GET ");
 }
 
+// A file of `size` bytes that is gone when it is closed.
+UniqueFd file_of(const std::string& text) {
+  auto fd = sys::memfd_create("test", 0);
+  EXPECT_TRUE(fd && sys::write_all(fd->get(), text));
+  return fd ? std::move(*fd) : UniqueFd();
+}
+
+TEST_F(ServerTest, a_stream_of_known_length_is_announced_and_keeps_the_connection) {
+  std::string text;
+  for (int i = 0; i < 200'000; ++i) text += std::to_string(i);
+  UniqueFd file = file_of(text);
+  serve([&](Exchange& x) {
+    ASSERT_TRUE(x.start_stream(200, {}, 5 + text.size() - 10));
+    EXPECT_TRUE(x.write("head:"));
+    EXPECT_TRUE(x.write_file(file.get(), 10, text.size() - 10));
+    EXPECT_TRUE(x.finish());
+  });
+  UniqueFd fd = connect();
+  auto wanted = fmt::format("Content-Length: {}\r\n", text.size() - 5);
+  std::string head = talk(fd.get(), "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_NE(head.find(wanted), std::string::npos) << head;
+  EXPECT_TRUE(head.ends_with("\r\n\r\n"));
+  std::string whole =
+      talk(fd.get(), "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "never");
+  EXPECT_NE(whole.find(wanted), std::string::npos);
+  EXPECT_TRUE(whole.ends_with("\r\n\r\nhead:" + text.substr(10)));
+}
+
+TEST_F(ServerTest, a_file_is_written_into_a_chunked_stream_too) {
+  UniqueFd file = file_of("0123456789");
+  serve([&](Exchange& x) {
+    ASSERT_TRUE(x.start_stream(200, {}));
+    EXPECT_TRUE(x.write_file(file.get(), 2, 5));
+    EXPECT_TRUE(x.finish());
+  });
+  std::string whole = talk(connect().get(), "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "0\r\n\r\n");
+  EXPECT_NE(whole.find("\r\n5\r\n23456\r\n0\r\n\r\n"), std::string::npos) << whole;
+}
+
+TEST_F(ServerTest, a_stream_that_is_shorter_or_longer_than_announced_is_an_error) {
+  UniqueFd file = file_of("0123456789");
+  std::string path;
+  serve([&](Exchange& x) {
+    ASSERT_TRUE(x.start_stream(200, {}, 20));
+    if (x.path() == "/long") {
+      EXPECT_FALSE(x.write(std::string(21, 'x')));
+    }
+    if (x.path() == "/file") {
+      EXPECT_FALSE(x.write_file(file.get(), 0, 20));  // it ends before
+    }
+    EXPECT_FALSE(x.finish());
+  });
+  for (const char* target : {"/short", "/long", "/file"}) {
+    std::string whole =
+        talk(connect().get(), fmt::format("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", target), "never");
+    EXPECT_EQ(whole.find("[timeout]"), std::string::npos) << target;  // the connection was closed
+  }
+}
+
+TEST_F(ServerTest, a_client_that_moves_nothing_is_cut_off) {
+  std::promise<ErrorKind> reading, writing;
+  serve(
+      [&](Exchange& x) {
+        if (x.path() == "/read") {
+          char buffer[10];
+          auto got = x.read_some(buffer);
+          reading.set_value(got ? ErrorKind::internal : got.error().kind());
+          return;
+        }
+        ASSERT_TRUE(x.start_stream(200, {}));
+        Status written;
+        while (written) written = x.write(std::string(1 << 20, 'x'));
+        writing.set_value(written.error().kind());
+      },
+      {.stall_timeout = 1s});
+  UniqueFd reader = connect(), writer = connect();
+  ASSERT_TRUE(
+      sys::write_all(reader.get(), "PUT /read HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"));
+  ASSERT_TRUE(sys::write_all(writer.get(), "GET /write HTTP/1.1\r\nHost: x\r\n\r\n"));
+  EXPECT_EQ(reading.get_future().get(), ErrorKind::unavailable);
+  EXPECT_EQ(writing.get_future().get(), ErrorKind::cancelled);
+}
+
 TEST_F(ServerTest, unix_peers_are_known) {
   sys::PeerCredentials seen;
   serve([&](Exchange& x) {

@@ -161,7 +161,9 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::server(const TlsServerOpti
     if (SSL_CTX_load_verify_file(context.get(), options.client_ca.c_str()) != 1)
       return invalid("could not load CA certificate {}: {}", options.client_ca, take_reason());
     SSL_CTX_set_client_CA_list(context.get(), SSL_load_client_CA_file(options.client_ca.c_str()));
-    SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+    SSL_CTX_set_verify(
+        context.get(),
+        SSL_VERIFY_PEER | (options.client_optional ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT), nullptr);
   }
   // Sessions of clients with certificates need a context; HTTP/1.1 is all there is.
   SSL_CTX_set_session_id_context(context.get(), reinterpret_cast<const unsigned char*>("gantry"),

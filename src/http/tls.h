@@ -15,7 +15,8 @@ namespace gantry::http {
 struct TlsServerOptions {
   std::string certificate;
   std::string key;
-  std::string client_ca;  // when set, clients must show a certificate that it signed
+  std::string client_ca;         // when set, clients must show a certificate that it signed
+  bool client_optional = false;  // or none at all
 };
 
 struct TlsClientOptions {

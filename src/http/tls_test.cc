@@ -162,5 +162,46 @@ TEST_F(TlsTest, files_that_cannot_be_used_are_named) {
   EXPECT_FALSE(TlsContext::client({.ca_files = {"/nonexistent/ca.crt"}}));
 }
 
+TEST_F(TlsTest, a_file_goes_through_tls) {
+  std::string text(3'000'000, 'x');
+  auto file = sys::memfd_create("test", 0);
+  ASSERT_TRUE(file && sys::write_all(file->get(), text));
+  serve(
+      [&](Exchange& x) {
+        ASSERT_TRUE(x.start_stream(200, {}, text.size()));
+        EXPECT_TRUE(x.write_file(file->get(), 0, text.size()));
+        EXPECT_TRUE(x.finish());
+      },
+      server_options());
+  std::string got =
+      talk(trusting(), "localhost", "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  EXPECT_TRUE(got.ends_with("\r\n\r\n" + text)) << got.substr(0, 300);
+}
+
+TEST_F(TlsTest, a_clients_certificate_can_be_optional) {
+  TlsServerOptions options = server_options();
+  options.client_ca = certificates_->ca;
+  options.client_optional = true;
+  serve([](Exchange& x) { (void)x.respond(200, {}, "<" + x.peer().tls_subject + ">"); }, options);
+  std::string request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+  EXPECT_TRUE(talk(trusting(), "localhost", request).ends_with("<>"));
+  TlsClientOptions alice = trusting();
+  alice.identities = {{certificates_->client_certificate, certificates_->client_key}};
+  EXPECT_TRUE(talk(alice, "localhost", request).ends_with("<alice>"));
+}
+
+TEST_F(TlsTest, a_renewed_certificate_is_used_for_later_connections) {
+  serve([](Exchange& x) { (void)x.respond(200, {}, "good"); }, server_options());
+  std::string request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+  EXPECT_TRUE(talk(trusting(), "localhost", request).ends_with("good"));
+  TestCertificates others;
+  auto renewed =
+      TlsContext::server({.certificate = others.server_certificate, .key = others.server_key});
+  ASSERT_TRUE(renewed);
+  server_->post([&] { server_->replace_tls(*renewed); });
+  TlsClientOptions trusting_others{.system_roots = false, .ca_files = {others.ca}};
+  EXPECT_TRUE(talk(trusting_others, "localhost", request).ends_with("good"));
+}
+
 }  // namespace
 }  // namespace gantry::http
