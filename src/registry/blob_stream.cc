@@ -88,7 +88,7 @@ Status BlobStream::open() {
     Status accepted = accept(response.release());
     if (accepted) return {};
     bool again = TRY(repository_.back_off(accepted.error(), attempts_++, -1));
-    if (!again) return std::move(accepted).context("blob {}", descriptor_.digest);
+    if (!again) return accepted;
   }
 }
 

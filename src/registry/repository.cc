@@ -79,7 +79,7 @@ std::string Repository::accept() const {
 Result<bool> Repository::back_off(const Error& error, int attempt, int retry_after_seconds) {
   bool mendable = error.kind() == ErrorKind::unavailable &&
                   (error.code() == EAGAIN || error.code() == ECONNRESET || error.code() == EPIPE ||
-                   error.code() == ETIMEDOUT);
+                   (error.code() == ETIMEDOUT && attempt == 0));  // that wait was long
   if (!mendable || attempt + 1 >= kAttempts || retry_after_seconds > kMaxWait) return false;
   auto wait = hosts_.options().first_retry * (1 << attempt);
   if (retry_after_seconds > 0) wait = std::chrono::seconds(retry_after_seconds);
@@ -168,24 +168,25 @@ Result<http::Agent::Response> Repository::ask(const Ask& ask, Fall fall) {
     places = places_;
   }
   std::optional<Error> failure;
+  bool of_mirror = false;  // it was, and the origin's own tells more
   for (size_t i = 0; i < places.size(); ++i) {
     size_t at = (first + i) % places.size();
     Place& place = *places[at];
     Result<http::Agent::Response> response = ask_at(place, ask);
     bool last = i + 1 == places.size() || fall == Fall::never;
     if (!response) {
-      if (!goes_on(response.error()) || last) {
-        // What the origin says tells more than what a fallback to plain says.
-        return failure && !place.endpoint.mirror && !place.endpoint.base.tls()
-                   ? std::move(*failure)
-                   : std::move(response).error();
-      }
-      if (!failure || places[at]->endpoint.mirror) failure = std::move(response).error();
+      // One that was reached and failed has told why; one that was not may be another's to answer.
+      bool told = place.contacted && !place.endpoint.mirror;
+      if (!goes_on(response.error()) || told || (last && !failure))
+        return std::move(response).error();
+      if (!failure || of_mirror) failure = std::move(response).error();
+      of_mirror = place.endpoint.mirror;
       continue;
     }
     // A mirror that does not have it, or not for us: the origin may.
     if (place.endpoint.mirror && !last && response->status >= 400) {
       failure = error_of(*response);
+      of_mirror = true;
       continue;
     }
     hosts_.worked(reference_.domain(), place.endpoint);

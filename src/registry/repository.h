@@ -2,6 +2,7 @@
 // V2). See image/remote.h for what the calls promise.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -44,7 +45,7 @@ class Repository final : public image::RemoteRepository {
     Endpoint endpoint;
     std::unique_ptr<Authenticator> auth;
     std::mutex mutex;
-    bool contacted = false;
+    std::atomic<bool> contacted{false};
     std::optional<http::Headers> challenge;  // the registry wants authorization
   };
   // What is asked of "/v2/NAME/…", with authorization, attempts again, and every place in turn.
