@@ -103,7 +103,10 @@ Status LayerFetcher::fetch(WantedLayer& layer) {
     Result<PartialBlobs::Holder> holder = partials_.hold(layer.digest);
     if (holder) partial.emplace(holder.release());
   }
-  TRY(receive(layer, partial ? &*partial : nullptr));
+  Status received = receive(layer, partial ? &*partial : nullptr);
+  if (!received && received.error().message().find(layer.digest.text()) == std::string::npos)
+    return std::move(received).context("layer {}", layer.digest.text());
+  TRY(std::move(received));
   layer.state = WantedLayer::State::ingested;
   return {};
 }
@@ -158,7 +161,7 @@ Status LayerFetcher::receive(WantedLayer& layer, PartialBlobs::Holder* partial) 
   }
   if (!result) return std::move(result).error();
   tell(layer, "Verifying Checksum");
-  TRY(check(layer, *result, kept > 0));
+  TRY(check(layer, *result));
   layer.result = *result;
   if (keep) TRY(keep->commit(layer.digest));
   tell(layer, "Download complete");
@@ -166,7 +169,7 @@ Status LayerFetcher::receive(WantedLayer& layer, PartialBlobs::Holder* partial) 
   return {};
 }
 
-Status LayerFetcher::check(const WantedLayer& layer, const PipelineResult& result, bool resumed) {
+Status LayerFetcher::check(const WantedLayer& layer, const PipelineResult& result) {
   Status status;
   if (result.compressed_size != layer.blob.size)
     status = invalid("blob {}: it has {} bytes, its manifest says {}", layer.digest.text(),
@@ -179,7 +182,6 @@ Status LayerFetcher::check(const WantedLayer& layer, const PipelineResult& resul
     return invalid("layer {}: wrong diff id calculated on extraction: expected {}, got {}",
                    layer.digest.text(), layer.diff_id.text(), result.tar.text());
   if (!status) {
-    (void)resumed;
     std::lock_guard lock(mutex_);
     spoiled_.push_back(layer.digest.text());
   }

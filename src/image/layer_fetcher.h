@@ -71,7 +71,7 @@ class LayerFetcher {
   void work(const std::vector<WantedLayer*>& layers);
   Status fetch(WantedLayer& layer);
   Status receive(WantedLayer& layer, PartialBlobs::Holder* partial);
-  Status check(const WantedLayer& layer, const PipelineResult& result, bool resumed);
+  Status check(const WantedLayer& layer, const PipelineResult& result);
   void tell(const WantedLayer& layer, const char* status, int64_t current = -1, int64_t total = -1);
   bool failed();
 

@@ -18,6 +18,12 @@ constexpr std::string_view kPrefix = "partial:";
 // Small changes; the rows are the journal's witnesses.
 constexpr engine::JobOptions kChange = {.job_class = engine::JobClass::control};
 
+// One that is being given back is gone: taking it waits for its end.
+bool has_row(engine::Engine& engine, const std::string& digest) {
+  Result<engine::ResourceRow> row = engine.resources().get(kPartialKind, digest);
+  return row && row->state != engine::ResourceState::releasing;
+}
+
 std::string lease_key(const std::string& digest) { return std::string(kPrefix) + digest; }
 
 }  // namespace
@@ -79,7 +85,7 @@ Status PartialBlobs::reserve(engine::JobContext& job,
                              const std::vector<std::string>& digests) const {
   std::vector<engine::Resource> rows;
   for (const std::string& digest : digests) {
-    if (engine_.resources().get(kPartialKind, digest)) continue;
+    if (has_row(engine_, digest)) continue;
     engine::Resource row;
     row.kind = kPartialKind;
     row.name = digest;
@@ -132,9 +138,7 @@ Result<PartialBlobs::Holder> PartialBlobs::hold(const Digest& digest) {
   return holder;
 }
 
-bool PartialBlobs::reserved(const Digest& digest) const {
-  return engine_.resources().get(kPartialKind, digest.text()).has_value();
-}
+bool PartialBlobs::reserved(const Digest& digest) const { return has_row(engine_, digest.text()); }
 
 Result<std::vector<std::string>> PartialBlobs::expired(const PartialLimits& limits) const {
   struct Kept {
