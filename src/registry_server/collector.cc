@@ -55,7 +55,7 @@ void Collector::set(const CollectorSettings& settings) {
 
 bool Collector::old(const struct stat& st) const { return modified(st) <= limit_ns_; }
 
-Result<CollectorReport> Collector::run() {
+Result<CollectorReport> Collector::run(uint64_t room) {
   std::unique_lock running(running_, std::try_to_lock);
   if (!running) return conflict("a collection of garbage is under way");
   {
@@ -66,7 +66,7 @@ Result<CollectorReport> Collector::run() {
   CollectorReport report;
   report.uploads = TRY(uploads_.expire(in_use_.upload_age_ns));
   evicted_.clear();
-  if (in_use_.evict_above != 0) TRY(evict());
+  if (in_use_.evict_above != 0) TRY(evict(room));
   TRY(each_repository(store_.repositories_.get(), "", [&](const std::string& name) -> Status {
     return collect_repository(name, report).context("{}", name);
   }));
@@ -224,8 +224,8 @@ Status Collector::sweep_content(CollectorReport& report) {
 }
 
 // What a cache has to give up: the content that was used longest ago, until four fifths are left.
-Status Collector::evict() {
-  uint64_t used = store_.used_bytes();
+Status Collector::evict(uint64_t room) {
+  uint64_t used = store_.used_bytes() + room;
   if (used <= in_use_.evict_above / 10 * 9) return {};
   struct Candidate {
     int64_t when;

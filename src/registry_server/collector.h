@@ -48,8 +48,9 @@ class Collector {
   ~Collector() { stop(); }
 
   void set(const CollectorSettings& settings);
-  // Errors: conflict when one runs already, of the disk.
-  Result<CollectorReport> run();
+  // Errors: conflict when one runs already, of the disk. `room`: bytes that a cache is going to
+  // need.
+  Result<CollectorReport> run(uint64_t room = 0);
   // A thread that runs it at the interval, until stop().
   void start();
   void stop();
@@ -67,7 +68,7 @@ class Collector {
   Status sweep_blobs(const std::string& name, const Marks& marks, CollectorReport& report);
   Status remove_empty(const std::string& name, CollectorReport& report);
   Status sweep_content(CollectorReport& report);
-  Status evict();
+  Status evict(uint64_t room);
   bool old(const struct stat& st) const;
   void loop();
 

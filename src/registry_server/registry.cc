@@ -11,8 +11,11 @@ constexpr size_t kRememberedTypes = 20'000;
 
 }  // namespace
 
-Registry::~Registry() {
+Registry::~Registry() { shut_down(); }
+
+void Registry::shut_down() {
   if (collector_) collector_->stop();
+  if (cache_) cache_->stop();
 }
 
 Result<std::unique_ptr<Registry>> Registry::open(Options given) {
@@ -33,7 +36,11 @@ Result<std::unique_ptr<Registry>> Registry::open(Options given) {
   registry->collector_->set(CollectorSettings::of(*options));
   if (!options->upstream.empty())
     registry->cache_ =
-        TRY(Cache::open(*options, *registry->store_, *registry->uploads_, registry->metrics_));
+        TRY(Cache::open(*options, *registry->store_, *registry->uploads_, registry->metrics_,
+                        [collector = registry->collector_.get()](uint64_t room) {
+                          auto report = collector->run(room);
+                          if (!report) log::warn("making room: {}", report.error().message());
+                        }));
   return registry;
 }
 

@@ -182,4 +182,11 @@ http.server.ThreadingHTTPServer(("127.0.0.1", 5000), H).serve_forever()'
   [ ! -e "$TEST_ROOT/cache/repositories/a/_blobs/sha256-$(sha <"$TEST_ROOT/blob1")" ]
   [ -e "$TEST_ROOT/cache/repositories/a/_blobs/sha256-$(sha <"$TEST_ROOT/blob3")" ]
   wants 200 "$C/a/blobs/$(digest_of "$TEST_ROOT/blob4")"
+  # Also without being told: what comes in needs room.
+  wants 200 "$C/a/blobs/$(digest_of "$TEST_ROOT/blob1")"
+  wants 200 "$C/a/blobs/$(digest_of "$TEST_ROOT/blob2")"
+  head -c 2000000 /dev/urandom >"$TEST_ROOT/huge"
+  push_blob $U/a "$TEST_ROOT/huge"
+  wants 507 "$C/a/blobs/$(digest_of "$TEST_ROOT/huge")"
+  body | grep -q 'the cache is full'
 }

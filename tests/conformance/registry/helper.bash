@@ -78,7 +78,7 @@ wants() {
   shift
   got=$(status_of "$@")
   [ "$got" = "$wanted" ] || {
-    echo "wanted $wanted, got $got: curl $*: $(head -c 500 "$TEST_ROOT/body")" >&2
+    echo "wanted $wanted, got $got: curl $*: $(head -c 500 "$TEST_ROOT/body" | tr -cd '[:print:]')" >&2
     return 1
   }
 }
