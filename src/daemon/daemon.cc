@@ -16,6 +16,7 @@
 #include "daemon/images.h"
 #include "daemon/maintenance.h"
 #include "daemon/networks.h"
+#include "daemon/transfers.h"
 #include "daemon/volumes.h"
 #include "drivers/exec/exec_driver.h"
 #include "drivers/exec/resources.h"
@@ -161,6 +162,7 @@ Daemon::~Daemon() {
   containers_.reset();
   volumes_.reset();
   networks_.reset();
+  transfers_.reset();
   images_.reset();
   state_->engine.reset();
 }
@@ -206,6 +208,8 @@ Result<std::unique_ptr<Daemon>> Daemon::open(Options options) {
   TRY(drivers::register_exec_resources(resources));
   daemon->images_ = TRY(Images::create(*state.engine, *state.content, state.graph_driver,
                                        *daemon->events_, root + "/tmp"));
+  daemon->transfers_ =
+      TRY(Transfers::create(*state.engine, daemon->images_->store(), *daemon->events_, o));
   daemon->networks_ = TRY(Networks::open(*state.engine, *daemon->events_, o, daemon->instance_));
   daemon->volumes_ = std::make_unique<Volumes>(*daemon);
   daemon->containers_ = std::make_unique<Containers>(*daemon);

@@ -33,6 +33,7 @@ class Events;
 class Images;
 class Maintenance;
 class Networks;
+class Transfers;
 class Volumes;
 
 class Daemon {
@@ -53,6 +54,7 @@ class Daemon {
   drivers::ExecDriver& exec_driver();
   Containers& containers() { return *containers_; }
   Images& images() { return *images_; }
+  Transfers& transfers() { return *transfers_; }
   Networks& networks() { return *networks_; }
   Volumes& volumes() { return *volumes_; }
   Events& events() { return *events_; }
@@ -83,6 +85,7 @@ class Daemon {
   std::unique_ptr<State> state_;
   std::unique_ptr<Events> events_;
   std::unique_ptr<Images> images_;
+  std::unique_ptr<Transfers> transfers_;
   std::unique_ptr<Networks> networks_;
   std::unique_ptr<Volumes> volumes_;
   std::unique_ptr<Containers> containers_;

@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "image/api_types.h"
 #include "image/image_store.h"
+#include "registry/auth.h"
 
 namespace gantry::daemon {
 
@@ -51,9 +52,27 @@ struct ImagePull {
     std::string image;
     std::string tag;  // a tag or a digest; "" when `image` has it
     std::string platform;
+    bool all_tags = false;  // when there is neither tag nor digest
+    // Not part of the journal.
+    registry::AuthConfig credentials;
+    std::function<void(json::object)> forward;  // progress goes here, of a job within a job
   };
   struct Output {
     std::string id;
+  };
+};
+
+// POST /images/{name}/push. Without a tag: all that are here.
+struct ImagePush {
+  static constexpr std::string_view kName = "image.push";
+  struct Input {
+    std::string image;
+    std::string tag;
+    bool recompress = false;
+    registry::AuthConfig credentials;  // not part of the journal
+  };
+  struct Output {
+    std::string digest;  // of the last manifest
   };
 };
 
@@ -107,7 +126,9 @@ GANTRY_IMAGE_INPUT(ImageImport, field<&T::source>("source"), field<&T::repositor
                    field<&T::tag>("tag"), field<&T::message>("message"),
                    field<&T::platform>("platform"), field<&T::changes>("changes"));
 GANTRY_IMAGE_INPUT(ImagePull, field<&T::image>("image"), field<&T::tag>("tag"),
-                   field<&T::platform>("platform"));
+                   field<&T::platform>("platform"), field<&T::all_tags>("all_tags"));
+GANTRY_IMAGE_INPUT(ImagePush, field<&T::image>("image"), field<&T::tag>("tag"),
+                   field<&T::recompress>("recompress"));
 GANTRY_IMAGE_INPUT(ImageTag, field<&T::image>("image"), field<&T::repository>("repository"),
                    field<&T::tag>("tag"));
 GANTRY_IMAGE_INPUT(ImageRemove, field<&T::image>("image"), field<&T::force>("force"),

@@ -1,7 +1,6 @@
 #include "daemon/images.h"
 
 #include <fcntl.h>
-#include <netdb.h>
 
 #include <algorithm>
 
@@ -38,35 +37,6 @@ Event image_event(std::string action, const std::string& id, const std::string& 
   return event;
 }
 
-// Why an image of `domain` cannot be had: this build has no registry client, but what stands in the
-// way before one would be asked is told as it is.
-Error unreachable(const std::string& domain) {
-  std::string host = domain == "docker.io" ? "registry-1.docker.io" : domain;
-  std::string name = host;
-  std::string port = "443";
-  size_t colon = host.rfind(':');
-  if (colon != std::string::npos && host.find(']', colon) == std::string::npos) {
-    name = host.substr(0, colon);
-    port = host.substr(colon + 1);
-  }
-  if (name.starts_with('[') && name.ends_with(']')) name = name.substr(1, name.size() - 2);
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  int result = ::getaddrinfo(name.c_str(), port.c_str(), &hints, &found);
-  if (result == 0) {
-    ::freeaddrinfo(found);
-    return unsupported(
-        "Get \"https://{}/v2/\": pulling is not built into this version of Gantry: "
-        "load the image from an archive (gantry load)",
-        host);
-  }
-  std::string why = result == EAI_NONAME || result == EAI_NODATA ? "no such host"
-                    : result == EAI_AGAIN ? "Temporary failure in name resolution"
-                                          : ::gai_strerror(result);
-  return internal("Get \"https://{}/v2/\": dial tcp: lookup {}: {}", host, name, why);
-}
-
 // A job that waits for more of an upload is not to wait for it once it is cancelled.
 engine::CancelSource::Registration interrupt_on_cancel(engine::JobContext& job,
                                                        const std::shared_ptr<ByteSource>& source) {
@@ -88,6 +58,7 @@ Result<std::unique_ptr<Images>> Images::create(engine::Engine& engine, graph::Co
   TRY(image::register_resource_kinds(engine.resources(), content));
   images->store_ = TRY(
       image::ImageStore::open(engine.database(), content, std::move(driver), temporary_directory));
+  TRY(images->store_->prepare_transfers(engine));
   images->add_handlers();
   return images;
 }
@@ -138,18 +109,6 @@ Result<ImageImport::Output> Images::import(engine::JobContext& job, ImageImport:
   return ImageImport::Output{id.text()};
 }
 
-Result<ImagePull::Output> Images::pull(engine::JobContext& job, ImagePull::Input input) {
-  image::Reference reference = TRY(image::Reference::parse(input.image));
-  if (input.tag.find(':') != std::string::npos) {
-    reference = TRY(image::Reference::parse(reference.familiar_name() + "@" + input.tag));
-  } else if (!input.tag.empty()) {
-    TRY(image::check_tag(input.tag));
-    reference = reference.with_tag(input.tag);
-  }
-  TRY(job.check());
-  return unreachable(reference.domain());
-}
-
 Result<ImageTag::Output> Images::tag(engine::JobContext& job, ImageTag::Input input) {
   image::Image image = TRY(store_->find(input.image));
   std::string name = TRY(store_->tag(job, input.image, input.repository, input.tag));
@@ -183,8 +142,6 @@ void Images::add_handlers() {
                          kTransfer);
   engine_.add<ImageImport>([this](auto& job, auto input) { return import(job, std::move(input)); },
                            kTransfer);
-  engine_.add<ImagePull>([this](auto& job, auto input) { return pull(job, std::move(input)); },
-                         kTransfer);
   engine_.add<ImageTag>([this](auto& job, auto input) { return tag(job, std::move(input)); },
                         kChange);
   engine_.add<ImageRemove>([this](auto& job, auto input) { return remove(job, std::move(input)); },

@@ -49,7 +49,6 @@ class Images {
   void add_handlers();
   Result<ImageLoad::Output> load(engine::JobContext& job, ImageLoad::Input input);
   Result<ImageImport::Output> import(engine::JobContext& job, ImageImport::Input input);
-  Result<ImagePull::Output> pull(engine::JobContext& job, ImagePull::Input input);
   Result<ImageTag::Output> tag(engine::JobContext& job, ImageTag::Input input);
   Result<ImageRemove::Output> remove(engine::JobContext& job, ImageRemove::Input input);
   void publish(const std::string& id, const std::vector<image::RemovedItem>& items);

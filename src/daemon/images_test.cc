@@ -1,5 +1,7 @@
 // The image jobs with their events and messages, on a real engine. Runs as root.
 #include "daemon/images.h"
+#include "daemon/options.h"
+#include "daemon/transfers.h"
 
 #include <gtest/gtest.h>
 
@@ -111,13 +113,19 @@ TEST_F(ImagesTest, ArchivesAreLoadedOnce) {
 }
 
 TEST_F(ImagesTest, PullTellsWhatStoodInTheWay) {
+  Options options;
+  auto transfers = Transfers::create(*engine_, images_->store(), events_, options);
+  ASSERT_TRUE(transfers) << transfers.error().message();
   Result<ImagePull::Output> pulled = engine_->run<ImagePull>({"nowhere.invalid/x"});
   ASSERT_FALSE(pulled);
   EXPECT_TRUE(
       pulled.error().message().starts_with("Get \"https://nowhere.invalid/v2/\": dial tcp: "
                                            "lookup nowhere.invalid: "))
       << pulled.error().message();
-  EXPECT_EQ(engine_->run<ImagePull>({"localhost:5000/x"}).error().kind(), ErrorKind::unsupported);
+  Result<ImagePull::Output> refused = engine_->run<ImagePull>({"127.0.0.1:1/x"});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message(),
+            "Get \"https://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused");
   EXPECT_EQ(engine_->run<ImagePull>({"Bad"}).error().kind(), ErrorKind::invalid);
 }
 

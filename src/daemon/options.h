@@ -30,6 +30,14 @@ struct Options {
   std::vector<std::string> labels;
   std::vector<std::string> dns, dns_search, dns_options;
   std::map<std::string, std::pair<int64_t, int64_t>> default_ulimits;  // name -> {soft, hard}
+  std::vector<std::string> insecure_registries;                        // host, host:port or CIDR
+  std::vector<std::string> registry_mirrors;  // URL, or HOST=URL for another than docker.io
+  std::vector<std::string> certificate_dirs;  // empty: /etc/gantry/certs.d, /etc/docker/certs.d
+  bool keep_compressed = false;               // keep blobs as they were pulled
+  int max_concurrent_downloads = 3;           // layers of one pull at a time
+  int max_concurrent_uploads = 5;
+  int64_t max_layer_size = int64_t{64} << 30;  // bytes that one layer may unpack to
+  int64_t max_layer_ratio = 400;               // and how many times its compressed size
   GcOptions gc;
   int shutdown_timeout = 15;     // seconds
   int64_t journal_limit = 2000;  // ended jobs that the journal keeps

@@ -25,6 +25,7 @@
 #include "image/api_types.h"
 #include "image/config.h"
 #include "image/reference.h"
+#include "image/transfer.h"
 
 namespace gantry::graph {
 class ContentStore;
@@ -32,6 +33,7 @@ class Database;
 }  // namespace gantry::graph
 namespace gantry::engine {
 class JobContext;
+class Engine;
 class Resources;
 }  // namespace gantry::engine
 
@@ -101,10 +103,6 @@ struct Rebuilt {
   std::vector<std::string> incomplete;  // of those whose layers are not all there and sound
 };
 
-// Lines of progress as Docker's JSON message stream shows them ({"stream": …}, {"status": …, "id":
-// …}).
-using Progress = std::function<void(json::object)>;
-
 // The kind of the rows of blobs in the content store ("blob", named by digest, owner
 // "blob:<digest>").
 inline constexpr std::string_view kBlobKind = "blob";
@@ -137,6 +135,20 @@ class ImageStore {
   // An image of one layer made of a root tarball, plain or compressed. Gives its id.
   virtual Result<Digest> import(engine::JobContext& job, ByteSource& tarball,
                                 const ImportOptions& options) = 0;
+  // Registers what pulls need (a resource kind and jobs of their own); once, before jobs run.
+  virtual Status prepare_transfers(engine::Engine& engine) = 0;
+  virtual void set_pull_policy(PullPolicy policy) = 0;
+  // Fetches what `reference` (with a tag or a digest) names; see image/transfer.h. The images' lock
+  // is taken at the end only, and the change is final when this returns.
+  virtual Result<PulledImage> pull(engine::JobContext& job, RemoteRepository& remote,
+                                   const Reference& reference, const PullOptions& options,
+                                   const Progress& progress) = 0;
+  // Sends an image under the tag of `reference`, which names it here.
+  virtual Result<PushedImage> push(engine::JobContext& job, RemoteRepository& remote,
+                                   const Reference& reference, const PushOptions& options,
+                                   const Progress& progress) = 0;
+  // The tags of a repository that are here.
+  virtual Result<std::vector<Reference>> tags_of(const Reference& repository) const = 0;
   // Gives the familiar name ("repo:latest").
   virtual Result<std::string> tag(engine::JobContext& job, std::string_view source,
                                   const std::string& repository, const std::string& tag) = 0;

@@ -178,6 +178,62 @@ Result<std::string> LocalStore::tag(engine::JobContext& job, std::string_view so
   return name.familiar();
 }
 
+void merge_blob(std::vector<LayerBlob>& blobs, const LayerBlob& blob) {
+  constexpr size_t kMaxForms = 8;
+  constexpr size_t kMaxSources = 8;
+  auto known = std::find_if(blobs.begin(), blobs.end(),
+                            [&](const LayerBlob& other) { return other.digest == blob.digest; });
+  if (known == blobs.end()) {
+    if (blobs.size() == kMaxForms) blobs.erase(blobs.begin());
+    blobs.push_back(blob);
+    return;
+  }
+  if (known->encoder.empty()) known->encoder = blob.encoder;
+  for (const std::string& source : blob.sources) {
+    if (std::find(known->sources.begin(), known->sources.end(), source) != known->sources.end())
+      continue;
+    if (known->sources.size() == kMaxSources) known->sources.erase(known->sources.begin());
+    known->sources.push_back(source);
+  }
+}
+
+// What a registry had of the image: manifests byte for byte, and the forms its layers came in.
+Status LocalStore::write_manifests(graph::Transaction& tx, const Addition& addition,
+                                   graph::NodeId image) const {
+  graph::View view = graph_.read(tx);
+  for (const auto& [chain_id, blob] : addition.layer_blobs) {
+    Node layer = TRY(view.get(NodeKind::layer, chain_id));
+    LayerData data = TRY(json::parse<LayerData>(layer.data));
+    merge_blob(data.blobs, blob);
+    TRY(graph_.set_data(tx, layer.id, json::dump(data)));
+    if (!addition.kept_blobs.contains(blob.digest)) continue;
+    Node kept;
+    kept.kind = NodeKind::blob;
+    kept.key = blob.digest;
+    kept.size = blob.size;
+    graph::NodeId id = TRY(graph_.put(tx, kept));
+    TRY(graph_.link(tx, layer.id, EdgeKind::content_of, id));
+  }
+  for (const Addition::KnownManifest& manifest : addition.manifests) {
+    Node blob;
+    blob.kind = NodeKind::blob;
+    blob.key = manifest.digest.text();
+    blob.size = manifest.size;
+    blob.data = json::dump(ManifestData{manifest.media_type});
+    graph::NodeId id = TRY(graph_.put(tx, blob));
+    if (!manifest.is_index) {
+      TRY(graph_.link(tx, image, EdgeKind::content_of, id));
+      continue;
+    }
+    for (const Reference& name : addition.names) {
+      if (name.digest() != manifest.digest.text()) continue;
+      Node tag = TRY(view.get(NodeKind::tag, name.text()));
+      TRY(graph_.link(tx, tag.id, EdgeKind::content_of, id));
+    }
+  }
+  return {};
+}
+
 Status LocalStore::write_addition(graph::Transaction& tx, const Addition& addition) const {
   graph::View view = graph_.read(tx);
   for (const Addition::NewLayer& layer : addition.new_layers) {
@@ -222,7 +278,7 @@ Status LocalStore::write_addition(graph::Transaction& tx, const Addition& additi
     TRY(graph_.link(tx, image, EdgeKind::config, config));
   }
   for (const Reference& name : addition.names) TRY(set_tag(tx, name, image));
-  return {};
+  return write_manifests(tx, addition, image);
 }
 
 Status LocalStore::add_images(engine::JobContext& job, std::vector<Addition> additions) {

@@ -8,7 +8,9 @@
 #include "graph/content_store.h"
 #include "graph/graph.h"
 #include "image/image_store.h"
+#include "image/layer_claims.h"
 #include "image/manifest.h"
+#include "image/partial_blobs.h"
 
 namespace gantry::image {
 
@@ -24,11 +26,27 @@ struct ImageRecord {
   std::map<std::string, std::string> labels;
 };
 // Data of a layer node.
+// A compressed form that a layer has had in some registry, or that it was given by a push from
+// here.
+struct LayerBlob {
+  std::string digest;
+  int64_t size = 0;
+  std::string media_type;
+  std::string encoder;               // "gantry-gzip-1"; "": made elsewhere
+  std::vector<std::string> sources;  // "docker.io/library/busybox": repositories that had it
+};
 struct LayerData {
   std::string diff_id;
   std::string directory;
   int64_t archive_size = 0;  // of the tar
+  std::vector<LayerBlob> blobs;
 };
+// Data of a blob node that is a manifest or an index.
+struct ManifestData {
+  std::string media_type;
+};
+// Takes `blob` into the list: a form that is known gets more sources.
+void merge_blob(std::vector<LayerBlob>& blobs, const LayerBlob& blob);
 
 // What one image adds to the graph, collected while the job runs and written by its closing
 // transaction.
@@ -46,6 +64,17 @@ struct Addition {
   std::vector<Digest> chain;  // all layers, lowest first
   std::vector<NewLayer> new_layers;
   std::vector<Reference> names;
+  // What a registry had of it. `held_by_digest`: kept by the reference by digest, not by the image
+  // (an index, which is of several images).
+  struct KnownManifest {
+    Digest digest;
+    int64_t size = 0;
+    std::string media_type;
+    bool is_index = false;
+  };
+  std::vector<KnownManifest> manifests;
+  std::map<std::string, LayerBlob> layer_blobs;  // by chain id
+  std::set<std::string> kept_blobs;              // digests of compressed blobs that are kept
 };
 
 class LocalStore final : public ImageStore {
@@ -76,6 +105,15 @@ class LocalStore final : public ImageStore {
   Result<std::vector<StoreFinding>> check(engine::JobContext& job,
                                           const CheckOptions& options) override;
   Result<Rebuilt> rebuild(engine::JobContext& job) override;
+  Status prepare_transfers(engine::Engine& engine) override;
+  void set_pull_policy(PullPolicy policy) override { pull_policy_ = std::move(policy); }
+  Result<PulledImage> pull(engine::JobContext& job, RemoteRepository& remote,
+                           const Reference& reference, const PullOptions& options,
+                           const Progress& progress) override;
+  Result<PushedImage> push(engine::JobContext& job, RemoteRepository& remote,
+                           const Reference& reference, const PushOptions& options,
+                           const Progress& progress) override;
+  Result<std::vector<Reference>> tags_of(const Reference& repository) const override;
 
  private:
   struct Located {
@@ -119,16 +157,25 @@ class LocalStore final : public ImageStore {
   Status put_config(engine::JobContext& job, std::string_view blob, Addition& addition);
   // Adds what is collected to the closing transaction.
   Status add_images(engine::JobContext& job, std::vector<Addition> additions);
+  // Puts a small blob (a configuration, a manifest) into the content store, under its row.
+  Status put_blob(engine::JobContext& job, std::string_view blob, const Digest& digest);
+  Status write_manifests(graph::Transaction& tx, const Addition& addition,
+                         graph::NodeId image) const;
   Status write_addition(graph::Transaction& tx, const Addition& addition) const;
   Status set_tag(graph::Transaction& tx, const Reference& name, graph::NodeId image) const;
 
   friend class Loader;
+  friend class Puller;
+  friend class Pusher;
   friend class Remover;
 
   graph::Graph graph_;
   graph::ContentStore& content_;
   std::shared_ptr<drivers::GraphDriver> driver_;
   std::string temporary_directory_;
+  std::unique_ptr<PartialBlobs> partials_;
+  LayerClaims claims_;
+  PullPolicy pull_policy_;
   mutable std::mutex cache_mutex_;
   mutable std::map<std::string, std::shared_ptr<const ImageConfig>> configs_;  // by image id
 };
@@ -149,10 +196,22 @@ struct Schema<image::ImageRecord> {
                                      field<&T::labels>("labels", kOmitEmpty)};
 };
 template <>
+struct Schema<image::LayerBlob> {
+  using T = image::LayerBlob;
+  static constexpr Field fields[] = {
+      field<&T::digest>("digest"), field<&T::size>("size"), field<&T::media_type>("media_type"),
+      field<&T::encoder>("encoder", kOmitEmpty), field<&T::sources>("sources", kOmitEmpty)};
+};
+template <>
+struct Schema<image::ManifestData> {
+  using T = image::ManifestData;
+  static constexpr Field fields[] = {field<&T::media_type>("media_type", kOmitEmpty)};
+};
+template <>
 struct Schema<image::LayerData> {
   using T = image::LayerData;
-  static constexpr Field fields[] = {field<&T::diff_id>("diff_id"),
-                                     field<&T::directory>("directory"),
-                                     field<&T::archive_size>("archive_size")};
+  static constexpr Field fields[] = {
+      field<&T::diff_id>("diff_id"), field<&T::directory>("directory"),
+      field<&T::archive_size>("archive_size"), field<&T::blobs>("blobs", kOmitEmpty)};
 };
 }  // namespace gantry::json

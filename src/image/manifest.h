@@ -33,6 +33,7 @@ struct Descriptor {
   int64_t size = 0;
   std::map<std::string, std::string> annotations;
   std::optional<Platform> platform;
+  std::vector<std::string> urls;  // of a foreign layer
 };
 
 // Either a manifest (config and layers) or an index (manifests).
@@ -72,10 +73,12 @@ struct Schema<image::Platform> {
 template <>
 struct Schema<image::Descriptor> {
   using T = image::Descriptor;
-  static constexpr Field fields[] = {
-      field<&T::media_type>("mediaType", kOmitEmpty), field<&T::digest>("digest", kRequired),
-      field<&T::size>("size", kRequired), field<&T::annotations>("annotations", kOmitEmpty),
-      field<&T::platform>("platform", kOmitEmpty)};
+  static constexpr Field fields[] = {field<&T::media_type>("mediaType", kOmitEmpty),
+                                     field<&T::digest>("digest", kRequired),
+                                     field<&T::size>("size", kRequired),
+                                     field<&T::annotations>("annotations", kOmitEmpty),
+                                     field<&T::platform>("platform", kOmitEmpty),
+                                     field<&T::urls>("urls", kOmitEmpty)};
 };
 template <>
 struct Schema<image::Manifest> {

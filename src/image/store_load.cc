@@ -55,16 +55,20 @@ Result<LocalStore::Applied> LocalStore::apply_layer(engine::JobContext& job,
 Status LocalStore::put_config(engine::JobContext& job, std::string_view blob, Addition& addition) {
   addition.id = Digest::of(blob);
   addition.config_size = static_cast<int64_t>(blob.size());
-  bool known = TRY(graph_.read().contains(NodeKind::blob, addition.id.text()));
-  if (known && content_.contains(addition.id)) return {};
+  return put_blob(job, blob, addition.id);
+}
+
+Status LocalStore::put_blob(engine::JobContext& job, std::string_view blob, const Digest& digest) {
+  bool known = TRY(graph_.read().contains(NodeKind::blob, digest.text()));
+  if (known && content_.contains(digest)) return {};
   engine::Resource row;
   row.kind = kBlobKind;
-  row.name = addition.id.text();
-  row.owner = "blob:" + addition.id.text();
+  row.name = digest.text();
+  row.owner = "blob:" + digest.text();
   Status taken = job.take({row});
   if (!taken && taken.error().kind() != ErrorKind::conflict) return taken;
   // This job has it already, or its file was lost and its row was not.
-  if (!taken && content_.contains(addition.id)) return {};
+  if (!taken && content_.contains(digest)) return {};
   TRY(content_.put(blob));
   return {};
 }

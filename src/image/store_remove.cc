@@ -43,6 +43,16 @@ class Remover {
       }
       untag(*located.reference);
       std::erase(names, *located.reference);
+      // With its last tag a repository loses its references by digest too, as with Docker.
+      bool tagged = std::any_of(names.begin(), names.end(), [&](const Reference& name) {
+        return name.name() == located.reference->name() && !name.tag().empty();
+      });
+      if (!located.reference->tag().empty() && !tagged) {
+        for (const Reference& name : names)
+          if (name.name() == located.reference->name()) untag(name);
+        std::erase_if(
+            names, [&](const Reference& name) { return name.name() == located.reference->name(); });
+      }
       if (!names.empty()) return commit();
       // Untagged: what still uses the image keeps it.
       std::optional<Error> reason = TRY(obstacle(located.node, names));
@@ -161,8 +171,29 @@ Status Remover::erase(const Node& image) {
 
 Result<std::vector<RemovedItem>> Remover::commit() {
   const graph::Graph* graph = &store_.graph_;
-  auto write = [graph, tags = tags_, images = images_, uses = dropped_uses_,
-                layers = layers_](graph::Transaction& tx) -> Status {
+  // Manifests and indexes that nothing but what goes here holds.
+  std::set<graph::NodeId> going;
+  std::vector<Node> holders;
+  for (const Node& image : images_) holders.push_back(image);
+  for (const std::string& key : tags_) {
+    Result<Node> tag = view_.get(NodeKind::tag, key);
+    if (tag) holders.push_back(tag.release());
+  }
+  for (const Node& holder : holders) going.insert(holder.id);
+  std::vector<std::string> manifests;
+  for (const Node& holder : holders) {
+    std::vector<Node> blobs = TRY(view_.targets(holder.id, EdgeKind::content_of));
+    for (const Node& blob : blobs) {
+      std::vector<graph::Edge> edges = TRY(view_.in(blob.id));
+      bool held = std::any_of(edges.begin(), edges.end(),
+                              [&](const graph::Edge& edge) { return !going.contains(edge.from); });
+      if (held || std::find(manifests.begin(), manifests.end(), blob.key) != manifests.end())
+        continue;
+      manifests.push_back(blob.key);
+    }
+  }
+  auto write = [graph, tags = tags_, images = images_, uses = dropped_uses_, layers = layers_,
+                manifests](graph::Transaction& tx) -> Status {
     graph::View view = graph->read(tx);
     for (const std::string& key : tags) {
       Result<Node> tag = view.get(NodeKind::tag, key);
@@ -183,11 +214,18 @@ Result<std::vector<RemovedItem>> Remover::commit() {
       }
       Result<Node> blob = view.get(NodeKind::blob, image.key);
       if (blob) TRY(graph->remove(tx, blob->id));
+      for (const std::string& key : manifests) {
+        Result<Node> manifest = view.get(NodeKind::blob, key);
+        if (!manifest) continue;
+        std::vector<graph::Edge> holders = TRY(view.in(manifest->id));
+        if (holders.empty()) TRY(graph->remove(tx, manifest->id));
+      }
     }
     return {};
   };
   for (const std::string& key : layers_) TRY(job_.release_owned("layer:" + key));
   for (const Node& image : images_) TRY(job_.release_owned("blob:" + image.key));
+  for (const std::string& key : manifests) TRY(job_.release_owned("blob:" + key));
   job_.on_commit(std::move(write));
   job_.after_commit([store = &store_, images = images_] {
     std::lock_guard lock(store->cache_mutex_);

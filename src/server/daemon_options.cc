@@ -112,6 +112,26 @@ Status set_gc_duration(DaemonOptions& options, std::string_view value) {
   options.daemon.gc.*Member = duration;
   return {};
 }
+// A whole number of at least one, for a member of the daemon's options.
+template <auto Member>
+Status set_daemon_count(DaemonOptions& options, std::string_view value) {
+  int64_t count = 0;
+  auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), count);
+  if (error != std::errc() || end != value.data() + value.size() || count < 1 || count > 1'000'000)
+    return invalid("expected a whole number of at least 1");
+  using Type = std::remove_reference_t<decltype(options.daemon.*Member)>;
+  options.daemon.*Member = static_cast<Type>(count);
+  return {};
+}
+Status set_keep_compressed(DaemonOptions& options, std::string_view value) {
+  options.daemon.keep_compressed = value == "true";
+  return {};
+}
+Status set_max_layer_size(DaemonOptions& options, std::string_view value) {
+  options.daemon.max_layer_size = TRY(parse_ram_size(value));
+  if (options.daemon.max_layer_size < 1) return invalid("expected a size of at least 1 byte");
+  return {};
+}
 Status add_log_option(DaemonOptions& options, std::string_view value) {
   size_t equals = value.find('=');
   if (equals == 0 || equals == std::string_view::npos) return invalid("expected NAME=VALUE");
@@ -144,6 +164,9 @@ constexpr Option kOptions[] = {
      "Address and prefix of the default bridge"},
     {"bridge", 'b', "bridge", Kind::text, set_daemon_text<&D::bridge>,
      "Default bridge (gantry0); \"none\": no default network"},
+    {"certs-dir", 0, "certs-dirs", Kind::list, add_daemon_text<&D::certificate_dirs>,
+     "Directory with a directory of certificates per registry (/etc/gantry/certs.d, "
+     "/etc/docker/certs.d)"},
     {"config-file", 0, "", Kind::text, set_text<&O::config_file>, "Configuration file"},
     {"data-root", 0, "data-root", Kind::text, set_daemon_text<&D::data_root>,
      "Root of persistent state"},
@@ -170,10 +193,15 @@ constexpr Option kOptions[] = {
      "Socket to listen on: unix://PATH, tcp://HOST:PORT, fd://"},
     {"images-dir", 0, "images-dirs", Kind::list, add_daemon_text<&D::images_dirs>,
      "Directory of archives to load at start"},
+    {"insecure-registry", 0, "insecure-registries", Kind::list,
+     add_daemon_text<&D::insecure_registries>,
+     "Registry that may be plain or have any certificate: HOST[:PORT] or CIDR"},
     {"journal-age", 0, "journal-age", Kind::text, set_journal_age,
      "How long ended jobs are remembered, e.g. 720h (0: as many as --journal-limit)"},
     {"journal-limit", 0, "journal-limit", Kind::number, set_journal_limit,
      "How many ended jobs are remembered (2000)"},
+    {"keep-compressed", 0, "keep-compressed", Kind::flag, set_keep_compressed,
+     "Keep the compressed blobs of what is pulled"},
     {"label", 0, "labels", Kind::list, add_daemon_text<&D::labels>,
      "Label of the daemon (KEY=VALUE)"},
     {"log-driver", 0, "log-driver", Kind::text, set_daemon_text<&D::log_driver>,
@@ -181,8 +209,18 @@ constexpr Option kOptions[] = {
     {"log-format", 0, "log-format", Kind::text, set_format, "text or json"},
     {"log-level", 'l', "log-level", Kind::text, set_level, "debug, info, warn, error or fatal"},
     {"log-opt", 0, "log-opts", Kind::map, add_log_option, "Default log option of containers"},
+    {"max-concurrent-downloads", 0, "max-concurrent-downloads", Kind::number,
+     set_daemon_count<&D::max_concurrent_downloads>, "Layers of a pull at a time (3)"},
+    {"max-concurrent-uploads", 0, "max-concurrent-uploads", Kind::number,
+     set_daemon_count<&D::max_concurrent_uploads>, "Layers of a push at a time (5)"},
+    {"max-layer-ratio", 0, "max-layer-ratio", Kind::number, set_daemon_count<&D::max_layer_ratio>,
+     "How many times its compressed size a pulled layer may unpack to (400)"},
+    {"max-layer-size", 0, "max-layer-size", Kind::text, set_max_layer_size,
+     "What a pulled layer may unpack to at most (64GiB)"},
     {"pidfile", 'p', "pidfile", Kind::text, set_text<&O::pidfile>,
      "File for the daemon's process id"},
+    {"registry-mirror", 0, "registry-mirrors", Kind::list, add_daemon_text<&D::registry_mirrors>,
+     "Mirror to pull from: URL for docker.io, HOST=URL for another registry"},
     {"runtime-program", 0, "", Kind::text, set_daemon_text<&D::runtime_program>,
      "gantry-runtime (the one beside gantryd)"},
     {"shutdown-timeout", 0, "shutdown-timeout", Kind::number, set_shutdown_timeout,

@@ -79,6 +79,7 @@ struct Tree {
     all.push_back(in_group(image_commands(), "ls").as("images").in(HelpSection::common));
     all.push_back(in_group(image_commands(), "rm").as("rmi"));
     all.push_back(in_group(log_commands(), "events"));
+    for (const Command& command : registry_commands()) all.push_back(command);
     all.push_back(in_group(system_commands(), "version").in(HelpSection::common));
     all.push_back(in_group(system_commands(), "info").in(HelpSection::common));
     all.push_back(in_group(inspect_commands(), "inspect"));

@@ -5,6 +5,7 @@
 #include "base/sys.h"
 #include "base/units.h"
 #include "client/commands/commands.h"
+#include "client/commands/credentials.h"
 #include "client/io/terminal.h"
 #include "client/options/specs.h"
 
@@ -79,35 +80,6 @@ class MessagePrinter {
   std::map<std::string, size_t> lines_;
 };
 
-std::string base64url(std::string_view in) {
-  static constexpr char kDigits[] =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-  std::string out;
-  for (size_t i = 0; i < in.size(); i += 3) {
-    uint32_t group = 0;
-    const size_t have = std::min<size_t>(3, in.size() - i);
-    for (size_t j = 0; j < 3; ++j)
-      group = group << 8 | (j < have ? static_cast<unsigned char>(in[i + j]) : 0u);
-    for (size_t j = 0; j < 4; ++j) out += j <= have ? kDigits[group >> (18 - 6 * j) & 63] : '=';
-  }
-  return out;
-}
-
-std::string base64_decode(std::string_view in) {
-  static constexpr std::string_view kDigits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  uint32_t group = 0;
-  int bits = 0;
-  for (char c : in) {
-    size_t digit = kDigits.find(c);
-    if (digit == kDigits.npos) break;
-    group = group << 6 | static_cast<uint32_t>(digit);
-    if ((bits += 6) >= 8) out += static_cast<char>(group >> (bits -= 8) & 0xFF);
-  }
-  return out;
-}
-
 }  // namespace
 
 std::string registry_auth(Cli& cli, std::string_view reference) {
@@ -115,21 +87,14 @@ std::string registry_auth(Cli& cli, std::string_view reference) {
   size_t slash = name.repository.find('/');
   std::string registry = slash == std::string::npos ? "" : name.repository.substr(0, slash);
   if (registry.find_first_of(".:") == std::string::npos && registry != "localhost")
-    registry = "https://index.docker.io/v1/";
-  const json::value* known = cli.config().if_contains("auths");
-  const json::value* entry =
-      known && known->is_object() ? known->get_object().if_contains(registry) : nullptr;
-  if (!entry) return "";
-  std::string pair = base64_decode(text_of(*entry, "auth"));
-  size_t colon = pair.find(':');
-  json::object auth{{"serveraddress", registry}};
-  if (colon != pair.npos) {
-    auth["username"] = pair.substr(0, colon);
-    auth["password"] = pair.substr(colon + 1);
+    registry = kIndexServer;
+  registry = registry_key(registry);
+  Result<Credentials> credentials = load_credentials(cli, registry);
+  if (!credentials) {  // as Docker: what cannot be had is told, and the registry asked without
+    print_error("WARNING: " + credentials.error().message());
+    return "";
   }
-  if (std::string token = text_of(*entry, "identitytoken"); !token.empty())
-    auth["identitytoken"] = token;
-  return base64url(json::serialize(auth));
+  return credentials->header();
 }
 
 Status show_messages(http::Response& response, int fd, Progress progress) {

@@ -14,7 +14,7 @@ namespace gantry::client {
 namespace {
 
 struct PullCommandOptions {
-  bool all_tags = false, quiet = false, disable_content_trust = true;
+  bool all_tags = false, quiet = false, disable_content_trust = true, recompress = false;
   std::string platform;
 };
 constexpr Flag kPullFlags[] = {
@@ -36,6 +36,9 @@ constexpr Flag kPushFlags[] = {
         "platform", 0,
         "Push a platform-specific manifest as a single-platform image to the registry"),
     flag<&PullCommandOptions::quiet>("quiet", 'q', "Suppress verbose output"),
+    flag<&PullCommandOptions::recompress>(
+        "recompress", 0,
+        "Compress layers anew, under another digest, whose originals cannot be had"),
 };
 const FlagGroup kPushGroups[] = {own_flags(kPushFlags)};
 
@@ -63,7 +66,9 @@ Result<int> run_pull(Cli& cli, PullCommandOptions& options, Arguments& arguments
       cli, reference,
       {options.platform, options.quiet ? Progress::silent : Progress::shown, STDOUT_FILENO},
       options.all_tags ? Tags::all : Tags::one));
-  print_out("{}\n", canonical(reference));
+  std::string shown = canonical(reference);
+  if (options.all_tags) shown.resize(shown.rfind(':'));
+  print_out("{}\n", shown);
   return 0;
 }
 
@@ -77,6 +82,7 @@ Result<int> run_push(Cli& cli, PullCommandOptions& options, Arguments& arguments
   Path path = Path::of({"images", name.repository, "push"});
   if (!options.all_tags) path.add("tag", name.tag.empty() ? "latest" : name.tag);
   path.add_if("platform", options.platform);
+  path.flag("recompress", options.recompress);
   http::Headers headers;
   std::string auth = registry_auth(cli, reference);
   headers.add("X-Registry-Auth",

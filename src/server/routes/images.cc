@@ -1,6 +1,7 @@
-// /images/….
+// /images/… and /distribution/….
 #include "daemon/images.h"
 #include "daemon/image_jobs.h"
+#include "daemon/transfers.h"
 
 #include "server/pipe_stream.h"
 #include "server/routes.h"
@@ -57,12 +58,19 @@ Status import(Call& call) {
   return stream_job<ImageImport>(call, std::move(input), body);
 }
 
+Result<registry::AuthConfig> credentials_of(Call& call) {
+  return registry::AuthConfig::decode(call.x.headers().get("X-Registry-Auth"));
+}
+
 Status create(Call& call) {
   if (call.x.query().has("fromSrc")) return import(call);
   ImagePull::Input input;
   input.image = call.query("fromImage");
   input.tag = call.query("tag");
   input.platform = call.query("platform");
+  // As dockerd: a repository without a tag is all of its tags.
+  input.all_tags = input.tag.empty();
+  input.credentials = TRY(credentials_of(call));
   return stream_job<ImagePull>(call, std::move(input), nullptr);
 }
 
@@ -99,8 +107,37 @@ Status save(Call& call, std::vector<std::string> names) {
 Status save_one(Call& call) { return save(call, {call.name("name")}); }
 Status save_several(Call& call) { return save(call, call.x.query().all("names")); }
 
-Status push(Call&) { return unsupported("push: this build has no registry client"); }
-Status search(Call&) { return unsupported("search: this build has no registry client"); }
+Status push(Call& call) {
+  ImagePush::Input input;
+  input.image = call.name("name");
+  input.tag = call.query("tag");
+  input.recompress = call.flag("recompress");
+  input.credentials = TRY(credentials_of(call));
+  return stream_job<ImagePush>(call, std::move(input), nullptr);
+}
+
+// Reads that wait for somebody else's machine: on the I/O pool, bounded by the client's timeouts.
+Status search(Call& call) {
+  registry::SearchQuery query;
+  query.term = call.query("term");
+  std::optional<int64_t> limit = TRY(call.number("limit"));
+  if (limit && *limit != 0) query.limit = *limit;
+  query.filters = TRY(call.filters());
+  registry::AuthConfig credentials = TRY(credentials_of(call));
+  Result<json::array> found =
+      call.x.run_blocking([&] { return call.daemon().transfers().search(query, credentials); });
+  if (!found) return std::move(found).error();
+  return call.send(200, found.release());
+}
+
+Status distribution(Call& call) {
+  registry::AuthConfig credentials = TRY(credentials_of(call));
+  const std::string name = call.name("name");
+  Result<json::object> found = call.x.run_blocking(
+      [&] { return call.daemon().transfers().distribution(name, credentials); });
+  if (!found) return std::move(found).error();
+  return call.send(200, found.release());
+}
 
 constexpr Route kRoutes[] = {
     {"GET", "/images/json", list},
@@ -114,6 +151,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/images/{name...}/get", save_one},
     {"POST", "/images/{name...}/tag", tag},
     {"POST", "/images/{name...}/push", push},
+    {"GET", "/distribution/{name...}/json", distribution},
     {"DELETE", "/images/{name...}", remove},
 };
 

@@ -1,6 +1,7 @@
 // GET /_ping, /version, /info, /events, /system/df; POST /auth.
 #include "daemon/system.h"
 #include "daemon/events.h"
+#include "daemon/transfers.h"
 
 #include "base/clock.h"
 #include "server/routes.h"
@@ -76,7 +77,16 @@ Status events(Call& call) {
   return sent;
 }
 
-Status auth(Call&) { return unsupported("login: this build has no registry client"); }
+Status auth(Call& call) {
+  auto credentials = TRY(call.body_as<registry::AuthConfig>());
+  Result<json::object> answer =
+      call.x.run_blocking([&] { return call.daemon().transfers().login(credentials); });
+  // Docker's status for credentials that the registry does not take.
+  if (!answer && answer.error().kind() == ErrorKind::permission)
+    return call.send(401, json::object{{"message", answer.error().message()}});
+  if (!answer) return std::move(answer).error();
+  return call.send(200, answer.release());
+}
 
 constexpr Route kRoutes[] = {
     {"GET", "/_ping", ping, Route::Answered::at_once},

@@ -1,0 +1,60 @@
+#include "base/base64.h"
+
+#include <cstdint>
+
+namespace gantry {
+namespace {
+
+constexpr char kStandard[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+constexpr char kUrl[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+std::string encode(std::string_view bytes, const char* alphabet) {
+  std::string out;
+  out.reserve((bytes.size() + 2) / 3 * 4);
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    size_t left = bytes.size() - i;
+    uint32_t group = static_cast<uint32_t>(static_cast<unsigned char>(bytes[i])) << 16;
+    if (left > 1) group |= static_cast<uint32_t>(static_cast<unsigned char>(bytes[i + 1])) << 8;
+    if (left > 2) group |= static_cast<unsigned char>(bytes[i + 2]);
+    out += alphabet[group >> 18];
+    out += alphabet[group >> 12 & 63];
+    out += left > 1 ? alphabet[group >> 6 & 63] : '=';
+    out += left > 2 ? alphabet[group & 63] : '=';
+  }
+  return out;
+}
+
+int value_of(char c) {
+  if (c >= 'A' && c <= 'Z') return c - 'A';
+  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+  if (c >= '0' && c <= '9') return c - '0' + 52;
+  if (c == '+' || c == '-') return 62;
+  if (c == '/' || c == '_') return 63;
+  return -1;
+}
+
+}  // namespace
+
+std::string base64_encode(std::string_view bytes) { return encode(bytes, kStandard); }
+std::string base64_url_encode(std::string_view bytes) { return encode(bytes, kUrl); }
+
+Result<std::string> base64_decode(std::string_view text) {
+  while (text.ends_with('=') || text.ends_with('\n') || text.ends_with('\r')) text.remove_suffix(1);
+  if (text.size() % 4 == 1) return invalid("illegal base64 data: its length is wrong");
+  std::string out;
+  out.reserve(text.size() / 4 * 3 + 2);
+  uint32_t group = 0;
+  int bits = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    int value = value_of(text[i]);
+    if (value < 0) return invalid("illegal base64 data at input byte {}", i);
+    group = group << 6 | static_cast<uint32_t>(value);
+    bits += 6;
+    if (bits < 8) continue;
+    bits -= 8;
+    out += static_cast<char>(group >> bits & 0xff);
+  }
+  return out;
+}
+
+}  // namespace gantry

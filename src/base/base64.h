@@ -1,0 +1,16 @@
+// Base64 (RFC 4648), standard and URL-safe. Values, no I/O.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace gantry {
+
+std::string base64_encode(std::string_view bytes);      // with '+', '/' and padding
+std::string base64_url_encode(std::string_view bytes);  // with '-', '_' and padding
+// Either alphabet, with or without padding. Errors: invalid.
+Result<std::string> base64_decode(std::string_view text);
+
+}  // namespace gantry
