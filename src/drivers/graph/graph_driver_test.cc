@@ -426,7 +426,7 @@ TEST_P(GraphDriverTest, SurvivesReopening) {
   EXPECT_EQ(contents(root.get(), "a"), "1");
 }
 
-INSTANTIATE_TEST_SUITE_P(Drivers, GraphDriverTest, testing::Values("overlay2", "vfs"),
+INSTANTIATE_TEST_SUITE_P(Drivers, GraphDriverTest, testing::Values("erofs", "overlay2", "vfs"),
                          [](const auto& test) { return std::string(test.param); });
 
 }  // namespace

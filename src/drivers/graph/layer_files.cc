@@ -219,6 +219,7 @@ Result<SettledFiles> settle_files(const LayerDirectories& directories, const std
   if (record.root_opaque) TRY(Settler(out.layer, lower).hide_below_root());
   for (const char* part : {kParents, kIngested})
     TRY(sys::unlinkat(out.layer.directory.get(), part));
+  TRY(failpoint("layer.settled"));
   out.size = record.size;
   return out;
 }

@@ -11,15 +11,13 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "drivers/graph/layer_tree.h"
+#include "drivers/graph/member.h"
 #include "drivers/graph/tar.h"
 #include "drivers/graph/tar_split.h"
 
 namespace gantry::drivers {
 namespace {
 
-constexpr std::string_view kWhiteout = ".wh.";
-constexpr std::string_view kWhiteoutMeta = ".wh..wh.";
-constexpr std::string_view kOpaque = ".wh..wh..opq";
 // Modification times of directories, which have to be set after everything else. On disk, since an
 // archive may hold any number of directories.
 class DirectoryTimes {
@@ -128,21 +126,6 @@ class Unpacker {
   bool warned_xattr_ = false;
 };
 
-Status refuse(std::string_view why) { return invalid("{}", why); }
-
-// Names and xattrs that would steer overlayfs, and paths that lead out.
-Status check_member(const tar::Entry& entry) {
-  for (const auto& [name, value] : entry.xattrs)
-    if (name.starts_with("trusted.overlay.") || name.starts_with("user.overlay."))
-      return invalid("the attribute {} is not allowed in a layer", name);
-  bool device = entry.type == tar::Type::char_device || entry.type == tar::Type::block_device;
-  if (device && entry.major == 0 && entry.minor == 0)
-    return refuse("a device 0/0 is not allowed in a layer");
-  if (entry.path.find('\0') != std::string::npos || entry.link.find('\0') != std::string::npos)
-    return refuse("the name has a NUL byte");
-  return {};
-}
-
 Status Unpacker::start_root() {
   TRY(sys::fchmod(target_.root, 0755));
   return left_out(target_.root, "");
@@ -163,34 +146,27 @@ Result<Place> Unpacker::place_of(const std::string& path) {
 }
 
 Status Unpacker::member(const tar::Entry& entry) {
-  TRY(check_member(entry));
-  std::optional<std::string> path = tar::clean_path(entry.path);
-  if (!path) return refuse("the path leads outside of the layer or is too long");
-  if (path->empty()) {
-    if (entry.type != tar::Type::directory) return refuse("the root must be a directory");
-    TRY(set_directory(target_.root, entry));
-    return times_.add("", entry.mtime);
-  }
-  std::string base = path->substr(path->rfind('/') + 1);
-  // Book-keeping of aufs that old images may carry.
-  if (path->starts_with(kWhiteoutMeta) && *path != kOpaque) return {};
-  if (path->size() > base.size() &&
-      (path->starts_with(kWhiteout) ||
-       path->substr(0, path->size() - base.size()).find("/.wh.") != std::string::npos))
-    return refuse("a whiteout is not a directory");
-  Place place = TRY(place_of(*path));
-  if (base == kOpaque) {
-    if (place.directory->path.empty()) {
+  Member member = TRY(classify(entry));
+  switch (member.what) {
+    case Member::What::nothing:
+      return {};
+    case Member::What::root:
+      TRY(set_directory(target_.root, entry));
+      return times_.add("", entry.mtime);
+    case Member::What::opaque: {
+      std::shared_ptr<LayerTree::Directory> directory = TRY(tree_.make_directory(member.path));
+      if (!directory->path.empty()) return make_opaque(directory->fd.get());
       root_opaque_ = true;
       return {};
     }
-    return make_opaque(place.fd());
+    case Member::What::whiteout: {
+      Place place = TRY(place_of(member.path));
+      return whiteout(place, place.name);
+    }
+    case Member::What::file:
+      break;
   }
-  if (base.starts_with(kWhiteout)) {
-    std::string hidden = base.substr(kWhiteout.size());
-    if (hidden.empty() || hidden == "." || hidden == "..") return refuse("a whiteout of nothing");
-    return whiteout(place, hidden);
-  }
+  Place place = TRY(place_of(member.path));
   return create(entry, place);
 }
 
@@ -290,7 +266,7 @@ Status Unpacker::create_hardlink(const tar::Entry& entry, const Place& place) {
 
 Status Unpacker::create_special(const tar::Entry& entry, const Place& place) {
   if (entry.type == tar::Type::symlink) {
-    if (entry.link.empty()) return refuse("a symbolic link to nothing");
+    if (entry.link.empty()) return invalid("a symbolic link to nothing");
     TRY(sys::symlinkat(entry.link, place.fd(), place.name));
   } else {
     mode_t type = entry.type == tar::Type::fifo          ? S_IFIFO

@@ -187,11 +187,7 @@ Result<LayerInfo> Vfs::publish(const PublishSpec& spec) {
   }
   SettledFiles settled = TRY(settle_files(*directories_, spec.directory, lower));
   LayerDirectories::Fresh& fresh = settled.layer;
-  LayerRecord record;
-  record.chain_id = spec.chain_id.text();
-  record.parent = spec.parent.text();
-  record.directory = spec.directory;
-  record.stack = {spec.directory};
+  LayerRecord record = record_of(spec, nullptr);  // a whole copy stands on nothing
   record.size = settled.size;
   if (below.valid()) {
     // diff/ was the layer alone; now it becomes the whole tree.
@@ -208,7 +204,8 @@ Result<LayerInfo> Vfs::publish(const PublishSpec& spec) {
     fresh.diff = std::move(whole);
   }
   TRY(drop_marks(fresh.diff.get()));
-  TRY(directories_->publish(fresh, record));
+  (void)::unlinkat(fresh.directory.get(), "kept", AT_REMOVEDIR);  // stays when it is in use
+  TRY(directories_->publish(fresh.directory.get(), record));
   return layer(spec.chain_id);
 }
 
@@ -243,7 +240,8 @@ Status Vfs::diff(const std::string& id, const ChangeVisitor& visit) {
 }  // namespace
 
 Result<std::shared_ptr<GraphDriver>> open_vfs(const std::string& data_root) {
-  std::unique_ptr<LayerDirectories> directories = TRY(LayerDirectories::open(data_root, "vfs"));
+  std::unique_ptr<LayerDirectories> directories =
+      TRY(LayerDirectories::open(data_root, "vfs", {"diff"}));
   return std::shared_ptr<GraphDriver>(std::make_shared<Vfs>(data_root, std::move(directories)));
 }
 
