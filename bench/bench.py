@@ -15,6 +15,7 @@ Prints a table and writes DIRECTORY/bench.json. Names (default: all):
   engine     gantryd alone, asked on its socket, beside what the project holds itself to: time in the database per
              run, tag and untag, ps over 1,000 containers and inspect, start-up with them, garbage collection of
              10,000 blobs beside runs (bench/engine.py)
+  layers     one big layer with every storage driver: taken in, mounted, read, removed (bench/layers.py)
 
 Every contender's runs are interleaved with the others', so that what the machine does meanwhile hits all alike,
 and done once back to back and once 300 ms apart, because some costs of the kernel show only on an idle host.
@@ -32,11 +33,12 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import contenders  # noqa: E402
 import engine as engine_bench  # noqa: E402
+import layers  # noqa: E402
 import measure  # noqa: E402
 import report  # noqa: E402
 
 ISOLATED = "GANTRY_BENCH_ISOLATED"
-BENCHES = ("run", "run-none", "bare", "exec", "ps", "memory", "engine")
+BENCHES = ("run", "run-none", "bare", "exec", "ps", "memory", "engine", "layers")
 
 
 def arguments():
@@ -140,7 +142,9 @@ def main():
             results += bench_runtimes(options, place)
         if "engine" in options.names:
             results += engine_bench.bench(options, place)
-        if set(options.names) - {"bare", "engine"}:
+        if "layers" in options.names:
+            results += layers.bench(options)
+        if set(options.names) - {"bare", "engine", "layers"}:
             with place.engines() as engines:
                 results += bench_engines(options, engines)
     report.write(results, os.path.join(options.out, "bench.json"))

@@ -49,6 +49,7 @@ class IndexBuilder {
       TRY(apply(*member).context("layer member \"{}\"", member->member.path.substr(0, 256)));
     }
     if (root_opaque_) TRY(hide_below_root());
+    if (whiteout_ != 0) TRY(drop_vain_whiteouts());
     return adopt_attributes();
   }
 
@@ -140,7 +141,6 @@ class IndexBuilder {
           TRY(follow(target));
           continue;
         }
-        if (below && !S_ISDIR(below->st.st_mode)) return errno_error(ENOTDIR, "{}", child_path);
       }
       if (missing == Missing::fail) return errno_error(ENOENT, "{}", child_path);
       if (deleted) TRY(tree_.unlink(current, part));
@@ -204,6 +204,36 @@ class IndexBuilder {
     std::vector<std::string> names = TRY(lower_.list(""));
     for (const std::string& name : names) TRY(hide(tree_.root(), name));
     return {};
+  }
+
+  // Whiteouts of nothing: in a directory that no other layer has, overlayfs would list them.
+  Status drop_vain_whiteouts() {
+    InodeId last = tree_.root();
+    for (InodeId id = tree_.root(); id != 0;) {
+      std::string path = TRY(tree_.path(id));
+      TRY(tree_.filter(id, [&](std::string_view name, InodeId child) -> Result<bool> {
+        if (child == whiteout_) {
+          std::optional<LayerStack::Found> below = TRY(
+              find_below(id, path.empty() ? std::string(name) : fmt::format("{}/{}", path, name)));
+          return below.has_value();
+        }
+        TreeInode inode = TRY(tree_.inode(child));
+        if (!S_ISDIR(inode.mode)) return true;
+        TRY(set_next(last, child));
+        last = child;
+        return true;
+      }));
+      InodeId next = TRY(tree_.inode(id)).next;
+      TRY(set_next(id, 0));
+      id = next;
+    }
+    return {};
+  }
+
+  Status set_next(InodeId id, InodeId next) {
+    TreeInode inode = TRY(tree_.inode(id));
+    inode.next = next;
+    return tree_.set_inode(id, inode);
   }
 
   static void describe(TreeInode& inode, const LoggedMember& member) {

@@ -145,6 +145,23 @@ Status ErofsTree::unlink(InodeId directory, std::string_view name) {
 }
 
 Status ErofsTree::each(InodeId directory, const Visitor& visit) {
+  return each_entry(directory, [&](uint32_t, const Entry& entry, std::string_view name) {
+    return visit(name, entry.inode);
+  });
+}
+
+Status ErofsTree::filter(InodeId directory, const Filter& keep) {
+  return each_entry(directory,
+                    [&](uint32_t id, const Entry& entry, std::string_view name) -> Status {
+                      bool kept = TRY(keep(name, entry.inode));
+                      if (kept) return {};
+                      Entry gone = entry;
+                      gone.inode = 0;
+                      return file_.put(id, gone);
+                    });
+}
+
+Status ErofsTree::each_entry(InodeId directory, const EntryVisitor& visit) {
   std::vector<uint32_t> open;  // about as long as the treap is deep
   uint32_t at = TRY(inode(directory)).names;
   std::string name;
@@ -159,7 +176,7 @@ Status ErofsTree::each(InodeId directory, const Visitor& visit) {
     Entry entry;
     std::memcpy(&entry, bytes, sizeof entry);
     name.assign(bytes + sizeof entry, entry.name_size);
-    TRY(visit(name, entry.inode));
+    if (entry.inode != 0) TRY(visit(id, entry, name));
     at = entry.right;
   }
   return {};

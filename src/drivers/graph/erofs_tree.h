@@ -63,6 +63,9 @@ class ErofsTree {
   // In byte order. The tree's names must not change meanwhile.
   using Visitor = std::function<Status(std::string_view name, InodeId inode)>;
   Status each(InodeId directory, const Visitor& visit);
+  // Forgets the names for which `keep` says false; they may not be linked again.
+  using Filter = std::function<Result<bool>(std::string_view name, InodeId inode)>;
+  Status filter(InodeId directory, const Filter& keep);
   // The path of a directory, "" for the root.
   Result<std::string> path(InodeId directory);
 
@@ -81,6 +84,9 @@ class ErofsTree {
   };
   explicit ErofsTree(SpillFile file) : file_(std::move(file)) {}
   Status set(const Link& link, uint32_t entry);
+  using EntryVisitor =
+      std::function<Status(uint32_t id, const Entry& entry, std::string_view name)>;
+  Status each_entry(InodeId directory, const EntryVisitor& visit);
   Result<int> compare(uint32_t entry, std::string_view name);
   uint32_t random();
 

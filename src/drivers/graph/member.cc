@@ -9,7 +9,8 @@ constexpr std::string_view kOpaque = ".wh..wh..opq";
 
 Status check_steering(const tar::Entry& entry) {
   for (const auto& [name, value] : entry.xattrs)
-    if (name.starts_with("trusted.overlay.") || name.starts_with("user.overlay."))
+    if (name.starts_with("trusted.overlay.") || name.starts_with("user.overlay.") ||
+        name.starts_with("trusted.gantry."))
       return invalid("the attribute {} is not allowed in a layer", name);
   bool device = entry.type == tar::Type::char_device || entry.type == tar::Type::block_device;
   if (device && entry.major == 0 && entry.minor == 0)

@@ -96,7 +96,7 @@ class Unpacker {
     }
     TRY(reader_.finish());
     TRY(times_.apply(target_.root));
-    return Unpacked{size_, root_opaque_};
+    return Unpacked{size_, root_opaque_, depends_};
   }
 
  private:
@@ -123,6 +123,7 @@ class Unpacker {
   DirectoryTimes times_;
   uint64_t size_ = 0;
   bool root_opaque_ = false;
+  bool depends_ = false;
   bool warned_xattr_ = false;
 };
 
@@ -173,7 +174,11 @@ Status Unpacker::member(const tar::Entry& entry) {
 // Hides what is below only: what this archive itself brought stays, whichever came first.
 Status Unpacker::whiteout(const Place& place, const std::string& name) {
   std::optional<struct stat> st = TRY(stat_entry(place.fd(), name));
-  if (!st) return make_whiteout(place.fd(), name);
+  if (!st) {
+    std::string path = place.path();
+    if (target_.whiteouts) TRY(target_.whiteouts->write({path.c_str(), path.size() + 1}));
+    return make_whiteout(place.fd(), name);
+  }
   if (!S_ISDIR(st->st_mode)) return {};
   UniqueFd directory = TRY(sys::openat(place.fd(), name, kOpenDirectory));
   return make_opaque(directory.get());
@@ -254,10 +259,16 @@ Status Unpacker::create_hardlink(const tar::Entry& entry, const Place& place) {
     return invalid("the hard link's target \"{}\" is outside of the layer", entry.link);
   size_t slash = target->rfind('/');
   std::string name = target->substr(slash == std::string::npos ? 0 : slash + 1);
+  Result<std::shared_ptr<LayerTree::Directory>> found =
+      tree_.find_directory(slash == std::string::npos ? "" : target->substr(0, slash));
+  std::optional<struct stat> st;
+  if (found) st = TRY(stat_entry((*found)->fd.get(), name));
+  if (target_.known == Lower::unknown && (!st || is_whiteout(*st))) {
+    depends_ = true;  // a link below may lead to it
+    return {};
+  }
   std::shared_ptr<LayerTree::Directory> directory =
-      TRY(tree_.find_directory(slash == std::string::npos ? "" : target->substr(0, slash))
-              .context("hard link to \"{}\"", entry.link));
-  std::optional<struct stat> st = TRY(stat_entry(directory->fd.get(), name));
+      TRY(std::move(found).context("hard link to \"{}\"", entry.link));
   if (!st || is_whiteout(*st))
     return invalid("hard link to \"{}\", which is not in this layer", entry.link);
   if (S_ISDIR(st->st_mode)) return invalid("hard link to the directory \"{}\"", entry.link);
@@ -288,6 +299,7 @@ Status Unpacker::create_special(const tar::Entry& entry, const Place& place) {
 Status Unpacker::set_directory(int fd, const tar::Entry& entry) {
   if (target_.parents && ::fremovexattr(fd, kParentXattr) == -1 && errno != ENODATA)
     return errno_error(errno, "fremovexattr {}", kParentXattr);
+  TRY(clear_xattrs(fd));
   return set_by_fd(fd, entry);
 }
 

@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
+#include <cstring>
 #include <map>
 
 #include "base/fs.h"
@@ -22,6 +23,24 @@ Status copy_times(const struct stat& st, int directory, const std::string& name)
   const timespec times[2] = {st.st_atim, st.st_mtim};
   if (::utimensat(directory, name.c_str(), times, AT_SYMLINK_NOFOLLOW) == 0) return {};
   return errno_error(errno, "utimensat {}", name);
+}
+
+// Of what cannot be opened: links and devices. The paths go through a descriptor of ours and one
+// further component, which is not followed.
+Status copy_xattrs_at(int from, int to, const std::string& name) {
+  std::string source = fmt::format("/proc/self/fd/{}/{}", from, name);
+  std::string target = fmt::format("/proc/self/fd/{}/{}", to, name);
+  std::vector<char> names(64 << 10);  // XATTR_LIST_MAX
+  ssize_t size = ::llistxattr(source.c_str(), names.data(), names.size());
+  if (size <= 0) return {};
+  std::vector<char> value(64 << 10);  // XATTR_SIZE_MAX
+  for (const char* key = names.data(); key < names.data() + size; key += std::strlen(key) + 1) {
+    ssize_t length = ::lgetxattr(source.c_str(), key, value.data(), value.size());
+    if (length == -1 ||
+        ::lsetxattr(target.c_str(), key, value.data(), static_cast<size_t>(length), 0) == -1)
+      return errno_error(errno, "copy the attribute {} of {}", key, name);
+  }
+  return {};
 }
 
 // Copies a tree, hard links within it, owners, modes, times and xattrs included.
@@ -58,10 +77,12 @@ class TreeCopy {
       std::string target = TRY(sys::readlinkat(from, name));
       TRY(sys::symlinkat(target, to, name));
       TRY(sys::fchownat(to, name, st.st_uid, st.st_gid));
+      TRY(copy_xattrs_at(from, to, name));
     } else {
       TRY(sys::mknodat(to, name, st.st_mode, st.st_rdev));
       TRY(sys::fchownat(to, name, st.st_uid, st.st_gid));
       TRY(sys::fchmodat(to, name, st.st_mode & 07777));
+      TRY(copy_xattrs_at(from, to, name));
     }
     return copy_times(st, to, name);
   }
