@@ -1,5 +1,7 @@
 #include "base/overlay_mount.h"
 
+#include <sys/ioctl.h>
+
 #include "base/sys.h"
 
 namespace gantry {
@@ -60,6 +62,41 @@ Status add_layers(int context, const RootfsSource& source, const std::vector<Uni
   return {};
 }
 
+// As in <linux/fs.h> of Linux 6.9.
+struct FsUuid {
+  uint8_t size;
+  char bytes[16];
+};
+constexpr unsigned long kGetFsUuid = _IOR(0x15, 0, FsUuid);
+
+// The mount that the engine holds, if it is there and the right one.
+UniqueFd shared_mount(const ErofsImage& image) {
+  if (image.mounted.empty()) return UniqueFd();
+  Result<UniqueFd> mount = sys::open(image.mounted, O_RDONLY | O_DIRECTORY);
+  if (!mount) return UniqueFd();
+  FsUuid uuid = {};
+  if (::ioctl(mount->get(), kGetFsUuid, &uuid) == -1) return UniqueFd();
+  std::string id = image.id;
+  id.resize(sizeof uuid.bytes);
+  if (uuid.size != sizeof uuid.bytes || id != std::string_view(uuid.bytes, sizeof uuid.bytes))
+    return UniqueFd();
+  return mount.release();
+}
+
+Result<UniqueFd> mount_over(const RootfsSource& source, const std::vector<UniqueFd>& images) {
+  std::vector<UniqueFd> held;
+  UniqueFd context = TRY(sys::fsopen("overlay"));
+  TRY(sys::fsconfig_string(context.get(), "source", "overlay"));
+  TRY(add_layers(context.get(), source, images, held));
+  if (!source.upper.empty()) {
+    TRY(set_path(context.get(), "upperdir", source.upper, held));
+    TRY(set_path(context.get(), "workdir", source.work, held));
+  }
+  for (const std::string& option : source.options) TRY(set_option(context.get(), option));
+  TRY(sys::fsconfig_create(context.get()));
+  return sys::fsmount(context.get(), 0);
+}
+
 }  // namespace
 
 Result<UniqueFd> mount_erofs(const ErofsImage& image) {
@@ -75,18 +112,35 @@ Result<UniqueFd> mount_erofs(const ErofsImage& image) {
 
 Result<UniqueFd> mount_overlay_detached(const RootfsSource& source) {
   std::vector<UniqueFd> images;
-  for (const ErofsImage& image : source.images) images.push_back(TRY(mount_erofs(image)));
-  std::vector<UniqueFd> held;
-  UniqueFd context = TRY(sys::fsopen("overlay"));
-  TRY(sys::fsconfig_string(context.get(), "source", "overlay"));
-  TRY(add_layers(context.get(), source, images, held));
-  if (!source.upper.empty()) {
-    TRY(set_path(context.get(), "upperdir", source.upper, held));
-    TRY(set_path(context.get(), "workdir", source.work, held));
+  for (const ErofsImage& image : source.images) {
+    UniqueFd mount = shared_mount(image);
+    if (!mount.valid()) mount = TRY(mount_erofs(image));
+    images.push_back(std::move(mount));
   }
-  for (const std::string& option : source.options) TRY(set_option(context.get(), option));
-  TRY(sys::fsconfig_create(context.get()));
-  return sys::fsmount(context.get(), 0);
+  Result<UniqueFd> mounted = mount_over(source, images);
+  if (mounted || images.empty() || mounted.error().code() != EINVAL) return mounted;
+  return std::move(mounted).error().with_kind(ErrorKind::unsupported);
+}
+
+Result<UniqueFd> mount_overlay_attaching(const RootfsSource& source) {
+  RootfsSource plain = source;
+  plain.images.clear();
+  plain.lower.clear();
+  std::vector<std::string> places;
+  Result<UniqueFd> mounted = [&]() -> Result<UniqueFd> {
+    for (const ErofsImage& image : source.images) {
+      UniqueFd mount = TRY(mount_erofs(image));
+      std::string place = image.index.substr(0, image.index.rfind('/'));
+      TRY(sys::move_mount(mount.get(), AT_FDCWD, place));
+      places.push_back(place);
+    }
+    plain.lower = places;
+    plain.lower.insert(plain.lower.end(), source.lower.begin(), source.lower.end());
+    return mount_over(plain, {});
+  }();
+  // The overlay has mounts of its own of them.
+  for (const std::string& place : places) TRY(sys::umount(place, MNT_DETACH));
+  return mounted;
 }
 
 }  // namespace gantry

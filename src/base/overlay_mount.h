@@ -13,7 +13,13 @@ namespace gantry {
 Result<UniqueFd> mount_erofs(const ErofsImage& image);
 
 // Mounts the images and the overlay over them. `unsupported` when this kernel cannot be told so
-// many layers this way (before Linux 6.5), or takes no layer by descriptor (6.13).
+// many layers this way (before Linux 6.5), or takes no image as a layer that is attached to nothing
+// (before 6.15).
 Result<UniqueFd> mount_overlay_detached(const RootfsSource& source);
+
+// The same for those kernels: while the overlay is mounted, the images are attached over the
+// directories that they lie in. Only for a caller in a mount namespace of its own, from which
+// nothing propagates.
+Result<UniqueFd> mount_overlay_attaching(const RootfsSource& source);
 
 }  // namespace gantry

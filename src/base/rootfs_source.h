@@ -11,7 +11,13 @@
 namespace gantry {
 
 // An EROFS image in plain files: `index` is the primary device, `devices` are its further ones.
+//
+// Whoever mounts an image has a page cache of its own for it. So the engine mounts each once,
+// attached to nothing, and `mounted` is where others find that mount ("/proc/PID/fd/N"); it is used
+// while the file system there has the UUID `id` (at most 16 bytes), and else the image is mounted.
 struct ErofsImage {
+  std::string id;
+  std::string mounted;
   std::string index;
   std::vector<std::string> devices;
   std::vector<std::string> options;  // as the kernel takes them ("directio")
@@ -33,9 +39,10 @@ struct RootfsSource {
 
 template <>
 struct json::Schema<ErofsImage> {
-  static constexpr Field fields[] = {field<&ErofsImage::index>("index"),
-                                     field<&ErofsImage::devices>("devices", kOmitEmpty),
-                                     field<&ErofsImage::options>("options", kOmitEmpty)};
+  static constexpr Field fields[] = {
+      field<&ErofsImage::id>("id", kOmitEmpty), field<&ErofsImage::mounted>("mounted", kOmitEmpty),
+      field<&ErofsImage::index>("index"), field<&ErofsImage::devices>("devices", kOmitEmpty),
+      field<&ErofsImage::options>("options", kOmitEmpty)};
 };
 template <>
 struct json::Schema<RootfsSource> {

@@ -105,7 +105,11 @@ Result<Rootfs> Rootfs::attach(const RootfsPlan& plan) {
   std::string place;
   if (plan.source && plan.source->type == "overlay") {
     if (plan.source->lower.empty()) return invalid("rootfs: an overlay without lower layers");
-    tree = TRY(mount_overlay_detached(*plan.source).context("rootfs"));
+    Result<UniqueFd> mounted = mount_overlay_detached(*plan.source);
+    // The mount namespace is the container's own.
+    if (!mounted && mounted.error().kind() == ErrorKind::unsupported)
+      mounted = mount_overlay_attaching(*plan.source);
+    tree = TRY(std::move(mounted).context("rootfs"));
     place = plan.source->upper.empty() ? plan.source->lower.front() : plan.source->upper;
   } else if (plan.source && plan.source->type == "bind") {
     place = plan.source->source;

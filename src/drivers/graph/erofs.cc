@@ -24,7 +24,8 @@ namespace {
 constexpr const char* kIndexName = "index";
 constexpr const char* kIngestedSize = "ingested";
 
-// Mounts of layers, attached to nothing, for looking into them (publish, diff). Thread-safe.
+// Mounts of layers, attached to nothing: for looking into them (publish, diff), and for containers,
+// so that those of one image share what is cached of it. Thread-safe.
 class LayerMounts {
  public:
   Result<std::shared_ptr<const UniqueFd>> get(const std::string& directory,
@@ -58,7 +59,7 @@ class LayerMounts {
   }
 
  private:
-  static constexpr size_t kKept = 64;
+  static constexpr size_t kKept = 256;
   struct Kept {
     std::shared_ptr<const UniqueFd> mount;
     std::list<std::string>::iterator place;
@@ -85,8 +86,14 @@ class Erofs final : public OverlayDriver {
   }
 
  protected:
-  void add_layers(const LayerRecord& top, RootfsSource& source) const override {
-    for (const std::string& name : top.stack) source.images.push_back(image_of(name));
+  void add_layers(const LayerRecord& top, RootfsSource& source) override {
+    for (const std::string& name : top.stack) {
+      ErofsImage image = image_of(name);
+      // What cannot be mounted here tells its reason to whoever mounts it there.
+      if (Result<std::shared_ptr<const UniqueFd>> mount = mounts_.get(name, image); mount)
+        image.mounted = fmt::format("/proc/{}/fd/{}", ::getpid(), (*mount)->get());
+      source.images.push_back(std::move(image));
+    }
   }
   Result<OpenStack> open_stack(const LayerRecord* top) override {
     OpenStack out;
@@ -117,6 +124,7 @@ ErofsImage image_in(const LayerDirectories& directories, const std::string& name
 
 ErofsImage Erofs::image_of(const std::string& name) const {
   ErofsImage image = image_in(*directories_, name);
+  image.id = name;
   image.options = options_;
   return image;
 }
@@ -151,7 +159,7 @@ Result<LayerInfo> Erofs::publish(const PublishSpec& spec) {
   std::string size = TRY(fs::read_file_at(directory.get(), kIngestedSize));
   record.size = std::strtoull(size.c_str(), nullptr, 10);
   UniqueFd index = TRY(sys::openat(directory.get(), kIndexName, O_RDWR | O_CREAT | O_EXCL, 0600));
-  IndexedRoot root = TRY(make_index(directory.get(), lower.roots(), index.get()));
+  IndexedRoot root = TRY(make_index(directory.get(), spec.directory, lower.roots(), index.get()));
   record.root_mode = root.mode;
   record.root_uid = root.uid;
   record.root_gid = root.gid;
@@ -227,7 +235,7 @@ Result<Probed> probe_erofs(const LayerDirectories& directories) {
     MemorySource source(archive);
     (void)TRY(ingest_archive(directory.get(), source));
     UniqueFd index = TRY(sys::openat(directory.get(), kIndexName, O_RDWR | O_CREAT | O_EXCL, 0600));
-    (void)TRY(make_index(directory.get(), {}, index.get()));
+    (void)TRY(make_index(directory.get(), "", {}, index.get()));
     RootfsSource layers;
     layers.images = {image_in(directories, name)};
     auto check = [&](int root) -> Status {

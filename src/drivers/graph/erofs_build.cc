@@ -386,11 +386,13 @@ class IndexBuilder {
 
 }  // namespace
 
-Result<IndexedRoot> make_index(int directory, std::vector<int> lower, int out) {
+Result<IndexedRoot> make_index(int directory, const std::string& id, std::vector<int> lower,
+                               int out) {
   UniqueFd log = TRY(sys::openat(directory, kLogName, O_RDWR));
   ErofsTree tree = TRY(ErofsTree::create(directory));
   TRY(IndexBuilder(tree, log.get(), std::move(lower)).run());
   ErofsDevices devices;
+  devices.id = id;
   devices.tar_size = static_cast<uint64_t>(TRY(sys::fstatat(directory, kTarName)).st_size);
   if (Result<struct stat> side = sys::fstatat(directory, kSideName); side)
     devices.side_size = static_cast<uint64_t>(side->st_size);

@@ -83,7 +83,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Result<uint64_t> ingested = ingest_archive(directory.get(), source);
     if (ingested) {
       UniqueFd index = sys::openat(directory.get(), "index", O_RDWR | O_CREAT, 0600).release();
-      if (make_index(directory.get(), {}, index.get())) {
+      if (make_index(directory.get(), "id", {}, index.get())) {
         std::string text = fs::read_file_at(directory.get(), "index").release();
         uint64_t side = 0;
         if (Result<struct stat> st = sys::fstatat(directory.get(), kSideName); st)

@@ -305,6 +305,7 @@ class IndexWriter {
     super.magic = erofs::kMagic;
     super.compat = erofs::kCompatMtime;
     super.block_bits = erofs::kBlockBits;
+    std::copy_n(devices_.id.begin(), std::min(devices_.id.size(), sizeof super.uuid), super.uuid);
     super.root_nid = static_cast<uint16_t>(erofs::kInodesOffset / erofs::kSlot);
     super.inodes = count_;
     super.blocks = static_cast<uint32_t>(size / kBlock);

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "drivers/graph/erofs_tree.h"
 
 namespace gantry::drivers {
 
 struct ErofsDevices {
+  std::string id;  // at most 16 bytes: the file system's UUID
   uint64_t tar_size = 0;
   uint64_t side_size = 0;  // 0: there is no side file
 };

@@ -29,7 +29,7 @@ class ScratchTest : public testing::Test {
     MemorySource source(tar);
     (void)TRY(ingest_archive(directory_.get(), source));
     UniqueFd out = TRY(sys::openat(directory_.get(), "index", O_RDWR | O_CREAT, 0600));
-    (void)TRY(make_index(directory_.get(), {}, out.get()));
+    (void)TRY(make_index(directory_.get(), "id", {}, out.get()));
     text_ = TRY(fs::read_file_at(directory_.get(), "index"));
     uint64_t side = 0;
     if (Result<struct stat> st = sys::fstatat(directory_.get(), kSideName); st)
@@ -110,8 +110,7 @@ TEST_F(ScratchTest, TheSameArchiveGivesTheSameIndex) {
   EXPECT_EQ(text_, first);
   EXPECT_EQ(tree->at("a/l").disk.nlink, 2u);
   EXPECT_EQ(tree->at("a/l").disk.ino, tree->at("b/c").disk.ino);
-  EXPECT_TRUE(S_ISCHR(tree->at("gone").disk.mode));
-  EXPECT_EQ(tree->at("gone").disk.u, 0u);
+  EXPECT_FALSE(tree->contains("gone")) << "a whiteout of nothing";
 }
 
 TEST_F(ScratchTest, AnIndexOfManyMembersIsMadeInLittleMemory) {
@@ -280,7 +279,7 @@ TEST(EveryDriver, ShowsTheSameOfRandomArchives) {
     if (driver) drivers.push_back(driver.release());
   }
   const char* given = std::getenv("GANTRY_RANDOM_ARCHIVES");
-  unsigned rounds = given ? static_cast<unsigned>(std::atoi(given)) : 150;
+  unsigned rounds = given ? static_cast<unsigned>(std::atoi(given)) : 25;
   int published = 0;
   for (unsigned seed = 1; seed <= rounds; ++seed) {
     std::vector<Digest> top(drivers.size());

@@ -28,7 +28,8 @@ struct IndexedRoot {
   uint32_t gid = 0;
 };
 // Makes the index of an ingested archive over `lower` (roots of the layers below, topmost first,
-// in overlay form), and writes it to `out`. Errors name the member.
-Result<IndexedRoot> make_index(int directory, std::vector<int> lower, int out);
+// in overlay form), and writes it to `out`; `id` becomes its UUID. Errors name the member.
+Result<IndexedRoot> make_index(int directory, const std::string& id, std::vector<int> lower,
+                               int out);
 
 }  // namespace gantry::drivers

@@ -251,8 +251,8 @@ Result<SettledFiles> settle_files(const LayerDirectories& directories, const std
   bool through_link = TRY(Settler(out.layer, lower).goes_through_link());
   if (through_link || record.depends)
     record = TRY(unpack_again(directories, directory, out.layer, lower));
-  TRY(Settler(out.layer, lower).adopt());
   if (record.root_opaque) TRY(Settler(out.layer, lower).hide_below_root());
+  TRY(Settler(out.layer, lower).adopt());
   TRY(Settler(out.layer, lower).drop_vain_whiteouts());
   for (const char* part : {kParents, kWhiteouts, kIngested})
     TRY(sys::unlinkat(out.layer.directory.get(), part));

@@ -28,7 +28,7 @@ class Overlay2 final : public OverlayDriver {
   }
 
  protected:
-  void add_layers(const LayerRecord& top, RootfsSource& source) const override {
+  void add_layers(const LayerRecord& top, RootfsSource& source) override {
     for (const std::string& name : top.stack)
       source.lower.push_back(directories_->path() + "/" + name + "/diff");
   }

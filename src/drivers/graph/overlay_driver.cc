@@ -71,7 +71,7 @@ Result<LayerInfo> OverlayDriver::layer(const Digest& chain_id) {
   return info_of(*record);
 }
 
-RootfsSource OverlayDriver::source(const std::string& id, const Base& base) const {
+RootfsSource OverlayDriver::source(const std::string& id, const Base& base) {
   const std::string& root = directories_->path();
   RootfsSource source;
   source.type = "overlay";

@@ -44,7 +44,7 @@ class OverlayDriver : public GraphDriver {
         volatile_mounts_(volatile_mounts) {}
 
   // The layers of `top`'s stack as a part of a recipe, in `images` or `lower`.
-  virtual void add_layers(const LayerRecord& top, RootfsSource& source) const = 0;
+  virtual void add_layers(const LayerRecord& top, RootfsSource& source) = 0;
   // null: an empty stack.
   virtual Result<OpenStack> open_stack(const LayerRecord* top) = 0;
 
@@ -56,7 +56,7 @@ class OverlayDriver : public GraphDriver {
     ContainerLifetime lifetime;
   };
   Result<Base> base_of(const std::string& id) const;
-  RootfsSource source(const std::string& id, const Base& base) const;
+  RootfsSource source(const std::string& id, const Base& base);
 
   const VolatileMounts volatile_mounts_;
 };

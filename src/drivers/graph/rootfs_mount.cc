@@ -24,6 +24,7 @@ Result<UniqueFd> mount_in_private_namespace(const RootfsSource& source) {
     mounted = [&]() -> Result<UniqueFd> {
       TRY(sys::unshare(CLONE_FS | CLONE_NEWNS));
       TRY(sys::mount("none", "/", "", MS_REC | MS_PRIVATE));
+      if (!source.images.empty()) return mount_overlay_attaching(source);
       std::vector<std::string> lower = source.lower;
       if (!source.top.empty()) lower.insert(lower.begin(), source.top);
       std::string data = "lowerdir=" + joined(lower);
@@ -44,7 +45,7 @@ Result<UniqueFd> mount_overlay(const RootfsSource& source) {
   if (mounted) return mounted;
   bool old_kernel =
       mounted.error().kind() == ErrorKind::unsupported || mounted.error().code() == ENOSYS;
-  if (!old_kernel || !source.images.empty()) return mounted;
+  if (!old_kernel) return mounted;
   return mount_in_private_namespace(source);
 }
 
