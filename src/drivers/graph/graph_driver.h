@@ -102,6 +102,9 @@ struct ContainerSpec {
   std::string id;
   Digest image;  // chain id of the topmost layer; empty: an empty file system
   ContainerLifetime lifetime = ContainerLifetime::kept;
+  // Bytes that the container may add to its image; 0: as many as there is room for. `unsupported`
+  // where the file system cannot hold it to that.
+  uint64_t size_limit = 0;
 };
 
 // What happened to a path of a container since it was created, as `docker diff` counts it.

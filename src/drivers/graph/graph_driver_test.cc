@@ -443,6 +443,29 @@ TEST_P(GraphDriverTest, AnEmptyLayerAndAnEmptyImageAreFileSystems) {
   EXPECT_EQ(contents(open(above, "c3").get(), "a"), "1");
 }
 
+TEST_P(GraphDriverTest, AContainerIsHeldToItsSizeOrTheLimitIsRefusedWithTheReason) {
+  ContainerSpec spec;
+  spec.id = "small";
+  spec.image = layer(Archive().file("a", "1").done());
+  spec.size_limit = 4 << 20;
+  Result<RootfsSource> source = driver_->create_container(spec);
+  if (!source) {
+    EXPECT_EQ(source.error().kind(), ErrorKind::unsupported);
+    EXPECT_TRUE(source.error().message().starts_with("--storage-opt size"))
+        << source.error().message();
+    ASSERT_TRUE(driver_->remove_container("small"));
+    return;
+  }
+  UniqueFd root = mount_overlay(*source).release();
+  UniqueFd file = sys::openat(root.get(), "big", O_WRONLY | O_CREAT, 0600).release();
+  std::string megabyte(1 << 20, 'x');
+  Status written;
+  for (int i = 0; i < 8 && written; ++i) written = sys::write_all(file.get(), megabyte);
+  ASSERT_FALSE(written);
+  EXPECT_TRUE(written.error().code() == EDQUOT || written.error().code() == ENOSPC);
+  ASSERT_TRUE(driver_->remove_container("small"));
+}
+
 TEST_P(GraphDriverTest, AStackIsMountedWhereverItsImagesAreAndHoweverTheKernelTakesThem) {
   Digest base = layer(Archive().file("a", "1").file("b", "2").done());
   Digest top = layer(Archive().file("b", "3").done(), base);

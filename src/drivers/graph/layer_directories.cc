@@ -9,6 +9,7 @@
 #include "base/id.h"
 #include "base/sys.h"
 #include "drivers/graph/layer_tree.h"
+#include "drivers/graph/project_quota.h"
 #include "drivers/graph/tar_split.h"
 
 namespace gantry::drivers {
@@ -247,6 +248,8 @@ Status LayerDirectories::remove(const std::string& directory) {
 Status LayerDirectories::remove_container(const std::string& id) const {
   TRY(check_name(id));
   TRY(failpoint("layer.container.discard"));
+  if (Result<UniqueFd> directory = sys::openat(containers_.get(), id, kOpenDirectory); directory)
+    TRY(unlimit_tree(directory->get()));
   Status moved = sys::renameat(containers_.get(), id, trash_.get(), trash_name(id));
   if (!moved && moved.error().code() == ENOENT) return {};
   return moved;

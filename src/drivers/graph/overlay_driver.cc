@@ -8,6 +8,7 @@
 #include "base/id.h"
 #include "base/sys.h"
 #include "drivers/graph/layer_tree.h"
+#include "drivers/graph/project_quota.h"
 #include "drivers/graph/rootfs_mount.h"
 #include "drivers/graph/tree_diff.h"
 
@@ -95,6 +96,10 @@ Result<RootfsSource> OverlayDriver::create_container(const ContainerSpec& spec) 
   TRY(failpoint("layer.container"));
   TRY(sys::mkdirat(parent, spec.id, 0700));
   TRY(failpoint("layer.container.made"));
+  if (spec.size_limit > 0) {
+    UniqueFd directory = TRY(sys::openat(parent, spec.id, kOpenDirectory));
+    TRY(limit_tree(directory.get(), spec.size_limit));
+  }
   TRY(sys::mkdirat(parent, spec.id + "/upper", 0755));
   TRY(sys::mkdirat(parent, spec.id + "/work", 0700));
   std::string text = base.top ? base.top->directory : "-";

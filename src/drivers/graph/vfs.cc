@@ -235,6 +235,8 @@ Result<RootfsSource> Vfs::create_container(const ContainerSpec& spec) {
   std::shared_ptr<const LayerRecord> image;
   if (!spec.image.empty()) image = TRY(directories_->find(spec.image));
   int parent = directories_->containers();
+  if (spec.size_limit > 0)
+    return unsupported("--storage-opt size is not for the storage driver vfs, which copies images");
   TRY(sys::mkdirat(parent, spec.id, 0700));
   TRY(sys::mkdirat(parent, spec.id + "/tree", 0755));
   TRY(sys::symlinkat(image ? image->directory : "-", parent, spec.id + "/base"));
