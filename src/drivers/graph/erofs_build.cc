@@ -347,7 +347,8 @@ class IndexBuilder {
     inode.mtime = st.st_mtim.tv_sec;
     inode.mtime_nsec = static_cast<uint32_t>(st.st_mtim.tv_nsec);
     std::vector<std::pair<std::string, std::string>> xattrs = TRY(read_xattrs(original));
-    std::string encoded = TRY(encode_xattrs(xattrs, tar::Type::directory));
+    std::string left_out;
+    std::string encoded = TRY(encode_xattrs(xattrs, tar::Type::directory, left_out));
     inode.xattrs_at = log_end_;
     inode.xattrs_size = static_cast<uint32_t>(encoded.size());
     TRY(sys::pwrite_all(log_, encoded, static_cast<off_t>(log_end_)));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "base/log.h"
 #include "base/sys.h"
 #include "drivers/graph/erofs_format.h"
 #include "drivers/graph/erofs_layer.h"
@@ -84,7 +85,7 @@ class Ingester {
     return log_.add(out);
   }
 
-  static Status take_attributes(const tar::Entry& entry, LoggedMember& out) {
+  Status take_attributes(const tar::Entry& entry, LoggedMember& out) {
     out.type = entry.type;
     out.mode = entry.mode;
     out.uid = entry.uid;
@@ -92,7 +93,11 @@ class Ingester {
     out.mtime = entry.mtime.tv_sec;
     out.mtime_nsec = static_cast<uint32_t>(entry.mtime.tv_nsec);
     out.link = entry.link;
-    out.xattrs = TRY(encode_xattrs(entry.xattrs, entry.type));
+    std::string left_out;
+    out.xattrs = TRY(encode_xattrs(entry.xattrs, entry.type, left_out));
+    if (!left_out.empty() && !std::exchange(warned_, true))
+      log::warn("layer member \"{}\": the attribute {} is not kept", entry.path.substr(0, 256),
+                left_out);
     bool device = entry.type == tar::Type::char_device || entry.type == tar::Type::block_device;
     if (device) {
       if (entry.major > kMaxMajor || entry.minor > kMaxMinor)
@@ -163,6 +168,7 @@ class Ingester {
   UniqueFd side_;
   uint64_t side_size_ = 0;
   uint64_t size_ = 0;
+  bool warned_ = false;
 };
 
 }  // namespace

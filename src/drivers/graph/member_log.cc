@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/log.h"
 #include "base/sys.h"
 #include "drivers/graph/erofs_format.h"
 
@@ -62,14 +61,14 @@ void append_xattr(std::string& out, uint8_t prefix, std::string_view name, std::
 }
 
 Result<std::string> encode_xattrs(const std::vector<std::pair<std::string, std::string>>& xattrs,
-                                  tar::Type type) {
+                                  tar::Type type, std::string& left_out) {
   std::string out;
   for (const auto& [name, value] : xattrs) {
     const XattrPrefix* known = prefix_of(name);
     bool stored =
         known && (known->index != 1 || type == tar::Type::regular || type == tar::Type::directory);
     if (!stored) {
-      log::warn("a layer's member has the attribute {}, which is not kept", name.substr(0, 256));
+      left_out = name.substr(0, 256);
       continue;
     }
     std::string_view rest = std::string_view(name).substr(known->prefix.size());

@@ -61,9 +61,10 @@ class MemberLogReader {
 };
 
 // The attributes of a file, directory or link as an EROFS inode holds them. Names that no file
-// system here would store on such a file are left out. `invalid` when they do not fit.
+// system here would store on such a file are left out; the last of them goes to `left_out`.
+// `invalid` when they do not fit.
 Result<std::string> encode_xattrs(const std::vector<std::pair<std::string, std::string>>& xattrs,
-                                  tar::Type type);
+                                  tar::Type type, std::string& left_out);
 void append_xattr(std::string& out, uint8_t prefix, std::string_view name, std::string_view value);
 
 }  // namespace gantry::drivers
