@@ -7,7 +7,7 @@
 namespace gantry::drivers {
 namespace {
 
-constexpr size_t kMemory = 4 << 20;
+constexpr size_t kMemory = 12 << 20;
 
 }  // namespace
 

@@ -37,7 +37,7 @@
 // in directories of their own; both succeed, the last one published wins and the caller (who holds
 // a lock or finds the layer in the graph) decides which to keep.
 //
-// Memory: what one ingest() or publish() needs is bounded (about 2 MiB and what a member's own
+// Memory: what one ingest() or publish() needs is bounded (at most 16 MiB and what a member's own
 // headers need, see tar.h) whatever the archive says and however many members it has.
 #pragma once
 

@@ -15,7 +15,7 @@ namespace gantry::drivers {
 // freed. Nothing is written to the disk before `memory` bytes are exceeded.
 class SpillFile {
  public:
-  static constexpr size_t kPage = 16 << 10;
+  static constexpr size_t kPage = 4 << 10;
   static constexpr size_t kMaxRecord = 1 << 10;
   // `directory`: an open directory on whose file system the file lies.
   static Result<SpillFile> create(int directory, size_t memory);
