@@ -8,7 +8,8 @@
 namespace gantry::http {
 namespace {
 
-constexpr size_t kDrainLimit = 256u << 10;  // of a body that nobody wants, to keep the connection
+constexpr size_t kUnwantedLimit = 256u
+                                  << 10;  // of a body that nobody wants, to keep the connection
 
 std::string title(std::string_view method) {
   std::string out(method);
@@ -142,7 +143,7 @@ Result<Agent::Response> Agent::send(const Request& request, int cancel_fd) {
     }
     at.url = std::move(next);
     std::string drained(16u << 10, '\0');
-    for (size_t size = 0; size < kDrainLimit;) {
+    for (size_t size = 0; size < kUnwantedLimit;) {
       Result<size_t> got = response->read_some(drained);
       if (!got || *got == 0) break;
       size += *got;

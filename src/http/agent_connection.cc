@@ -15,7 +15,7 @@
 namespace gantry::http {
 namespace {
 
-constexpr size_t kReadSize = 64u << 10;
+constexpr size_t kReceiveSize = 64u << 10;
 
 Error unavailable(std::string message, int code = 0) {
   return Error(ErrorKind::unavailable, std::move(message), code);
@@ -236,7 +236,7 @@ Status AgentConnection::send(const Agent::Request& request) {
 }
 
 Status AgentConnection::send_body(const Agent::Request& request) {
-  std::string buffer(kReadSize * 4, '\0');
+  std::string buffer(kReceiveSize * 4, '\0');
   uint64_t total = 0;
   while (true) {
     Result<size_t> got = request.body_stream(buffer);
@@ -276,8 +276,8 @@ Status AgentConnection::receive_head(bool without_body) {
       in_.erase(0, *used);
       if (parser_->head_done()) break;
       size_t before = in_.size();
-      in_.resize(before + kReadSize);
-      Result<size_t> got = receive(in_.data() + before, kReadSize);
+      in_.resize(before + kReceiveSize);
+      Result<size_t> got = receive(in_.data() + before, kReceiveSize);
       in_.resize(before + (got ? *got : 0));
       if (!got) return std::move(got).error();
       if (*got == 0) {
@@ -322,8 +322,8 @@ Result<size_t> AgentConnection::read_body(std::span<char> buffer) {
     body_.clear();
     body_used_ = 0;
     if (in_.empty()) {
-      in_.resize(kReadSize);
-      Result<size_t> got = receive(in_.data(), kReadSize);
+      in_.resize(kReceiveSize);
+      Result<size_t> got = receive(in_.data(), kReceiveSize);
       in_.resize(got ? *got : 0);
       if (!got) return std::move(got).error();
       if (*got == 0) {
@@ -342,8 +342,8 @@ Result<size_t> AgentConnection::read_body(std::span<char> buffer) {
     }
     if (*used == 0) {  // a chunk's head that has not come whole
       size_t before = in_.size();
-      in_.resize(before + kReadSize);
-      Result<size_t> got = receive(in_.data() + before, kReadSize);
+      in_.resize(before + kReceiveSize);
+      Result<size_t> got = receive(in_.data() + before, kReceiveSize);
       in_.resize(before + (got ? *got : 0));
       if (!got) return std::move(got).error();
       if (*got == 0) {

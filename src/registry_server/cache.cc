@@ -114,7 +114,7 @@ std::optional<ApiError> Cache::fetch_blob(Flight& flight, const std::string& rep
   auto answer = upstream_->request("GET", "/v2/" + repository + "/blobs/" + digest.text(), {},
                                    scope_of(repository));
   if (!answer) return from_upstream(answer.error());
-  int status = answer->response.status();
+  int status = answer->status;
   if (status == 401 || status == 403) return denied("the upstream registry refuses this cache");
   if (status != 200) return blob_unknown(digest.text());
   return receive_blob(flight, *answer, repository, digest);
@@ -128,7 +128,7 @@ std::optional<ApiError> Cache::receive_blob(Flight& flight, Upstream::Answer& an
     if (upload) (void)uploads_.cancel(*upload);
     return error;
   };
-  std::string_view announced = answer.response.headers().get("Content-Length");
+  std::string_view announced = answer.headers.get("Content-Length");
   std::optional<uint64_t> size = parse_number(announced);
   if (size && !uploads_.check_quota(repository, *size)) {
     make_room_(*size);
@@ -151,7 +151,7 @@ std::optional<ApiError> Cache::receive_blob(Flight& flight, Upstream::Answer& an
   std::string buffer(kBlock, '\0');
   uint64_t total = 0;
   while (true) {
-    auto got = upstream_->read_some(answer, buffer);
+    auto got = answer.read_some(buffer);
     if (!got)
       return fail(from_upstream(make_error(ErrorKind::unavailable, "upstream: {}: {}",
                                            digest.text(), got.error().message())));
@@ -221,9 +221,9 @@ void Cache::serve_blob(Call& call, const ContentDigest& digest) {
                              "HEAD", "/v2/" + repository + "/blobs/" + digest.text(), {},
                              scope_of(repository));
                          if (!answer) return from_upstream(answer.error());
-                         if (answer->response.status() != 200) return blob_unknown(digest.text());
+                         if (answer->status != 200) return blob_unknown(digest.text());
                          uint64_t size = 0;
-                         std::string text(answer->response.headers().get("Content-Length"));
+                         std::string text(answer->headers.get("Content-Length"));
                          if (::sscanf(text.c_str(), "%lu", &size) != 1)
                            return blob_unknown(digest.text());
                          std::lock_guard lock(f.mutex);
@@ -263,8 +263,8 @@ std::optional<ApiError> Cache::store_manifest(Upstream::Answer& answer,
                                               const std::string& repository,
                                               const std::string& reference) {
   bool by_tag = !is_digest_form(reference);
-  std::string type(answer.response.headers().get("Content-Type"));
-  auto text = upstream_->read_all(answer, kManifestLimit);
+  std::string type(answer.headers.get("Content-Type"));
+  auto text = answer.read_all(kManifestLimit);
   if (!text)
     return from_upstream(
         make_error(ErrorKind::unavailable, "upstream: {}", text.error().message()));
@@ -291,7 +291,7 @@ std::optional<ApiError> Cache::fetch_manifest(const std::string& repository,
   auto answer = upstream_->request("GET", "/v2/" + repository + "/manifests/" + reference, headers,
                                    scope_of(repository));
   if (!answer) return from_upstream(answer.error());
-  switch (answer->response.status()) {
+  switch (answer->status) {
     case 200:
       ++metrics_.cache_misses;
       return store_manifest(*answer, repository, reference);
@@ -305,8 +305,7 @@ std::optional<ApiError> Cache::fetch_manifest(const std::string& repository,
       if (known) log::ignored(reference, store_.remove_tag(repository, reference));
       break;
     default:
-      log::warn("upstream: manifest {}:{}: status {}", repository, reference,
-                answer->response.status());
+      log::warn("upstream: manifest {}:{}: status {}", repository, reference, answer->status);
   }
   return manifest_unknown("manifest unknown: the upstream does not have " + reference);
 }
@@ -349,14 +348,13 @@ bool Cache::forward(Call& call) {
   auto flight = join("list " + target, [=, this](Flight& f) -> std::optional<ApiError> {
     auto answer = upstream_->request("GET", target, {}, scope_of(repository));
     if (!answer) return from_upstream(answer.error());
-    auto body = upstream_->read_all(*answer, kListLimit);
+    auto body = answer->read_all(kListLimit);
     if (!body) return from_upstream(body.error());
     std::lock_guard lock(f.mutex);
-    f.status = answer->response.status();
+    f.status = answer->status;
     f.body = std::move(*body);
     for (const char* name : {"Content-Type", "Link", "OCI-Filters-Applied"})
-      if (answer->response.headers().has(name))
-        f.headers.set(name, std::string(answer->response.headers().get(name)));
+      if (answer->headers.has(name)) f.headers.set(name, std::string(answer->headers.get(name)));
     return std::nullopt;
   });
   if (!wait(call.x, *flight, [](Flight&) { return false; })) return true;

@@ -5,7 +5,7 @@
 
 #include "base/fs.h"
 #include "base/units.h"
-#include "registry_server/upstream_url.h"
+#include "http/url.h"
 
 namespace gantry::registry_server {
 namespace {
@@ -128,6 +128,7 @@ constexpr Option kOptions[] = {
     {"gc-grace", duration<&O::gc_grace>, "what was used so lately is kept (1h)"},
     {"gc-untagged", flag<&O::gc_untagged>, "collect manifests that no tag leads to (off)"},
     {"upstream", text<&O::upstream>, "URL of a registry to be a pull-through cache of"},
+    {"upstream-ca", file<&O::upstream_ca>, "PEM file of authorities to trust beside the machine's"},
     {"upstream-username", text<&O::upstream_username>, ""},
     {"upstream-password-file", file<&O::upstream_password_file>, ""},
     {"upstream-timeout", duration<&O::upstream_timeout>, "for an answer of the upstream (30s)"},
@@ -213,7 +214,8 @@ Status check(Options& options) {
   }
   if (options.upload_age < 60'000'000'000) return invalid("upload-age is at least 1m");
   if (options.token_lifetime < 1'000'000'000) return invalid("token-lifetime is at least 1s");
-  if (!options.upstream.empty()) TRY(Url::parse(options.upstream).context("upstream"));
+  if (!options.upstream.empty())
+    TRY(http::Url::parse(options.upstream).context("upstream wants a URL (https://HOST)"));
   if (!options.upstream_username.empty() && options.upstream.empty())
     return invalid("upstream-username needs upstream");
   return {};

@@ -40,7 +40,7 @@ struct Options {
   int64_t gc_grace = 3'600'000'000'000;
   bool gc_untagged = false;
 
-  std::string upstream, upstream_username, upstream_password_file;
+  std::string upstream, upstream_ca, upstream_username, upstream_password_file;
   int64_t cache_ttl = 600'000'000'000;
   int64_t upstream_timeout = 30'000'000'000;
 

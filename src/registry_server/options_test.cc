@@ -54,7 +54,7 @@ TEST_F(OptionsTest, WhatDoesNotGoTogetherIsRefused) {
   EXPECT_THAT(parse("auth = token").error().message(), HasSubstr("token-realm"));
   EXPECT_THAT(parse("auth = token\ntoken-realm = https://a/").error().message(),
               HasSubstr("nobody could sign"));
-  EXPECT_THAT(parse("upstream = docker.io").error().message(), HasSubstr("is no URL"));
+  EXPECT_THAT(parse("upstream = docker.io").error().message(), HasSubstr("wants a URL"));
   EXPECT_THAT(parse("token-endpoint = on").error().message(), HasSubstr("needs auth = token"));
 }
 

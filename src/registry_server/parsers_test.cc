@@ -151,18 +151,5 @@ TEST(ChallengeTest, ParametersAreReadAndBounded) {
   EXPECT_LE(parse_challenge(many).size(), 16u);
 }
 
-TEST(UrlTest, HostsAndPortsAreTakenApart) {
-  auto url = Url::parse("https://[::1]:5000/a?b#c");
-  ASSERT_TRUE(url);
-  EXPECT_TRUE(url->tls);
-  EXPECT_EQ(url->name, "::1");
-  EXPECT_EQ(url->port, "5000");
-  EXPECT_EQ(url->path, "/a?b");
-  EXPECT_EQ(Url::parse("http://example.com")->port, "80");
-  for (const char* bad :
-       {"", "ftp://a", "http://", "http://a:b", "http://user@a/", "http://a:", "http://a/ b"})
-    EXPECT_FALSE(Url::parse(bad)) << bad;
-}
-
 }  // namespace
 }  // namespace gantry::registry_server

@@ -1,7 +1,5 @@
 #include "registry_server/upstream.h"
 
-#include <poll.h>
-
 #include <algorithm>
 
 #include "base/clock.h"
@@ -84,11 +82,30 @@ std::map<std::string, std::string> parse_challenge(std::string_view value) {
 
 Result<std::unique_ptr<Upstream>> Upstream::open(const Options& options) {
   std::unique_ptr<Upstream> upstream(new Upstream);
-  upstream->url_ = TRY(Url::parse(options.upstream));
-  // Does the client speak this scheme?
-  TRY(http::Client::open(upstream->url_.origin()).context("upstream"));
+  upstream->url_ = TRY(http::Url::parse(options.upstream).context("upstream"));
+  upstream->stopped_ = TRY(sys::eventfd(0));
+  http::AgentOptions agent;
+  agent.user_agent = "gantry-registry/" GANTRY_VERSION;
+  agent.connect_timeout = agent.idle_timeout =
+      std::chrono::milliseconds(std::max<int64_t>(options.upstream_timeout / 1'000'000, 1));
+  agent.proxies = http::Proxies::from_environment();
+  agent.max_redirects = kMostRedirects;
+  if (!options.upstream_ca.empty()) {
+    http::TlsClientOptions tls;
+    tls.ca_files = {options.upstream_ca};
+    auto context = TRY(http::TlsContext::client(tls).context("upstream-ca"));
+    agent.tls = [context](const http::Url&) -> Result<std::shared_ptr<const http::TlsContext>> {
+      return std::shared_ptr<const http::TlsContext>(context);
+    };
+  }
+  upstream->agent_ = std::make_unique<http::Agent>(std::move(agent));
   TRY(upstream->reload(options));
   return upstream;
+}
+
+void Upstream::stop() {
+  uint64_t one = 1;
+  (void)sys::write(stopped_.get(), &one, sizeof one);
 }
 
 Status Upstream::reload(const Options& options) {
@@ -96,8 +113,6 @@ Status Upstream::reload(const Options& options) {
   if (!options.upstream_password_file.empty())
     password = TRY(fs::read_file(options.upstream_password_file, 64u << 10));
   while (password.ends_with('\n') || password.ends_with('\r')) password.pop_back();
-  timeout_ms_ =
-      static_cast<int>(std::clamp<int64_t>(options.upstream_timeout / 1'000'000, 100, 3'600'000));
   std::lock_guard lock(mutex_);
   username_ = options.upstream_username;
   password_ = std::move(password);
@@ -110,39 +125,16 @@ std::string Upstream::basic() const {
   return username_.empty() ? "" : "Basic " + base64(username_ + ":" + password_);
 }
 
-Result<Upstream::Answer> Upstream::send(const Url& url, const std::string& method,
+Result<Upstream::Answer> Upstream::send(const http::Url& url, const std::string& method,
                                         const http::Headers& headers) {
-  auto client = std::make_shared<http::Client>(TRY(http::Client::open(url.origin())));
-  http::Request request;
+  http::Agent::Request request;
   request.method = method;
-  request.target = url.path;
+  request.url = url;
   request.headers = headers;
-  if (stopped_) return make_error(ErrorKind::cancelled, "the registry is stopping");
-  auto call = client->send(request);
-  if (!call) return unavailable(call.error().message());
-  if (!TRY(sys::poll_one(call->fd(), POLLIN, timeout_ms_)))
-    return unavailable(url.host + " does not answer in time");
-  auto response = call->response();
-  if (!response) return unavailable(response.error().message());
-  return Answer{std::move(client), std::move(*response)};
-}
-
-Result<size_t> Upstream::read_some(Answer& answer, std::span<char> buffer) {
-  if (stopped_) return make_error(ErrorKind::cancelled, "the registry is stopping");
-  if (!answer.response.readable() && answer.response.fd() >= 0 &&
-      !TRY(sys::poll_one(answer.response.fd(), POLLIN, timeout_ms_)))
-    return unavailable("it sends no more");
-  return answer.response.read_some(buffer);
-}
-
-Result<std::string> Upstream::read_all(Answer& answer, size_t limit) {
-  std::string out, buffer(64u << 10, '\0');
-  while (true) {
-    size_t got = TRY(read_some(answer, buffer));
-    if (got == 0) return out;
-    if (out.size() + got > limit) return invalid("upstream: an answer is over {} bytes", limit);
-    out.append(buffer, 0, got);
-  }
+  auto answer = agent_->send(request, stopped_.get());
+  if (!answer && answer.error().kind() != ErrorKind::cancelled)
+    return unavailable(answer.error().message());
+  return answer;
 }
 
 // The value of Authorization that a challenge asks for.
@@ -156,20 +148,20 @@ Result<std::string> Upstream::authorize(std::string_view challenge, const std::s
   if (!http::equal_no_case(challenge.substr(0, 6), "Bearer"))
     return unsupported("upstream: its challenge '{}' is not understood", challenge.substr(0, 80));
   auto parameters = parse_challenge(challenge);
-  Url realm = TRY(Url::parse(parameters["realm"]).context("upstream: the token service"));
+  http::Url realm =
+      TRY(http::Url::parse(parameters["realm"]).context("upstream: the token service"));
   // Credentials in the clear go to no other host than they were meant for.
-  if (!realm.tls && realm.host != url_.host) own.clear();
-  realm.path += realm.path.find('?') == std::string::npos ? '?' : '&';
-  realm.path += "service=" + http::percent_encode(parameters["service"]);
-  if (!scope.empty()) realm.path += "&scope=" + http::percent_encode(scope);
+  if (!realm.tls() && realm.origin() != url_.origin()) own.clear();
+  realm.target += realm.target.find('?') == std::string::npos ? '?' : '&';
+  realm.target += "service=" + http::percent_encode(parameters["service"]);
+  if (!scope.empty()) realm.target += "&scope=" + http::percent_encode(scope);
   http::Headers headers;
   if (!own.empty()) headers.set("Authorization", own);
   Answer answer = TRY(send(realm, "GET", headers));
-  if (answer.response.status() != 200)
-    return make_error(
-        answer.response.status() >= 500 ? ErrorKind::unavailable : ErrorKind::permission,
-        "upstream: the token service answered {}", answer.response.status());
-  std::string body = TRY(read_all(answer, kTokenAnswerLimit));
+  if (answer.status != 200)
+    return make_error(answer.status >= 500 ? ErrorKind::unavailable : ErrorKind::permission,
+                      "upstream: the token service answered {}", answer.status);
+  std::string body = TRY(answer.read_all(kTokenAnswerLimit));
   auto token = TRY(json::parse<TokenAnswer>(body).context("upstream: the token service"));
   std::string value = "Bearer " + (token.token.empty() ? token.access_token : token.token);
   std::lock_guard lock(mutex_);
@@ -188,31 +180,19 @@ Result<Upstream::Answer> Upstream::request(const std::string& method, const std:
     if (found != tokens_.end() && found->second.until_ns > now_ns())
       authorization = found->second.value;
   }
-  Url url = url_;
-  url.path = path;
-  bool asked = false;
-  for (int redirects = 0;;) {
+  http::Url url = url_;
+  url.target = path;
+  for (bool asked = false;; asked = true) {
     http::Headers sent = headers;
-    if (!authorization.empty() && url.host == url_.host && url.tls == url_.tls)
-      sent.set("Authorization", authorization);
+    if (!authorization.empty()) sent.set("Authorization", authorization);
     Answer answer = TRY(send(url, method, sent));
-    int status = answer.response.status();
-    if (status == 401 && !std::exchange(asked, true) && url.host == url_.host) {
-      std::string challenge(answer.response.headers().get("WWW-Authenticate"));
+    if (answer.status == 401 && !asked && answer.url.origin() == url_.origin()) {
+      std::string challenge(answer.headers.get("WWW-Authenticate"));
       authorization = TRY(authorize(challenge, scope));
       continue;
     }
-    if (status == 301 || status == 302 || status == 303 || status == 307 || status == 308) {
-      if (++redirects > kMostRedirects) return unavailable("it redirects again and again");
-      std::string location(answer.response.headers().get("Location"));
-      if (location.starts_with('/'))
-        url.path = location;
-      else
-        url = TRY(Url::parse(location).context("upstream: a redirect"));
-      if (url_.tls && !url.tls) return unavailable("it redirects from https to http");
-      continue;
-    }
-    if (status >= 500 || status == 429) return unavailable(fmt::format("it answered {}", status));
+    if (answer.status >= 500 || answer.status == 429)
+      return unavailable(fmt::format("it answered {}", answer.status));
     return answer;
   }
 }

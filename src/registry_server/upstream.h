@@ -1,54 +1,44 @@
-// The client of the registry that a cache stands before: bearer tokens and Basic credentials,
-// redirects (never with credentials to another host), and nothing kept in memory but short answers.
+// The client of the registry that a cache stands before: bearer tokens and Basic credentials on top
+// of http::Agent (TLS, proxies, redirects without credentials, bounds on time).
 //
 // Thread-safe; blocks on the network. Errors: unavailable when the upstream cannot be reached or
-// says 5xx or 429; what it says otherwise is in the answer's status.
+// says 5xx or 429, cancelled after stop(); what it says otherwise is in the answer's status.
 #pragma once
 
-#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <span>
 #include <string>
-#include <vector>
 
-#include "http/client.h"
+#include "base/unique_fd.h"
+#include "http/agent.h"
 #include "registry_server/options.h"
-#include "registry_server/upstream_url.h"
 
 namespace gantry::registry_server {
 
 class Upstream {
  public:
-  static Result<std::unique_ptr<Upstream>> open(const Options& options);
+  using Answer = http::Agent::Response;
 
-  struct Answer {
-    // Keeps the connection for as long as the body is read.
-    std::shared_ptr<http::Client> client;
-    http::Response response;
-  };
+  static Result<std::unique_ptr<Upstream>> open(const Options& options);
   // `path` with its query, below the upstream's host. `scope` is what a token is asked for.
   Result<Answer> request(const std::string& method, const std::string& path,
                          const http::Headers& headers, const std::string& scope);
-  // Of an answer's body, as http::Response's, but `unavailable` when nothing comes for too long.
-  Result<size_t> read_some(Answer& answer, std::span<char> buffer);
-  Result<std::string> read_all(Answer& answer, size_t limit);
-  // Ends what is under way at its next bytes, and what comes after.
-  void stop() { stopped_ = true; }
   // Credentials may change.
   Status reload(const Options& options);
-  const std::string& host() const { return url_.host; }
+  // Ends what is under way, and what comes after.
+  void stop();
 
  private:
   Upstream() = default;
-  Result<Answer> send(const Url& url, const std::string& method, const http::Headers& headers);
+  Result<Answer> send(const http::Url& url, const std::string& method,
+                      const http::Headers& headers);
   Result<std::string> authorize(std::string_view challenge, const std::string& scope);
   std::string basic() const;
 
-  Url url_;
-  std::atomic<int> timeout_ms_{30'000};
-  std::atomic<bool> stopped_{false};
+  http::Url url_;
+  std::unique_ptr<http::Agent> agent_;
+  UniqueFd stopped_;  // an eventfd: readable after stop()
   mutable std::mutex mutex_;
   std::string username_, password_;  // mutex_
   struct Token {

@@ -157,6 +157,24 @@ http.server.ThreadingHTTPServer(("127.0.0.1", 5000), H).serve_forever()'
   done
 }
 
+@test "the upstream is asked over TLS, and one whose certificate nobody vouches for is not" {
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=registry \
+    -addext subjectAltName=IP:127.0.0.1 -keyout "$TEST_ROOT/key.pem" -out "$TEST_ROOT/cert.pem" 2>/dev/null
+  upstream
+  local digest
+  digest=$(push_image $U/a v1)
+  registry_stop upstream
+  upstream --tls-certificate "$TEST_ROOT/cert.pem" --tls-key "$TEST_ROOT/key.pem"
+  registry cache 5001 --upstream https://127.0.0.1:5000
+  wants 502 -H "$ACCEPT" $C/a/manifests/v1
+  log_of cache | grep -q 'certificate signed by unknown authority'
+  registry_stop cache
+  registry cache 5001 --upstream https://127.0.0.1:5000 --upstream-ca "$TEST_ROOT/cert.pem"
+  wants 200 -H "$ACCEPT" $C/a/manifests/v1
+  [ "sha256:$(sha <"$TEST_ROOT/body")" = "$digest" ]
+  wants 200 "$C/a/blobs/$(layer_of $C/a/manifests/v1)"
+}
+
 @test "a cache takes no pushes" {
   upstream
   cache
