@@ -16,6 +16,8 @@ Prints a table and writes DIRECTORY/bench.json. Names (default: all):
              run, tag and untag, ps over 1,000 containers and inspect, start-up with them, garbage collection of
              10,000 blobs beside runs (bench/engine.py)
   layers     one big layer with every storage driver: taken in, mounted, read, removed (bench/layers.py)
+  registry   gantry-registry beside docker-registry: push and pull of a 600 MiB blob and of 1,000 small ones, memory
+             (bench/registry.py)
 
 Every contender's runs are interleaved with the others', so that what the machine does meanwhile hits all alike,
 and done once back to back and once 300 ms apart, because some costs of the kernel show only on an idle host.
@@ -35,10 +37,11 @@ import contenders  # noqa: E402
 import engine as engine_bench  # noqa: E402
 import layers  # noqa: E402
 import measure  # noqa: E402
+import registry as registry_bench  # noqa: E402
 import report  # noqa: E402
 
 ISOLATED = "GANTRY_BENCH_ISOLATED"
-BENCHES = ("run", "run-none", "bare", "exec", "ps", "memory", "engine", "layers")
+BENCHES = ("run", "run-none", "bare", "exec", "ps", "memory", "engine", "layers", "registry")
 
 
 def arguments():
@@ -144,7 +147,9 @@ def main():
             results += engine_bench.bench(options, place)
         if "layers" in options.names:
             results += layers.bench(options)
-        if set(options.names) - {"bare", "engine", "layers"}:
+        if "registry" in options.names:
+            results += registry_bench.bench(options, place)
+        if set(options.names) - {"bare", "engine", "layers", "registry"}:
             with place.engines() as engines:
                 results += bench_engines(options, engines)
     report.write(results, os.path.join(options.out, "bench.json"))

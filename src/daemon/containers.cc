@@ -64,12 +64,13 @@ void Containers::Impl::register_jobs() {
   engine.add<ContainerPrune>(
       [this](JobContext& job, ContainerPrune::Input in) { return prune(job, in); },
       JobClass::maintenance);
+  // On a full disk an exec is how somebody looks for what fills it.
+  const engine::JobOptions exec{.job_class = JobClass::container, .space = graph::Space::reserve};
   engine.add<ExecCreate>(
-      [this](JobContext& job, ExecCreate::Input in) { return exec_create(job, in); },
-      JobClass::container);
+      [this](JobContext& job, ExecCreate::Input in) { return exec_create(job, in); }, exec);
   engine.add<ExecStart>(
       [this](JobContext& job, ExecStart::Input in) { return exec_start(job, std::move(in)); },
-      JobClass::container);
+      exec);
 }
 
 Status Containers::Impl::store(graph::Transaction& tx, const ContainerRecord& record) const {

@@ -189,7 +189,7 @@ Result<std::unique_ptr<Daemon>> Daemon::open(Options options) {
   std::optional<graph::Recovery> recovery;
   state.database = TRY(graph::open_or_recover(root + "/gantry.db", *state.content, &recovery));
   // On a disk that is full already what can work without it does; it is made when there is room.
-  log::ignored("the reserve for a full disk", state.database->set_reserve(4 << 20));
+  log::ignored("the reserve for a full disk", state.database->set_reserve(4 << 20, 2 << 20));
   engine::EngineOptions engine_options;
   engine_options.journal_limit = o.journal_limit;
   engine_options.journal_age = std::chrono::seconds(o.journal_age);

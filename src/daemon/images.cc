@@ -23,6 +23,9 @@ constexpr engine::JobOptions kTransfer = {.job_class = engine::JobClass::transfe
                                           .durability = graph::Durability::full};
 constexpr engine::JobOptions kChange = {.job_class = engine::JobClass::container,
                                         .durability = graph::Durability::full};
+constexpr engine::JobOptions kRemoval = {.job_class = engine::JobClass::container,
+                                         .durability = graph::Durability::full,
+                                         .space = graph::Space::reserve};
 
 constexpr std::string_view kArchiveSuffixes[] = {".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz"};
 
@@ -185,7 +188,7 @@ void Images::add_handlers() {
   engine_.add<ImageTag>([this](auto& job, auto input) { return tag(job, std::move(input)); },
                         kChange);
   engine_.add<ImageRemove>([this](auto& job, auto input) { return remove(job, std::move(input)); },
-                           kChange);
+                           kRemoval);
   engine_.add<ImagePrune>(
       [this](engine::JobContext& job, ImagePrune::Input input) -> Result<image::PruneReport> {
         image::PruneReport report = TRY(store_->prune(job, input.filters));
@@ -195,7 +198,7 @@ void Images::add_handlers() {
         });
         return report;
       },
-      kChange);
+      kRemoval);
 }
 
 void Images::load_archives(const std::vector<std::string>& directories, bool again) {

@@ -85,7 +85,7 @@ Result<SystemRebuild::Output> Maintenance::rebuild(engine::JobContext& job) {
       if (!known) {
         lost.insert(one.name);
       } else if (!resources.get(kind, one.name)) {
-        TRY(job.take({{kind, one.name, "container:" + one.name, ""}}));
+        TRY(job.adopt({{kind, one.name, "container:" + one.name, ""}}));
       }
     }
   }

@@ -91,6 +91,9 @@ Result<std::unique_ptr<Networks>> Networks::open(engine::Engine& engine, Events&
   Networks* self = networks.get();
   const engine::JobOptions durable{.job_class = engine::JobClass::container,
                                    .durability = graph::Durability::full};
+  // A removal gives space back, and a start on a full disk is to succeed.
+  engine::JobOptions needed = durable;
+  needed.space = graph::Space::reserve;
   engine.add<NetworkCreate>(
       [self](engine::JobContext& job, NetworkCreate::Input input) {
         return self->create(job, std::move(input));
@@ -98,13 +101,13 @@ Result<std::unique_ptr<Networks>> Networks::open(engine::Engine& engine, Events&
       durable);
   engine.add<NetworkRemove>([self](engine::JobContext& job,
                                    NetworkRemove::Input input) { return self->remove(job, input); },
-                            durable);
+                            needed);
   engine.add<NetworkPrune>([self](engine::JobContext& job,
                                   NetworkPrune::Input input) { return self->prune(job, input); },
-                           durable);
+                           needed);
   engine.add<NetworkRestore>(
       [self](engine::JobContext& job, NetworkRestore::Input) { return self->restore(job); },
-      durable);
+      needed);
   return networks;
 }
 

@@ -83,10 +83,12 @@ Volumes::Volumes(Daemon& daemon) : daemon_(daemon) {
   log::ignored("volumes", engine.resources().add(std::move(kind)));
   engine::JobOptions durable{.job_class = engine::JobClass::container,
                              .durability = graph::Durability::full};
+  engine::JobOptions removal = durable;
+  removal.space = graph::Space::reserve;
   engine.add<VolumeCreate>(
       [this](engine::JobContext& job, VolumeCreate::Input in) { return create(job, in); }, durable);
   engine.add<VolumeRemove>(
-      [this](engine::JobContext& job, VolumeRemove::Input in) { return remove(job, in); }, durable);
+      [this](engine::JobContext& job, VolumeRemove::Input in) { return remove(job, in); }, removal);
   engine.add<VolumeRestore>(
       [this](engine::JobContext& job, VolumeRestore::Input in) { return restore(job, in); },
       durable);
@@ -136,11 +138,16 @@ Result<engine::Nothing> Volumes::restore(engine::JobContext& job,
                                          const VolumeRestore::Input& input) {
   const std::string& name = input.name;
   TRY(job.lock({{engine::LockKind::volume, name}}));
-  if (!daemon_.engine().resources().get(kKind, name)) TRY(job.take({intent(name)}));
+  const bool known = TRY(daemon_.graph().read().contains(graph::NodeKind::volume, name));
+  auto add = [this, name, known](graph::Transaction& tx) {
+    return known ? Status() : add_node(tx, name, false);
+  };
+  // Its data are a user's: no failure of this job takes them away.
+  if (daemon_.engine().resources().get(kKind, name))
+    job.on_commit(add);
+  else
+    TRY(job.adopt({intent(name)}, add));
   TRY(make(name));
-  bool known = TRY(daemon_.graph().read().contains(graph::NodeKind::volume, name));
-  if (!known)
-    job.on_commit([this, name](graph::Transaction& tx) { return add_node(tx, name, false); });
   return engine::Nothing{};
 }
 

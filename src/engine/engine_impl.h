@@ -88,8 +88,10 @@ struct Engine::Impl {
   Status settle(const Active& active);
   // Forgets ended jobs that the journal need not keep when `newest` is the last one's id.
   Status trim_journal(graph::Transaction& tx, JobId newest) const;
-  bool may_use_reserve(JobClass job_class) const {
-    return job_class == JobClass::control || job_class == JobClass::maintenance;
+  static graph::Space space_of(const JobOptions& options) {
+    return options.job_class == JobClass::control || options.job_class == JobClass::maintenance
+               ? graph::Space::reserve
+               : options.space;
   }
 
   Engine* self = nullptr;

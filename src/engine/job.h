@@ -66,6 +66,9 @@ struct JobOptions {
   JobClass job_class = JobClass::container;
   Journaling journaling = Journaling::with_first_take;
   graph::Durability durability = graph::Durability::normal;  // of the closing transaction
+  // On a full disk. `reserve` is for what gives space back, and for what one gives it back with; it
+  // is what jobs of `control` and `maintenance` have anyhow.
+  graph::Space space = graph::Space::ordinary;
 };
 
 // Who asked: peer credentials of the socket, a name from TLS, or the daemon itself.
@@ -136,6 +139,12 @@ class JobContext {
   // conflict when someone has the (kind, name); one that is just being released is finished first.
   Status take(std::vector<Resource> resources,
               const std::function<Status(graph::Transaction&)>& also = {});
+  // Rows of things that are there already and whose rows were lost (a database that was made
+  // again), as held by their owners, which exist or are made by `also` in the same transaction.
+  // Unlike take(), nothing is given back when the job fails or is killed. conflict when there is a
+  // row.
+  Status adopt(std::vector<Resource> resources,
+               const std::function<Status(graph::Transaction&)>& also = {});
   // New data for a resource of this job (a pid, once known), stored by the next transaction of the
   // job.
   void set_data(std::string_view kind, std::string_view name, std::string data);

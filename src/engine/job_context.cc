@@ -134,9 +134,7 @@ Status JobContext::take(std::vector<Resource> resources,
     return also ? also(tx) : Status();
   };
   TRY(failpoint("engine.intend"));
-  graph::Space space = engine.may_use_reserve(state_->type->options.job_class)
-                           ? graph::Space::reserve
-                           : graph::Space::ordinary;
+  const graph::Space space = Engine::Impl::space_of(state_->type->options);
   Status written = Runner::write(*this, graph::Durability::normal, space, intend);
   if (!written && ask_for_active) {
     active = engine.active_jobs();
@@ -155,6 +153,32 @@ Status JobContext::take(std::vector<Resource> resources,
     impl_->taken.push_back({std::move(resources[i]), ids[i]});
   }
   return failpoint("engine.intended");
+}
+
+Status JobContext::adopt(std::vector<Resource> resources,
+                         const std::function<Status(graph::Transaction&)>& also) {
+  Engine::Impl& engine = *engine_->impl_;
+  TRY(check());
+  auto hold = [&](graph::Transaction& tx) -> Status {
+    if (!impl_->journaled) TRY(Runner::put_row(*this, tx, state_->info()));
+    for (const Resource& resource : resources) {
+      ResourceRow row;
+      static_cast<Resource&>(row) = resource;
+      row.job = id();
+      row.state = ResourceState::held;
+      row.boot_id = engine.boot_id;
+      row.created_at = now_ns();
+      TRY(journal::intend(tx.connection(), row));
+    }
+    return also ? also(tx) : Status();
+  };
+  TRY(failpoint("engine.adopt"));
+  TRY(Runner::write(*this, state_->type->options.durability,
+                    Engine::Impl::space_of(state_->type->options), hold));
+  impl_->journaled = true;
+  for (const Resource& resource : resources)
+    impl_->names.push_back(resource.kind + " " + resource.name);
+  return failpoint("engine.adopted");
 }
 
 void JobContext::set_data(std::string_view kind, std::string_view name, std::string data) {
@@ -232,10 +256,8 @@ Status JobContext::commit_now(const std::function<Status(graph::Transaction&)>& 
     for (const auto& function : impl_->commit_functions) TRY(function(tx));
     return also ? also(tx) : Status();
   };
-  graph::Space space = engine_->impl_->may_use_reserve(options.job_class) ? graph::Space::reserve
-                                                                          : graph::Space::ordinary;
   TRY(failpoint("engine.commit_now"));
-  TRY(Runner::write(*this, options.durability, space, settle));
+  TRY(Runner::write(*this, options.durability, Engine::Impl::space_of(options), settle));
   impl_->journaled = true;
   impl_->commit_functions.clear();
   std::erase_if(impl_->taken,

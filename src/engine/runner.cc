@@ -114,7 +114,7 @@ Result<std::shared_ptr<void>> Runner::call(JobContext& job) {
   TRY(state.cancel->check());
   if (state.type->options.journaling == Journaling::at_start) {
     TRY(failpoint("engine.journal"));
-    TRY(write(job, graph::Durability::normal, graph::Space::ordinary,
+    TRY(write(job, graph::Durability::normal, Engine::Impl::space_of(state.type->options),
               [&](graph::Transaction& tx) { return put_row(job, tx, state.info()); }));
     job.impl_->journaled = true;
   }
@@ -149,10 +149,8 @@ Status Runner::commit(JobContext& job) {
     TRY(put_row(job, tx, done));
     return trim(engine, state.id, tx);
   };
-  graph::Space space =
-      engine.may_use_reserve(options.job_class) ? graph::Space::reserve : graph::Space::ordinary;
   TRY(failpoint("engine.commit"));
-  TRY(write(job, options.durability, space, close));
+  TRY(write(job, options.durability, Engine::Impl::space_of(options), close));
   (void)failpoint("engine.committed");
   inside.taken.clear();
   done.resources = inside.names;

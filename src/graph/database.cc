@@ -19,6 +19,10 @@ namespace {
 // A checkpoint is asked for when the WAL has this many pages (4 MiB).
 constexpr int kCheckpointPages = 1000;
 constexpr size_t kIdleReaders = 4;
+// The file grows by this much at a time, so that a checkpoint on a full disk mostly finds room.
+constexpr int kGrowth = 256 << 10;
+// What ordinary transactions leave free.
+constexpr uint64_t kLeftFree = 1 << 20;
 
 // Set while this thread has a transaction: a second one would wait for itself.
 thread_local const Database* t_writing = nullptr;
@@ -95,6 +99,10 @@ Status Database::open_connections(const std::vector<Migration>& migrations) {
   TRY(migrate(migrations));
   full_ = TRY(Connection::open(path_, Connection::Mode::write_full));
   checkpoints_ = TRY(Connection::open(path_, Connection::Mode::write_normal));
+  for (Connection* writer : {normal_.get(), full_.get(), checkpoints_.get()}) {
+    int growth = kGrowth;
+    (void)sqlite3_file_control(writer->handle(), "main", SQLITE_FCNTL_CHUNK_SIZE, &growth);
+  }
   for (Connection* writer : {normal_.get(), full_.get()})
     sqlite3_wal_hook(writer->handle(), &Database::on_wal, this);
   return {};
@@ -151,12 +159,24 @@ Status Database::attempt(Durability durability, const std::function<Status(Trans
 
 Status Database::write(Durability durability, Space space,
                        const std::function<Status(Transaction&)>& body) {
-  auto full = [](const Status& status) { return !status && status.error().code() == ENOSPC; };
+  if (space == Space::ordinary && nearly_full())
+    return Error(ErrorKind::unavailable, fmt::format("database {}: no space left on device", path_),
+                 ENOSPC);
+  auto full = [](const Status& status) {
+    return !status && (status.error().code() == ENOSPC || status.error().code() == EDQUOT);
+  };
   Status status = attempt(durability, body);
   if (full(status) && reuse_log()) status = attempt(durability, body);
   if (full(status) && space == Space::reserve && give_up_reserve())
     status = attempt(durability, body);
   return status;
+}
+
+// Root may also write what a file system keeps for root, hence f_bfree.
+bool Database::nearly_full() const {
+  struct statvfs disk;
+  return ::statvfs(path_.c_str(), &disk) == 0 && disk.f_blocks != 0 &&
+         disk.f_bfree * disk.f_frsize < kLeftFree;
 }
 
 // The next transaction writes from the beginning of the WAL, into blocks that it has already.
@@ -194,9 +214,11 @@ void Database::give_back(std::unique_ptr<Connection> reader) {
   if (idle_readers_.size() < kIdleReaders) idle_readers_.push_back(std::move(reader));
 }
 
-Status Database::set_reserve(uint64_t bytes) {
+Status Database::set_reserve(uint64_t bytes, uint64_t log_bytes) {
   std::lock_guard lock(reserve_mutex_);
   reserve_bytes_ = bytes;
+  log_bytes_ = log_bytes;
+  Status log = allocate_log();
   UniqueFd fd = TRY(sys::open(path_ + ".reserve", O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
   int code = ::posix_fallocate(fd.get(), 0, static_cast<off_t>(bytes));
   if (code != 0) {
@@ -204,6 +226,18 @@ Status Database::set_reserve(uint64_t bytes) {
     return errno_error(code, "{}.reserve", path_);
   }
   reserve_present_ = true;
+  return log;
+}
+
+// Blocks beyond the end of the file: SQLite does not see them and writes into them (fallocate(2)).
+// A file system that cannot has no such reserve.
+Status Database::allocate_log() {
+  if (log_bytes_ == 0) return {};
+  const std::string path = path_ + "-wal";
+  UniqueFd log = TRY(sys::open(path, O_RDWR | O_NOFOLLOW));
+  if (::fallocate(log.get(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(log_bytes_)) == -1 &&
+      errno != EOPNOTSUPP)
+    return errno_error(errno, "{}", path);
   return {};
 }
 
@@ -214,6 +248,8 @@ bool Database::give_up_reserve() {
   if (!fd || !sys::ftruncate(fd->get(), 0)) return false;
   reserve_present_ = false;
   log::warn("the disk of {} is full: using the reserve of {} KiB", path_, reserve_bytes_ >> 10);
+  // Before somebody else has filled what is free now.
+  if (log_bytes_ != 0) log::ignored("keeping room for the log", allocate_log());
   return true;
 }
 
@@ -226,7 +262,7 @@ void Database::restore_reserve() {
     if (::statvfs(path_.c_str(), &disk) == -1 || disk.f_bavail * disk.f_frsize < 4 * reserve_bytes_)
       return;
   }
-  log::ignored("restoring the reserve", set_reserve(reserve_bytes_));
+  log::ignored("restoring the reserve", set_reserve(reserve_bytes_, log_bytes_));
 }
 
 Result<std::vector<std::string>> Database::integrity_check() {
@@ -257,9 +293,11 @@ Status Database::mend() {
 Status Database::checkpoint() {
   std::scoped_lock lock(checkpointing_, write_mutex_);
   if (sqlite3_wal_checkpoint_v2(normal_->handle(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr,
-                                nullptr) == SQLITE_OK)
-    return {};
-  return normal_->last_error("checkpoint");
+                                nullptr) != SQLITE_OK)
+    return normal_->last_error("checkpoint");
+  std::lock_guard reserve(reserve_mutex_);
+  log::ignored("keeping room for the log", allocate_log());  // it was cut off with the rest
+  return {};
 }
 
 int Database::on_wal(void* self, sqlite3*, const char*, int pages) {

@@ -29,8 +29,9 @@ namespace gantry::graph {
 // (2 ms).
 enum class Durability { normal, full };
 
-// Whether a transaction may use up the reserve when the disk is full: what gives space back (stop,
-// rm, prune, rollback) may, what takes space may not.
+// Whether a transaction may use what is reserved for a full disk: what gives space back (stop, rm,
+// prune, rollback) may, what takes space may not. An `ordinary` one is refused when less than 1 MiB
+// is free.
 enum class Space { ordinary, reserve };
 
 // What migrations create; a database of a later version is refused, one of an earlier version is
@@ -215,16 +216,20 @@ class Database {
   Result<Transaction> begin(Durability durability = Durability::normal);
   // begin, body, commit. A full disk is met by a checkpoint, after which the WAL is written anew in
   // its place, and, with Space::reserve, by giving the reserve up; `body` runs once more after
-  // each, so it must have no effect beside its transaction.
+  // each, so it must have no effect beside its transaction. Errors of a full disk: `unavailable`
+  // with ENOSPC.
   Status write(Durability durability, Space space, const std::function<Status(Transaction&)>& body);
   Status write(const std::function<Status(Transaction&)>& body) {
     return write(Durability::normal, Space::ordinary, body);
   }
   Result<Snapshot> read();
 
-  // A file of `bytes` allocated blocks beside the database that is given up when a Space::reserve
-  // transaction finds the disk full, and made again by restore_reserve() once there is room.
-  Status set_reserve(uint64_t bytes);
+  // Keeps room for a full disk, in two parts. `log_bytes` are allocated to the WAL ahead of what it
+  // holds: nobody else can take them, and only Space::reserve transactions write when the disk is
+  // full. `bytes` are a file beside the database that is given up when even that is not enough, or
+  // the database cannot be opened without. What could not be had, or was used, is had again by
+  // restore_reserve() once there is room.
+  Status set_reserve(uint64_t bytes, uint64_t log_bytes = 0);
   void restore_reserve();
 
   DatabaseCounters counters() const;
@@ -247,6 +252,8 @@ class Database {
   void give_back(std::unique_ptr<Connection> reader);
   Status attempt(Durability durability, const std::function<Status(Transaction&)>& body);
   bool give_up_reserve();
+  Status allocate_log();
+  bool nearly_full() const;
   bool reuse_log();
   void request_checkpoint();
   void checkpoint_loop();
@@ -269,6 +276,7 @@ class Database {
 
   std::mutex reserve_mutex_;
   uint64_t reserve_bytes_ = 0;
+  uint64_t log_bytes_ = 0;
   bool reserve_present_ = false;
 
   std::mutex checkpoint_mutex_;

@@ -257,6 +257,61 @@ TEST_F(GraphTest, ADatabaseOfANewerGantryIsRefusedAndADamagedOneNamed) {
   EXPECT_THAT(damaged.error().message(), HasSubstr("/bad is damaged"));
 }
 
+// What was released: the digest of each step of the schema, and rows as that version wrote them.
+struct Released {
+  int version;
+  const char* digest;
+  const char* rows;
+};
+constexpr Released kReleased[] = {
+    {1, "sha256:f39bae59d5ace2f848213f14dbcfd37dc74fa398f0bb4afbcc70022e7afec036", R"sql(
+INSERT INTO node VALUES(1,5,'docker.io/library/a:latest','',0,1700000000000000000,1700000000000000000);
+INSERT INTO node VALUES(2,3,'sha256:aa','{"created":"","top_layer":"","size":7,"tagged_at":0,"os":"linux","architecture":"amd64","parent":"","labels":{}}',7,1700000000000000000,0);
+INSERT INTO edge VALUES(1,5,0,2);
+INSERT INTO name VALUES(6,'web',2);
+INSERT INTO setting VALUES('instance','0123456789ab');
+INSERT INTO job VALUES(1,'image.load',3,1,0,'uid:0',1,2,3,'sha256:bb','','blob sha256:aa');
+INSERT INTO resource VALUES(1,'blob','sha256:aa','blob:sha256:aa',1,2,'','boot',1700000000000000000);
+)sql"}};
+
+TEST_F(GraphTest, AStepOfTheSchemaThatWasReleasedIsNeverChanged) {
+  for (const Released& released : kReleased) {
+    ASSERT_LE(static_cast<size_t>(released.version), kMigrations.size());
+    const Migration& step = kMigrations[static_cast<size_t>(released.version) - 1];
+    EXPECT_EQ(step.version, released.version);
+    EXPECT_EQ(Digest::of(step.sql).text(), released.digest)
+        << "databases of users were made by the old text: add a step, and its line here";
+  }
+  EXPECT_EQ(kMigrations.back().version, std::end(kReleased)[-1].version)
+      << "a new step wants a line here, with rows as it writes them";
+}
+
+TEST_F(GraphTest, DatabasesOfEveryReleasedVersionAreBroughtUpWithWhatIsInThem) {
+  for (const Released& released : kReleased) {
+    const std::string path = fmt::format("{}/v{}", directory_, released.version);
+    std::vector<Migration> then(kMigrations.begin(), kMigrations.begin() + released.version);
+    {
+      auto old = Database::open(path, then);
+      ASSERT_OK(old);
+      ASSERT_OK((*old)->write(
+          [&](Transaction& tx) { return tx.connection().execute_script(released.rows); }));
+    }
+    auto now = Database::open(path);
+    ASSERT_OK(now);
+    EXPECT_THAT(*(*now)->integrity_check(), IsEmpty());
+    View view = Graph(**now).read();
+    Result<Node> image = view.get(NodeKind::image, "sha256:aa");
+    ASSERT_OK(image);
+    EXPECT_EQ(image->size, 7);
+    Result<Node> tag = view.get(NodeKind::tag, "docker.io/library/a:latest");
+    ASSERT_OK(tag);
+    std::vector<Edge> edges = *view.in(image->id, EdgeKind::names);
+    ASSERT_EQ(edges.size(), 1u);
+    EXPECT_EQ(edges[0].from, tag->id);
+    EXPECT_EQ(*view.setting("instance"), "0123456789ab");
+  }
+}
+
 TEST_F(GraphTest, AFailingMigrationChangesNothing) {
   database_.reset();
   std::vector<Migration> broken = kMigrations;
@@ -302,6 +357,20 @@ TEST_F(GraphTest, AFullDiskIsMetWithTheLogAndThenWithTheReserveOnce) {
   EXPECT_FALSE(database_->write(Durability::normal, Space::reserve, body)) << "it is used up";
   database_->restore_reserve();
   EXPECT_EQ(reserve(), 1u << 20);
+}
+
+TEST_F(GraphTest, TheLogKeepsRoomThatNobodyElseCanTake) {
+  ASSERT_OK(database_->set_reserve(1 << 20, 2 << 20));
+  auto allocated = [&] {
+    struct stat st = {};
+    EXPECT_EQ(::stat((directory_ + "/db-wal").c_str(), &st), 0);
+    return static_cast<uint64_t>(st.st_blocks) * 512;
+  };
+  EXPECT_GE(allocated(), 2u << 20);
+  for (int i = 0; i < 100; i++) add(NodeKind::blob, fmt::format("b{}", i));
+  ASSERT_OK(database_->checkpoint());
+  EXPECT_GE(allocated(), 2u << 20) << "emptied, and kept";
+  EXPECT_TRUE(database_->integrity_check()->empty());
 }
 
 class ContentTest : public testing::Test {

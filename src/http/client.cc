@@ -68,9 +68,16 @@ Status send_all(int fd, std::string_view data) {
   return {};
 }
 
+// The Host field: with the port, unless it is HTTP's own (RFC 9110, 7.2).
+std::string authority(const Host& host) {
+  if (host.kind != Host::Kind::tcp) return "gantry";
+  bool v6 = host.name.find(':') != std::string::npos;
+  return (v6 ? "[" + host.name + "]" : host.name) + (host.port == "80" ? "" : ":" + host.port);
+}
+
 std::string format_head(const Request& request, const Host& host) {
   std::string head = fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.target,
-                                 host.kind == Host::Kind::tcp ? host.name : "gantry");
+                                 authority(host));
   for (const auto& [name, value] : request.headers.fields())
     head.append(name).append(": ").append(value).append("\r\n");
   if (request.body_stream)

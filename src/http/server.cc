@@ -63,7 +63,8 @@ struct Server::Impl {
   const size_t max_connections;
   std::list<std::shared_ptr<Listener>> listeners;
   asio::executor_work_guard<Executor> work;
-  Timer timer;  // retries accept; after stop(), bounds the draining
+  Timer timer;      // retries accept; after stop(), bounds the draining
+  int refused = 0;  // errno of the accept that is being retried
   std::unique_ptr<asio::signal_set> signals;
   std::function<void(int)> on_signal;
 
@@ -89,22 +90,24 @@ struct Server::Impl {
           ::accept4(listener->descriptor.native_handle(), reinterpret_cast<sockaddr*>(&address),
                     &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
       if (fd >= 0) {
+        if (std::exchange(refused, 0) != 0) log::info("accept: serving new connections again");
         serve(UniqueFd(fd), address, listener->tls.get());
       } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
         return wait_accept(listener);
       } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
         if (make_room()) continue;
-        log::warn("accept: {}", strerror(errno));
-        return retry_later(listener);
+        return retry_later(listener, errno);
       } else if (errno != EINTR && errno != ECONNABORTED) {
-        log::warn("accept: {}", strerror(errno));
-        return retry_later(listener);
+        return retry_later(listener, errno);
       }
     }
   }
 
   // Others hold the descriptors: no event tells when there is one again.
-  void retry_later(const std::shared_ptr<Listener>& listener) {
+  void retry_later(const std::shared_ptr<Listener>& listener, int error) {
+    // Said once, not ten times a second for as long as it lasts.
+    if (std::exchange(refused, error) != error)
+      log::warn("accept: {}; new connections wait", strerror(error));
     listener->paused = true;
     timer.expires_after(kRetryTime);
     timer.async_wait([this](const ErrorCode& code) {

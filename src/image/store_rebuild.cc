@@ -54,7 +54,7 @@ Result<Rebuilt> LocalStore::rebuild(engine::JobContext& job) {
     if (!parsed || !content_.contains(*parsed)) continue;
     const Digest& id = *parsed;
     if (!has_row(job, kBlobKind, blob.key))
-      TRY(job.take({{std::string(kBlobKind), blob.key, "blob:" + blob.key, ""}}));
+      TRY(job.adopt({{std::string(kBlobKind), blob.key, "blob:" + blob.key, ""}}));
     bool known = TRY(graph_.read().contains(NodeKind::image, blob.key));
     if (known || blob.size > static_cast<int64_t>(kMaxConfig)) continue;
     Result<std::string> text = content_.read(id, kMaxConfig);
@@ -78,8 +78,8 @@ Result<Rebuilt> LocalStore::rebuild(engine::JobContext& job) {
       if (!has_row(job, drivers::kLayerKind, layer.data.directory))
         rows.push_back({std::string(drivers::kLayerKind), layer.data.directory,
                         "layer:" + layer.chain_id.text(), ""});
-    if (!rows.empty()) TRY(job.take(std::move(rows)));
-    TRY(job.commit_now([&](graph::Transaction& tx) { return write_addition(tx, addition); }));
+    TRY(job.adopt(std::move(rows),
+                  [&](graph::Transaction& tx) { return write_addition(tx, addition); }));
     out.images.push_back(blob.key);
   }
   // Rows that were lost although their nodes were not.
@@ -89,7 +89,7 @@ Result<Rebuilt> LocalStore::rebuild(engine::JobContext& job) {
     if (!data || has_row(job, drivers::kLayerKind, data->directory) ||
         !driver_->directories().layer_exists(data->directory))
       continue;
-    TRY(job.take({{std::string(drivers::kLayerKind), data->directory, "layer:" + layer.key, ""}}));
+    TRY(job.adopt({{std::string(drivers::kLayerKind), data->directory, "layer:" + layer.key, ""}}));
   }
   return out;
 }

@@ -4,6 +4,7 @@
 #include "base/sys.h"
 #include "image/manifest.h"
 #include "registry_server/blob_answer.h"
+#include "registry_server/ranges.h"
 
 namespace gantry::registry_server {
 namespace {
@@ -21,6 +22,12 @@ ApiError from_upstream(const Error& error) {
           "the upstream registry cannot be reached, and this is not in the cache",
           nullptr,
           {}};
+}
+
+ApiError from_store(const Error& error) {
+  if (error.kind() == ErrorKind::permission && error.code() == 0)
+    return {507, "UNKNOWN", "the cache is full: " + error.message(), nullptr, {}};
+  return failed(error);
 }
 
 std::string scope_of(const std::string& repository) { return "repository:" + repository + ":pull"; }
@@ -41,8 +48,10 @@ void Cache::Flight::changed() {
 }
 
 Result<std::unique_ptr<Cache>> Cache::open(const Options& options, Store& store, Uploads& uploads,
-                                           Metrics& metrics) {
+                                           Metrics& metrics,
+                                           std::function<void(uint64_t)> make_room) {
   std::unique_ptr<Cache> cache(new Cache(store, uploads, metrics));
+  cache->make_room_ = std::move(make_room);
   cache->upstream_ = TRY(Upstream::open(options));
   cache->ttl_ns_ = options.cache_ttl;
   return cache;
@@ -115,24 +124,28 @@ std::optional<ApiError> Cache::receive_blob(Flight& flight, Upstream::Answer& an
                                             const std::string& repository,
                                             const ContentDigest& digest) {
   std::shared_ptr<Upload> upload;
-  auto fail = [&](const Error& error) {
+  auto fail = [&](ApiError error) {
     if (upload) (void)uploads_.cancel(*upload);
-    return from_upstream(error);
+    return error;
   };
+  std::string_view announced = answer.response.headers().get("Content-Length");
+  std::optional<uint64_t> size = parse_number(announced);
+  if (size && !uploads_.check_quota(repository, *size)) {
+    make_room_(*size);
+    Status fits = uploads_.check_quota(repository, *size);
+    if (!fits) return from_store(fits.error());
+  }
   auto started = uploads_.start(repository);
-  if (!started) return fail(started.error());
+  if (!started) return fail(from_store(started.error()));
   upload = *started;
   auto owned = uploads_.own(*upload);
-  if (!owned) return fail(owned.error());
+  if (!owned) return fail(from_store(owned.error()));
   auto reader = uploads_.open_for_reading(*upload);
-  if (!reader) return fail(reader.error());
-  std::string_view announced = answer.response.headers().get("Content-Length");
+  if (!reader) return fail(from_store(reader.error()));
   {
     std::lock_guard lock(flight.mutex);
     flight.file = std::make_shared<UniqueFd>(std::move(*reader));
-    uint64_t size = 0;
-    if (!announced.empty() && ::sscanf(std::string(announced).c_str(), "%lu", &size) == 1)
-      flight.size = size;
+    flight.size = size;
   }
   flight.changed();
   std::string buffer(kBlock, '\0');
@@ -140,14 +153,15 @@ std::optional<ApiError> Cache::receive_blob(Flight& flight, Upstream::Answer& an
   while (true) {
     auto got = upstream_->read_some(answer, buffer);
     if (!got)
-      return fail(make_error(ErrorKind::unavailable, "upstream: {}: {}", digest.text(),
-                             got.error().message()));
+      return fail(from_upstream(make_error(ErrorKind::unavailable, "upstream: {}: {}",
+                                           digest.text(), got.error().message())));
     if (*got == 0) break;
     total += *got;
-    if (flight.size && total > *flight.size)
-      return fail(invalid("upstream: {}: more bytes than it announced", digest.text()));
+    if (size && total > *size)
+      return fail(
+          from_upstream(invalid("upstream: {}: more bytes than it announced", digest.text())));
     Status written = uploads_.append(*upload, owned->owner, {buffer.data(), *got});
-    if (!written) return fail(written.error());
+    if (!written) return fail(from_store(written.error()));
     {
       std::lock_guard lock(flight.mutex);
       flight.available = total;
@@ -156,8 +170,9 @@ std::optional<ApiError> Cache::receive_blob(Flight& flight, Upstream::Answer& an
   }
   Status finished = uploads_.finish(*upload, owned->owner, digest);
   if (!finished) {
-    upload.reset();
-    return fail(finished.error());
+    upload.reset();  // it is gone
+    return fail(finished.error().kind() == ErrorKind::invalid ? from_upstream(finished.error())
+                                                              : from_store(finished.error()));
   }
   std::lock_guard lock(flight.mutex);
   flight.size = total;

@@ -25,8 +25,12 @@ namespace gantry::registry_server {
 
 class Cache {
  public:
+  // `make_room` removes what was used longest ago until so many bytes fit; it blocks.
   static Result<std::unique_ptr<Cache>> open(const Options& options, Store& store, Uploads& uploads,
-                                             Metrics& metrics);
+                                             Metrics& metrics,
+                                             std::function<void(uint64_t)> make_room);
+  // Ends fetches that are under way.
+  void stop() { upstream_->stop(); }
   Status reload(const Options& options);
 
   // For a blob that is not in the store. Has answered when it returns.
@@ -75,6 +79,7 @@ class Cache {
   Store& store_;
   Uploads& uploads_;
   Metrics& metrics_;
+  std::function<void(uint64_t)> make_room_;
   std::unique_ptr<Upstream> upstream_;
   std::atomic<int64_t> ttl_ns_{0};
   std::mutex mutex_;

@@ -122,7 +122,7 @@ Status Checker::check_manifest(const std::string& name, const ContentDigest& dig
     return {};
   }
   for (const ManifestReference& one : view->references) {
-    if (one.foreign) continue;
+    if (one.foreign || references_ == References::optional) continue;
     auto there = store_.inside(name, "_blobs");
     bool found = there && ::faccessat(there->get(), one.digest.key().c_str(), F_OK, 0) == 0;
     auto manifests = store_.inside(name, "_manifests");

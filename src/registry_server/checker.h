@@ -20,8 +20,10 @@ struct CheckReport {
 class Checker {
  public:
   enum class Repair { no, yes };
-  Checker(Store& store, Repair repair, std::function<void(const std::string&)> tell)
-      : store_(store), repair_(repair), tell_(std::move(tell)) {}
+  enum class References { needed, optional };
+  Checker(Store& store, Repair repair, References references,
+          std::function<void(const std::string&)> tell)
+      : store_(store), repair_(repair), references_(references), tell_(std::move(tell)) {}
 
   Result<CheckReport> run();
 
@@ -37,6 +39,7 @@ class Checker {
 
   Store& store_;
   const Repair repair_;
+  const References references_;
   const std::function<void(const std::string&)> tell_;
   CheckReport report_;
   std::map<std::pair<dev_t, ino_t>, bool> verified_;  // second copies, and whether they are right

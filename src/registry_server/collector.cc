@@ -36,6 +36,17 @@ std::string CollectorReport::text() const {
       manifests, links, blobs, uploads, repositories, human_size(static_cast<double>(bytes)));
 }
 
+CollectorSettings CollectorSettings::of(const Options& options) {
+  CollectorSettings settings;
+  settings.grace_ns = options.gc_grace;
+  settings.untagged = options.gc_untagged;
+  settings.upload_age_ns = options.upload_age;
+  settings.interval_ns = options.gc_interval;
+  settings.cache = !options.upstream.empty();
+  if (settings.cache) settings.evict_above = static_cast<uint64_t>(options.quota_total);
+  return settings;
+}
+
 void Collector::set(const CollectorSettings& settings) {
   std::lock_guard lock(mutex_);
   settings_ = settings;
@@ -44,7 +55,7 @@ void Collector::set(const CollectorSettings& settings) {
 
 bool Collector::old(const struct stat& st) const { return modified(st) <= limit_ns_; }
 
-Result<CollectorReport> Collector::run() {
+Result<CollectorReport> Collector::run(uint64_t room) {
   std::unique_lock running(running_, std::try_to_lock);
   if (!running) return conflict("a collection of garbage is under way");
   {
@@ -55,7 +66,7 @@ Result<CollectorReport> Collector::run() {
   CollectorReport report;
   report.uploads = TRY(uploads_.expire(in_use_.upload_age_ns));
   evicted_.clear();
-  if (in_use_.evict_above != 0) TRY(evict());
+  if (in_use_.evict_above != 0) TRY(evict(room));
   TRY(each_repository(store_.repositories_.get(), "", [&](const std::string& name) -> Status {
     return collect_repository(name, report).context("{}", name);
   }));
@@ -159,7 +170,7 @@ Status Collector::sweep_blobs(const std::string& name, const Marks& marks,
                               CollectorReport& report) {
   auto blobs = store_.inside(name, "_blobs");
   for (const std::string& key : entries_of(blobs)) {
-    if (marks.blobs.contains(key) && !evicted_.contains(key)) continue;
+    if ((in_use_.cache || marks.blobs.contains(key)) && !evicted_.contains(key)) continue;
     auto st = sys::fstatat(blobs->get(), key);
     auto digest = ContentDigest::from_key(key);
     if (!st || !digest || (!old(*st) && !evicted_.contains(key))) continue;
@@ -213,8 +224,8 @@ Status Collector::sweep_content(CollectorReport& report) {
 }
 
 // What a cache has to give up: the content that was used longest ago, until four fifths are left.
-Status Collector::evict() {
-  uint64_t used = store_.used_bytes();
+Status Collector::evict(uint64_t room) {
+  uint64_t used = store_.used_bytes() + room;
   if (used <= in_use_.evict_above / 10 * 9) return {};
   struct Candidate {
     int64_t when;

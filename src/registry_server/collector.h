@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "registry_server/metrics.h"
+#include "registry_server/options.h"
 #include "registry_server/store.h"
 #include "registry_server/uploads.h"
 
@@ -25,9 +26,12 @@ namespace gantry::registry_server {
 struct CollectorSettings {
   int64_t grace_ns = 0;
   bool untagged = false;
+  bool cache = false;  // blobs that no manifest refers to (yet) stay until they are evicted
   int64_t upload_age_ns = 0;
   int64_t interval_ns = 0;   // 0: by command only
   uint64_t evict_above = 0;  // of a cache: when it holds more, what was used longest ago goes
+
+  static CollectorSettings of(const Options& options);
 };
 
 struct CollectorReport {
@@ -44,8 +48,9 @@ class Collector {
   ~Collector() { stop(); }
 
   void set(const CollectorSettings& settings);
-  // Errors: conflict when one runs already, of the disk.
-  Result<CollectorReport> run();
+  // Errors: conflict when one runs already, of the disk. `room`: bytes that a cache is going to
+  // need.
+  Result<CollectorReport> run(uint64_t room = 0);
   // A thread that runs it at the interval, until stop().
   void start();
   void stop();
@@ -63,7 +68,7 @@ class Collector {
   Status sweep_blobs(const std::string& name, const Marks& marks, CollectorReport& report);
   Status remove_empty(const std::string& name, CollectorReport& report);
   Status sweep_content(CollectorReport& report);
-  Status evict();
+  Status evict(uint64_t room);
   bool old(const struct stat& st) const;
   void loop();
 

@@ -59,11 +59,7 @@ Status run_gc(const Arguments& arguments) {
   TRY(uploads.load());
   Metrics metrics;
   Collector collector(*store, uploads, metrics);
-  CollectorSettings settings;
-  settings.grace_ns = options.gc_grace;
-  settings.untagged = options.gc_untagged;
-  settings.upload_age_ns = options.upload_age;
-  collector.set(settings);
+  collector.set(CollectorSettings::of(options));
   fmt::print("{}", TRY(collector.run()).text());
   return {};
 }
@@ -74,7 +70,10 @@ Status run_check(const Arguments& arguments) {
   bool repair = rest == std::vector<std::string>{"--repair"};
   if (!rest.empty() && !repair) return invalid("unexpected argument '{}'", rest[0]);
   auto store = TRY(Store::open(options.root, repair ? Store::Use::serve : Store::Use::look));
-  Checker checker(*store, repair ? Checker::Repair::yes : Checker::Repair::no,
+  // A cache has what somebody asked for, and may lack the rest of an image.
+  auto references =
+      options.upstream.empty() ? Checker::References::needed : Checker::References::optional;
+  Checker checker(*store, repair ? Checker::Repair::yes : Checker::Repair::no, references,
                   [](const std::string& text) { fmt::print("{}\n", text); });
   CheckReport report = TRY(checker.run());
   fmt::print("{} objects of content, {} repositories, {} manifests: {} problems{}\n",

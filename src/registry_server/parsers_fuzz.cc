@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "registry_server/auth.h"
+#include "registry_server/content_digest.h"
 #include "registry_server/ranges.h"
 #include "registry_server/route.h"
 #include "registry_server/upstream.h"

@@ -9,20 +9,13 @@ namespace {
 
 constexpr size_t kRememberedTypes = 20'000;
 
-CollectorSettings collector_settings(const Options& options) {
-  CollectorSettings settings;
-  settings.grace_ns = options.gc_grace;
-  settings.untagged = options.gc_untagged;
-  settings.upload_age_ns = options.upload_age;
-  settings.interval_ns = options.gc_interval;
-  settings.evict_above = options.upstream.empty() ? 0 : static_cast<uint64_t>(options.quota_total);
-  return settings;
-}
-
 }  // namespace
 
-Registry::~Registry() {
+Registry::~Registry() { shut_down(); }
+
+void Registry::shut_down() {
   if (collector_) collector_->stop();
+  if (cache_) cache_->stop();
 }
 
 Result<std::unique_ptr<Registry>> Registry::open(Options given) {
@@ -40,10 +33,14 @@ Result<std::unique_ptr<Registry>> Registry::open(Options given) {
   registry->access_log_ = TRY(AccessLog::open(options->access_log));
   registry->collector_ =
       std::make_unique<Collector>(*registry->store_, *registry->uploads_, registry->metrics_);
-  registry->collector_->set(collector_settings(*options));
+  registry->collector_->set(CollectorSettings::of(*options));
   if (!options->upstream.empty())
     registry->cache_ =
-        TRY(Cache::open(*options, *registry->store_, *registry->uploads_, registry->metrics_));
+        TRY(Cache::open(*options, *registry->store_, *registry->uploads_, registry->metrics_,
+                        [collector = registry->collector_.get()](uint64_t room) {
+                          auto report = collector->run(room);
+                          if (!report) log::warn("making room: {}", report.error().message());
+                        }));
   return registry;
 }
 
@@ -54,7 +51,7 @@ Status Registry::reload(const Options& given) {
   auth_->replace(std::move(state));
   quotas_.total = static_cast<uint64_t>(given.quota_total);
   quotas_.repository = static_cast<uint64_t>(given.quota_repository);
-  collector_->set(collector_settings(given));
+  collector_->set(CollectorSettings::of(given));
   log::configure(given.log_level, given.log_format);
   auto options = std::make_shared<Options>(given);
   {

@@ -34,6 +34,8 @@ class Registry {
   // Takes over what may change while it runs: read-only, delete, quotas, users, rights, keys, the
   // times of cache and garbage, the log. What is wrong leaves all as it was.
   Status reload(const Options& options);
+  // Ends what it does by itself: collections, fetches. After the last request.
+  void shut_down();
   std::function<size_t()> connections = [] { return size_t{0}; };
 
   std::shared_ptr<const Options> options() const;

@@ -136,7 +136,7 @@ Status serve(const Options& options, const std::vector<std::string>& arguments) 
   log::info("gantry-registry {} serves {} on {}", GANTRY_VERSION, options.root, names);
   notify_service_manager("READY=1");
   server.run();
-  registry->collector().stop();
+  registry->shut_down();
   (void)::unlink(admin_socket(options).c_str());
   log::info("stopped");
   return {};

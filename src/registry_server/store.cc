@@ -25,12 +25,11 @@ int64_t to_ns(const timespec& time) {
   return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
 }
 
-Status touch_if_old(int fd, const struct stat& st) {
+// Best effort: what cannot be renewed (a read-only file system) is served all the same.
+void touch_if_old(int fd, const struct stat& st) {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
-  if (to_ns(now) - to_ns(st.st_mtim) < kRenewAfter) return {};
-  if (::futimens(fd, nullptr) != 0) return error_from_errno(errno, "futimens");
-  return {};
+  if (to_ns(now) - to_ns(st.st_mtim) >= kRenewAfter) (void)::futimens(fd, nullptr);
 }
 
 Result<UniqueFd> open_directory(int parent, const std::string& name) {
@@ -178,7 +177,7 @@ Result<Content> Store::open_blob(const std::string& name, const ContentDigest& d
   UniqueFd fd =
       TRY(sys::openat2(repositories_.get(), name + "/_blobs/" + digest.key(), O_RDONLY, kResolve));
   auto st = TRY(sys::fstat(fd.get()));
-  TRY(touch_if_old(fd.get(), st));
+  touch_if_old(fd.get(), st);
   return Content{std::move(fd), static_cast<uint64_t>(st.st_size), to_ns(st.st_mtim)};
 }
 

@@ -74,7 +74,7 @@ class StoreTest : public testing::Test {
   }
   std::string check() {
     std::string problems;
-    Checker checker(*store_, Checker::Repair::no,
+    Checker checker(*store_, Checker::Repair::no, Checker::References::needed,
                     [&](const std::string& text) { problems += text + "\n"; });
     EXPECT_TRUE(checker.run());
     return problems;
@@ -327,7 +327,8 @@ TEST_F(StoreTest, DamageIsFoundAndRepaired) {
   std::string problems = check();
   EXPECT_THAT(problems, HasSubstr(layer.text() + ": its content has another digest"));
   EXPECT_THAT(problems, HasSubstr("a:lost leads nowhere"));
-  Checker repairer(*store_, Checker::Repair::yes, [](const std::string&) {});
+  Checker repairer(*store_, Checker::Repair::yes, Checker::References::needed,
+                   [](const std::string&) {});
   ASSERT_TRUE(repairer.run());
   EXPECT_THAT(check(), HasSubstr("push the image again"));
   push("a", "layer");

@@ -117,6 +117,7 @@ Result<Upstream::Answer> Upstream::send(const Url& url, const std::string& metho
   request.method = method;
   request.target = url.path;
   request.headers = headers;
+  if (stopped_) return make_error(ErrorKind::cancelled, "the registry is stopping");
   auto call = client->send(request);
   if (!call) return unavailable(call.error().message());
   if (!TRY(sys::poll_one(call->fd(), POLLIN, timeout_ms_)))
@@ -127,6 +128,7 @@ Result<Upstream::Answer> Upstream::send(const Url& url, const std::string& metho
 }
 
 Result<size_t> Upstream::read_some(Answer& answer, std::span<char> buffer) {
+  if (stopped_) return make_error(ErrorKind::cancelled, "the registry is stopping");
   if (!answer.response.readable() && answer.response.fd() >= 0 &&
       !TRY(sys::poll_one(answer.response.fd(), POLLIN, timeout_ms_)))
     return unavailable("it sends no more");

@@ -34,6 +34,8 @@ class Upstream {
   // Of an answer's body, as http::Response's, but `unavailable` when nothing comes for too long.
   Result<size_t> read_some(Answer& answer, std::span<char> buffer);
   Result<std::string> read_all(Answer& answer, size_t limit);
+  // Ends what is under way at its next bytes, and what comes after.
+  void stop() { stopped_ = true; }
   // Credentials may change.
   Status reload(const Options& options);
   const std::string& host() const { return url_.host; }
@@ -46,6 +48,7 @@ class Upstream {
 
   Url url_;
   std::atomic<int> timeout_ms_{30'000};
+  std::atomic<bool> stopped_{false};
   mutable std::mutex mutex_;
   std::string username_, password_;  // mutex_
   struct Token {

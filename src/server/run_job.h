@@ -107,7 +107,8 @@ Status stream_job(
       std::string piece = buffer.substr(0, size);
       while (!upload->try_write(piece)) {
         TRY(drain());
-        if (upload->try_write(piece)) break;
+        // A job that has ended reads no more, and tells of its end once.
+        if (handle->finished() || upload->try_write(piece)) break;
         TRY(wait());
       }
       TRY(drain());

@@ -19,13 +19,17 @@ registry_setup() {
   export TEST_ROOT
 }
 
-# After each test: what it left running ends, and the log of what it was about is shown when it failed.
+# After each test: what it left running ends, the log of what it was about is shown when it failed, and the next one
+# begins with empty stores.
 teardown() {
   local pid
   for pid in "$TEST_ROOT"/*.pid; do
     [ -e "$pid" ] || continue
     [ -n "${BATS_TEST_COMPLETED:-}" ] || tail -n 5 "${pid%.pid}.log"
     registry_stop "$(basename "$pid" .pid)" KILL
+  done
+  for pid in "$TEST_ROOT"/*.log; do
+    [ ! -e "$pid" ] || rm -rf "${pid%.log}" "$pid"
   done
 }
 
@@ -67,14 +71,14 @@ sha() { sha256sum | cut -d' ' -f1; }
 digest_of() { echo "sha256:$(sha <"$1")"; } # FILE
 
 # status CURL-ARGUMENT…: the status of the answer only; its body is in $TEST_ROOT/body.
-status_of() { curl -s -o "$TEST_ROOT/body" -w '%{http_code}' "$@"; }
+status_of() { curl -s -o "$TEST_ROOT/body" -w '%{http_code}' "$@" || true; }
 # wants STATUS CURL-ARGUMENT…
 wants() {
   local wanted=$1 got
   shift
   got=$(status_of "$@")
   [ "$got" = "$wanted" ] || {
-    echo "wanted $wanted, got $got: curl $*: $(head -c 500 "$TEST_ROOT/body")" >&2
+    echo "wanted $wanted, got $got: curl $*: $(head -c 500 "$TEST_ROOT/body" | tr -cd '[:print:]')" >&2
     return 1
   }
 }
@@ -105,4 +109,4 @@ push_image() {
   rm -r "$dir"
 }
 
-check_store() { "$GANTRY_REGISTRY" check --root "$TEST_ROOT/$1"; }
+check_store() { "$GANTRY_REGISTRY" check --root "$TEST_ROOT/$1" "${@:2}"; } # NAME [FLAG…]
