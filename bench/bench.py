@@ -17,6 +17,7 @@ Prints a table and writes DIRECTORY/bench.json. Names (default: all):
              10,000 blobs beside runs (bench/engine.py)
   registry   gantry-registry beside docker-registry: push and pull of a 600 MiB blob and of 1,000 small ones, memory
              (bench/registry.py)
+  layers     one big layer with every storage driver: taken in, mounted, read, removed (bench/layers.py)
 
 Every contender's runs are interleaved with the others', so that what the machine does meanwhile hits all alike,
 and done once back to back and once 300 ms apart, because some costs of the kernel show only on an idle host.
@@ -34,12 +35,13 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import contenders  # noqa: E402
 import engine as engine_bench  # noqa: E402
+import layers  # noqa: E402
 import measure  # noqa: E402
 import registry as registry_bench  # noqa: E402
 import report  # noqa: E402
 
 ISOLATED = "GANTRY_BENCH_ISOLATED"
-BENCHES = ("run", "run-none", "bare", "exec", "ps", "memory", "engine", "registry")
+BENCHES = ("run", "run-none", "bare", "exec", "ps", "memory", "engine", "registry", "layers")
 
 
 def arguments():
@@ -145,7 +147,9 @@ def main():
             results += engine_bench.bench(options, place)
         if "registry" in options.names:
             results += registry_bench.bench(options, place)
-        if set(options.names) - {"bare", "engine", "registry"}:
+        if "layers" in options.names:
+            results += layers.bench(options)
+        if set(options.names) - {"bare", "engine", "registry", "layers"}:
             with place.engines() as engines:
                 results += bench_engines(options, engines)
     report.write(results, os.path.join(options.out, "bench.json"))

@@ -105,17 +105,18 @@ class Registry:
         return 0
 
 
-def start(place):
+def start(place, where):
+    """`where`: a directory for their stores."""
     found = []
     program = place.program("gantry-registry")
     if program:
-        root = os.path.join(place.root, "gantry-registry")
+        root = os.path.join(where, "gantry-registry")
         os.makedirs(root)
         found.append(Registry("gantry-registry", 5061, [program, "serve", "--root", root + "/store", "--address", "127.0.0.1:5061",
                                                         "--access-log", "off"], root))
     peer = shutil.which("docker-registry") or os.path.join(HERE, "../build/peers/usr/bin/docker-registry")
     if os.path.exists(peer):
-        root = os.path.join(place.root, "docker-registry")
+        root = os.path.join(where, "docker-registry")
         os.makedirs(root)
         config = os.path.join(root, "config.yml")
         with open(config, "w") as out:
@@ -140,7 +141,7 @@ def result(name, times, runs):
                     "all": [round(t * 1e3, 3) for t in ts]} for contender, ts in times.items()}}
 
 
-def big_blobs(registries, place, size, runs):
+def big_blobs(registries, place, size, runs, where):
     """A new blob for each run: the same bytes but for the first ones."""
     path = os.path.join(place.root, "big")
     with open(path, "wb") as out:
@@ -162,8 +163,8 @@ def big_blobs(registries, place, size, runs):
                 connection.call("GET", f"/v2/big/blobs/{digest}")  # in memory for both
                 pulls[registry.name].append(seconds_of(lambda: connection.call("GET", f"/v2/big/blobs/{digest}")))
     os.unlink(path)
-    return [result(f"registry: push a blob of {size >> 20} MiB", pushes, runs),
-            result(f"registry: pull a blob of {size >> 20} MiB", pulls, runs)]
+    return [result(f"registry: push a blob of {size >> 20} MiB, store {where}", pushes, runs),
+            result(f"registry: pull a blob of {size >> 20} MiB, store {where}", pulls, runs)]
 
 
 def digest_of(file):
@@ -197,16 +198,28 @@ def small_blobs(registries, count, runs):
             result(f"registry: pull {count} small blobs, {SMALL_WIDTH} at a time", pulls, runs)]
 
 
-def bench(options, place):
-    registries = start(place)
+def with_registries(place, where, measured):
+    registries = start(place, where)
     try:
         idle = {r.name: measure.pss_kib(r.process.pid) for r in registries}
-        size, count, runs = (BIG, SMALL_COUNT, 5) if not options.quick else (40 << 20, 100, 2)
-        results = big_blobs(registries, place, size, runs)
-        results += small_blobs(registries, count, runs)
-        peak = {r.name: r.peak_kib() for r in registries}
-        return results + [{"name": "registry: PSS when idle", "unit": "KiB", "values": idle},
-                          {"name": "registry: most resident memory of all this", "unit": "KiB", "values": peak}]
+        return measured(registries), idle, {r.name: r.peak_kib() for r in registries}
     finally:
         for registry in registries:
             registry.stop()
+
+
+def bench(options, place):
+    """Large blobs twice: what a registry itself costs shows in memory, on a disk mostly the disk does."""
+    size, count, runs = (BIG, SMALL_COUNT, 4) if not options.quick else (40 << 20, 100, 2)
+    memory, disk = (os.path.join(place.root, name) for name in ("registry-memory", "registry-disk"))
+    os.makedirs(disk)
+    os.makedirs(memory)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={2 * (runs + 1) * size}", "tmpfs", memory], check=True)
+    try:
+        results, _, _ = with_registries(place, memory, lambda them: big_blobs(them, place, size, runs, "in memory"))
+    finally:
+        subprocess.run(["umount", memory], check=True)
+    more, idle, peak = with_registries(place, disk, lambda them: big_blobs(them, place, size, runs, "on disk") +
+                                       small_blobs(them, count, runs))
+    return results + more + [{"name": "registry: PSS when idle", "unit": "KiB", "values": idle},
+                             {"name": "registry: most resident memory of all this", "unit": "KiB", "values": peak}]

@@ -129,10 +129,11 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
   TRY(fs::make_directories(directory_of(record.id), 0710));
   TRY(failpoint("container.files.made"));
   for (const std::string& name : new_volumes) TRY(daemon.volumes().make(name));
+  uint64_t size_limit = TRY(storage_size(host));
   record.rootfs = TRY(daemon.graph_driver().create_container(
       {record.id, image.top_layer,
-       host.AutoRemove ? drivers::ContainerLifetime::ephemeral
-                       : drivers::ContainerLifetime::kept}));
+       host.AutoRemove ? drivers::ContainerLifetime::ephemeral : drivers::ContainerLifetime::kept,
+       size_limit}));
   TRY(daemon.volumes().copy_up(record.mounts, record.rootfs));
 
   TRY(failpoint("container.made"));

@@ -123,6 +123,8 @@ Result<json::object> Containers::inspect(const std::string& reference, bool size
   json::object data;
   if (record->rootfs.type == "overlay") {
     std::string lower;
+    for (const ErofsImage& image : record->rootfs.images)
+      lower += (lower.empty() ? "" : ":") + image.index;
     for (const std::string& directory_name : record->rootfs.lower)
       lower += (lower.empty() ? "" : ":") + directory_name;
     data["LowerDir"] = lower;

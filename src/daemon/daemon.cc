@@ -90,7 +90,7 @@ Result<std::shared_ptr<drivers::GraphDriver>> storage_of(graph::Graph& graph,
                                                          const std::string& root) {
   std::string known = TRY(graph.read().setting(kStorageDriverKey));
   if (known.empty())  // a database that was lost: the layers on the disk tell
-    for (const char* name : {"overlay2", "vfs"}) {
+    for (std::string_view name : drivers::graph_driver_names()) {
       Result<std::vector<std::string>> layers =
           fs::list_directory(fmt::format("{}/{}/layers", root, name));
       if (layers && !layers->empty()) known = name;

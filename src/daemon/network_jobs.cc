@@ -73,13 +73,22 @@ Result<NetworkRecord> read_record(NetworkCreate::Input input) {
   return record;
 }
 
+// For what is being given back when every address pool is taken.
+constexpr std::chrono::seconds kDrainTime{5};
+
 }  // namespace
 
 // Makes the network and its record; the caller holds the lock on its name.
 Status Networks::store(engine::JobContext& job, NetworkRecord record) {
   drivers::NetworkDriver* driver = TRY(system_->driver(record.config.driver));
   record.config.driver = driver->name();
-  drivers::NetworkPlan plan = TRY(driver->plan_network(record.config));
+  Result<drivers::NetworkPlan> planned = driver->plan_network(record.config);
+  if (!planned && planned.error().kind() == ErrorKind::unavailable) {
+    // The bridges of removed networks go in the background, and have their routes until then.
+    engine_.drain_releases(kDrainTime);
+    planned = driver->plan_network(record.config);
+  }
+  drivers::NetworkPlan plan = TRY(std::move(planned));
   if (!plan.rows.empty()) TRY(job.take(plan.rows));
   // Until the network stands, its subnets go back with the job and not with the rows, whose release
   // comes later: the same may be asked for again at once.

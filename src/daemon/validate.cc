@@ -6,6 +6,7 @@
 #include <array>
 #include <cctype>
 
+#include "base/units.h"
 #include "daemon/log_config.h"
 #include "daemon/spec_builder.h"
 
@@ -82,8 +83,7 @@ Status check_unsupported(const api::HostConfig& host) {
   if (!host.DeviceRequests.empty())
     return unsupported(
         "device requests (--gpus) are not supported yet: no device driver is registered");
-  if (!host.StorageOpt.empty())
-    return unsupported("--storage-opt is not supported yet by this engine's storage drivers");
+  (void)TRY(storage_size(host));
   if (!host.Links.empty())
     return unsupported("links are not supported yet: use a user-defined network");
   if (host.CpuCount || host.CpuPercent || host.IOMaximumIOps || host.IOMaximumBandwidth)
@@ -220,6 +220,17 @@ api::Strings discard_unsupported(api::HostConfig& host, const LimitSupport& supp
     host.OomKillDisable.reset();
   }
   return warnings;
+}
+
+Result<uint64_t> storage_size(const api::HostConfig& host) {
+  uint64_t size = 0;
+  for (const auto& [key, value] : host.StorageOpt) {
+    if (key != "size") return invalid("Unknown option {}", key);
+    int64_t parsed = TRY(parse_ram_size(value));
+    if (parsed <= 0) return invalid("invalid size: '{}'", value);
+    size = static_cast<uint64_t>(parsed);
+  }
+  return size;
 }
 
 Result<api::Strings> validate(const api::ContainerConfig& config, const api::HostConfig& host) {

@@ -23,6 +23,10 @@ api::Strings discard_unsupported(api::HostConfig& host_config, const LimitSuppor
 Result<api::Strings> validate(const api::ContainerConfig& config,
                               const api::HostConfig& host_config);
 
+// --storage-opt size=…: what a container may add to its image, in bytes; 0: no limit. `invalid` for
+// other options.
+Result<uint64_t> storage_size(const api::HostConfig& host_config);
+
 // "TERM", "SIGTERM", "15" -> 15; `invalid` otherwise.
 Result<int> parse_signal(const std::string& text);
 

@@ -97,6 +97,7 @@ Status JobContext::take(std::vector<Resource> resources,
     if (!engine.resources.find_kind(resource.kind))
       return internal("resource kind {} is not registered", resource.kind);
   TRY(check());
+  if (state_->type->options.job_class != JobClass::control) engine.releaser.wait_for_room();
   std::vector<int64_t> ids;
   std::vector<ResourceRow> leaving;
   std::optional<Engine::Impl::Active> active;  // known only when it matters

@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <system_error>
 
 #include "base/failpoint.h"
 #include "base/log.h"
@@ -13,6 +14,10 @@ namespace gantry::engine {
 namespace {
 
 constexpr int kMostDoublings = 64;
+constexpr size_t kMostBehind = 256;
+constexpr std::chrono::seconds kWaitForRoom{2};
+
+bool of_network(const ResourceRow& row) { return row.kind.starts_with("net."); }
 
 }  // namespace
 
@@ -150,7 +155,49 @@ Result<std::vector<ResourceRow>> Releaser::due() {
   return rows;
 }
 
+// What waits for the kernel's network (an RCU grace period for each link) and what waits for disk
+// and cgroups do not wait for one another; the order within an owner is kept in both. Bridges come
+// first: as long as they are there their subnets are taken.
 void Releaser::work(std::vector<ResourceRow> rows) {
+  {
+    std::lock_guard lock(mutex_);
+    behind_ = rows.size();
+  }
+  const auto rest = std::stable_partition(rows.begin(), rows.end(), of_network);
+  std::vector<ResourceRow> others(std::make_move_iterator(rest),
+                                  std::make_move_iterator(rows.end()));
+  rows.erase(rest, rows.end());
+  std::stable_partition(rows.begin(), rows.end(),
+                        [](const ResourceRow& row) { return row.kind == "net.bridge"; });
+  std::thread beside;
+  if (!rows.empty() && !others.empty()) {
+    try {
+      beside = std::thread([&] {
+        ::pthread_setname_np(::pthread_self(), "releaser-net");
+        FailpointScope scope("releaser");
+        work_through(rows);
+      });
+    } catch (const std::system_error&) {  // no thread to be had: one after the other
+    }
+  }
+  work_through(others);
+  if (beside.joinable())
+    beside.join();
+  else
+    work_through(rows);
+  {
+    std::lock_guard lock(mutex_);
+    behind_ = 0;
+  }
+  changed_.notify_all();
+}
+
+void Releaser::wait_for_room() {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, kWaitForRoom, [&] { return stopping_ || behind_ <= kMostBehind; });
+}
+
+void Releaser::work_through(const std::vector<ResourceRow>& rows) {
   std::vector<int64_t> done;
   auto flush = [&] {
     if (done.empty()) return;
@@ -170,6 +217,7 @@ void Releaser::work(std::vector<ResourceRow> rows) {
     {
       std::lock_guard lock(mutex_);
       if (stopping_) break;
+      if (behind_ > 0) behind_--;
     }
     if (!claim(row.id, false)) continue;
     if (was_finished(row.id)) {  // its name may be taken anew by now

@@ -36,6 +36,9 @@ class Releaser {
   // row is gone after success. For a job that wants the name.
   Status finish(const ResourceRow& row);
   bool drain(std::chrono::milliseconds timeout);
+  // What the kernel is slow at nobody waits for, until there is too much of it: then a job that is
+  // about to take more waits until there is less, two seconds at most.
+  void wait_for_room();
   bool has_failed(int64_t row);
   void stop();
 
@@ -48,6 +51,7 @@ class Releaser {
   void loop();
   Result<std::vector<ResourceRow>> due();
   void work(std::vector<ResourceRow> rows);
+  void work_through(const std::vector<ResourceRow>& rows);
   bool claim(int64_t id, bool wait);
   void unclaim(int64_t id);
   bool was_finished(int64_t id);
@@ -65,6 +69,7 @@ class Releaser {
   bool working_ = false;
   bool stopping_ = false;
   int64_t rounds_ = 0;  // completed since the start
+  size_t behind_ = 0;   // rows of the round under way that are still to be done
   std::set<int64_t> claimed_;
   std::set<int64_t>
       finished_;  // by finish() since the round under way began: its list may still have them

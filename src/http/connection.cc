@@ -422,6 +422,7 @@ bool Connection::serve_one(Yield& yield) {
       } catch (const std::exception& error) {  // answered below: no switch inside a catch block
         failure = error.what();
       }
+      exchange.join_blocking();
     }
     if (!failure.empty())
       log::error("handler of {} {}: {}", exchange.method(), exchange.path(), failure);
@@ -732,6 +733,29 @@ Wake RequestExchange::wait(std::optional<Clock::time_point> deadline) {
 
 void RequestExchange::start_blocking(std::function<void()> task) {
   connection_.core().pool.submit(std::move(task));
+}
+
+void RequestExchange::begin_blocking(std::function<void()> task) {
+  join_blocking();
+  task_begun_ = true;
+  task_done_ = false;
+  connection_.core().pool.submit(
+      [this, self = connection_.shared_from_this(), task = std::move(task)] {
+        task();
+        asio::post(self->core().io, [this, self] {
+          task_done_ = true;
+          timer_.cancel();
+        });
+      });
+}
+
+void RequestExchange::join_blocking() {
+  while (task_begun_ && !task_done_) {
+    timer_.expires_at(Clock::time_point::max());
+    ErrorCode code;
+    timer_.async_wait(yield_[code]);
+  }
+  task_begun_ = false;
 }
 
 void RequestExchange::run_in_pool(std::function<void()> task) {

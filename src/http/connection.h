@@ -165,6 +165,8 @@ class RequestExchange final : public Exchange {
   std::function<void()> waker() override;
   Wake wait(std::optional<Clock::time_point> deadline) override;
   void start_blocking(std::function<void()> task) override;
+  void begin_blocking(std::function<void()> task) override;
+  void join_blocking() override;
 
   // Called on the I/O thread.
   void on_notified();
@@ -200,6 +202,8 @@ class RequestExchange final : public Exchange {
   std::optional<uint64_t> left_;  // of a stream whose length was announced
   bool hijacked_ = false;
   bool notified_ = false;
+  bool task_begun_ = false;  // begin_blocking()'s, not joined
+  bool task_done_ = false;
   bool continue_expected_ = false;
   std::string body_;  // parsed, not read
   size_t body_used_ = 0;

@@ -124,6 +124,10 @@ class Exchange {
 
   // Runs `task` on the I/O pool and goes on; it may outlive the exchange, and must not throw.
   virtual void start_blocking(std::function<void()> task) = 0;
+  // Runs `task` on the I/O pool while the handler goes on, until join_blocking(). One at a time; it
+  // is joined at the latest when the handler returns, and must not throw.
+  virtual void begin_blocking(std::function<void()> task) = 0;
+  virtual void join_blocking() = 0;
   // Runs `function` on the I/O pool and gives what it returns: for short tasks that block on files.
   // Not interrupted by the client's going away.
   template <typename F>

@@ -554,6 +554,32 @@ TEST_F(ServerTest, a_client_that_moves_nothing_is_cut_off) {
   EXPECT_EQ(writing.get_future().get(), ErrorKind::cancelled);
 }
 
+TEST_F(ServerTest, a_task_runs_beside_its_handler_and_is_joined) {
+  std::promise<void> go;
+  std::atomic<int> done{0};
+  serve([&](Exchange& x) {
+    x.begin_blocking([&] {
+      go.get_future().wait();
+      ++done;
+    });
+    auto body = x.read_body();  // comes while the task runs
+    EXPECT_EQ(done, 0);
+    go.set_value();
+    x.join_blocking();
+    EXPECT_EQ(done, 1);
+    x.begin_blocking([&] { ++done; });
+    x.begin_blocking([&] { ++done; });  // joins the first
+    (void)x.respond(200, {}, body ? *body : "");
+  });
+  std::string answer = talk(connect().get(),
+                            "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
+                            "Connection: close\r\n\r\nbody",
+                            "never");
+  EXPECT_TRUE(answer.ends_with("body"));
+  stop();
+  EXPECT_EQ(done, 3);
+}
+
 TEST_F(ServerTest, unix_peers_are_known) {
   sys::PeerCredentials seen;
   serve([&](Exchange& x) {

@@ -45,14 +45,18 @@ Result<std::optional<StoreFinding>> LocalStore::check_layer(engine::JobContext& 
   if (!options.read) return none;
   Result<Archived> found = measure_layer(job, chain_id);
   if (!found && found.error().kind() == ErrorKind::cancelled) return std::move(found).error();
-  if (found && found->digest.text() == data->diff_id) return none;
+  bool same = found && found->digest.text() == data->diff_id;
+  Status beside = same ? driver_->check_layer(chain_id) : Status();
+  if (same && beside) return none;
   finding.what = What::corrupt;
-  finding.detail = found ? fmt::format("its files make an archive of the digest {}, not {}",
-                                       found->digest.text(), data->diff_id)
-                         : found.error().message();
+  finding.detail = !found ? found.error().message()
+                   : same ? beside.error().message()
+                          : fmt::format("its archive has the digest {}, not {}",
+                                        found->digest.text(), data->diff_id);
   finding.needed_by = TRY(graph::needed_by(view, layer.id));
   // A disk that fails to be read says nothing of what is on it.
-  bool unreadable = !found && found.error().code() != 0 && found.error().code() != ENOENT;
+  const Error* failure = !found ? &found.error() : !beside ? &beside.error() : nullptr;
+  bool unreadable = failure && failure->code() != 0 && failure->code() != ENOENT;
   if (!options.repair || unreadable) return std::optional(std::move(finding));
   bool in_use = TRY(view.reachable(layer.id, {NodeKind::container}));
   if (in_use) {

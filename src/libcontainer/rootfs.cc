@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/copy_tree.h"
+#include "base/overlay_mount.h"
 #include "base/sys.h"
 #include "libcontainer/mount_options.h"
 #include "libcontainer/mount_target.h"
@@ -30,45 +31,6 @@ Result<uint64_t> propagation_type(const std::string& word) {
   for (const PropagationName& known : kRootPropagations)
     if (known.name == word) return known.type;
   return invalid("linux.rootfsPropagation: unknown propagation \"{}\"", word);
-}
-
-std::string join_lower(const std::vector<std::string>& lower) {
-  std::string out;
-  for (const std::string& path : lower) {
-    if (!out.empty()) out += ':';
-    for (char c : path) {
-      if (c == ':' || c == '\\') out += '\\';
-      out += c;
-    }
-  }
-  return out;
-}
-
-// An overlay as a detached mount. Kernels before 6.7 have no "lowerdir+" and limit a value to 255
-// bytes.
-Result<UniqueFd> overlay(const RootfsSource& source) {
-  UniqueFd context = TRY(sys::fsopen("overlay"));
-  TRY(sys::fsconfig_string(context.get(), "source", "overlay"));
-  for (size_t i = 0; i < source.lower.size(); ++i) {
-    Status added = sys::fsconfig_string(context.get(), "lowerdir+", source.lower[i]);
-    if (added) continue;
-    if (i > 0 || added.error().code() != EINVAL) return std::move(added).error();
-    TRY(sys::fsconfig_string(context.get(), "lowerdir", join_lower(source.lower)));
-    break;
-  }
-  if (!source.upper.empty()) {
-    TRY(sys::fsconfig_string(context.get(), "upperdir", source.upper));
-    TRY(sys::fsconfig_string(context.get(), "workdir", source.work));
-  }
-  for (const std::string& option : source.options) {
-    size_t equals = option.find('=');
-    if (equals == std::string::npos)
-      TRY(sys::fsconfig_flag(context.get(), option));
-    else
-      TRY(sys::fsconfig_string(context.get(), option.substr(0, equals), option.substr(equals + 1)));
-  }
-  TRY(sys::fsconfig_create(context.get()));
-  return sys::fsmount(context.get(), 0);
 }
 
 Result<UniqueFd> clone_tree(const std::string& path) {
@@ -143,7 +105,11 @@ Result<Rootfs> Rootfs::attach(const RootfsPlan& plan) {
   std::string place;
   if (plan.source && plan.source->type == "overlay") {
     if (plan.source->lower.empty()) return invalid("rootfs: an overlay without lower layers");
-    tree = TRY(overlay(*plan.source).context("rootfs"));
+    Result<UniqueFd> mounted = mount_overlay_detached(*plan.source);
+    // The mount namespace is the container's own.
+    if (!mounted && mounted.error().kind() == ErrorKind::unsupported)
+      mounted = mount_overlay_attaching(*plan.source);
+    tree = TRY(std::move(mounted).context("rootfs"));
     place = plan.source->upper.empty() ? plan.source->lower.front() : plan.source->upper;
   } else if (plan.source && plan.source->type == "bind") {
     place = plan.source->source;

@@ -47,6 +47,44 @@ ApiError upload_error(Registry& registry, const Error& error) {
   return failed(error);
 }
 
+// Writes and hashes one block on the I/O pool while the next one comes in.
+class Writer {
+ public:
+  Writer(Uploads& uploads, http::Exchange& x, Upload& upload, uint64_t owner)
+      : uploads_(uploads), x_(x), upload_(upload), owner_(owner) {}
+  ~Writer() { x_.join_blocking(); }
+  Writer(const Writer&) = delete;
+
+  // Of kBlock bytes, which no task uses.
+  char* buffer() {
+    if (!buffers_[next_]) buffers_[next_].reset(new char[kBlock]);
+    return buffers_[next_].get();
+  }
+  // Begins to write what is in it. After an error nothing is written any more.
+  void write(size_t size) {
+    (void)join();
+    if (size == 0 || !result_) return;
+    std::string_view bytes(buffers_[next_].get(), size);
+    next_ = 1 - next_;
+    x_.begin_blocking([this, bytes] { result_ = uploads_.append(upload_, owner_, bytes); });
+  }
+  // Waits for it; the first error.
+  Status join() {
+    x_.join_blocking();
+    if (result_) return {};
+    return Error(result_.error().kind(), result_.error().message(), result_.error().code());
+  }
+
+ private:
+  Uploads& uploads_;
+  http::Exchange& x_;
+  Upload& upload_;
+  const uint64_t owner_;
+  std::unique_ptr<char[]> buffers_[2];
+  int next_ = 0;
+  Status result_;
+};
+
 // The request's body goes to the end of the upload. False when the request was answered, or nobody
 // waits for an answer.
 bool receive(Registry& registry, Call& call, Upload& upload, uint64_t owner) {
@@ -56,18 +94,17 @@ bool receive(Registry& registry, Call& call, Upload& upload, uint64_t owner) {
         [&] { return registry.uploads().check_quota(upload.repository(), *announced); });
     if (!fits) return call.fail(upload_error(registry, fits.error())), false;
   }
-  std::unique_ptr<char[]> buffer(new char[kBlock]);
+  Writer writer(registry.uploads(), call.x, upload, owner);
   bool ended = false;
   while (!ended) {
     size_t size = 0;
+    char* buffer = writer.buffer();
     while (size < kBlock) {
-      auto got = call.x.read_some({buffer.get() + size, kBlock - size});
+      auto got = call.x.read_some({buffer + size, kBlock - size});
       if (!got) {
         // What came before the cut is kept: the client goes on from there.
-        if (size != 0)
-          (void)call.x.run_blocking([&] {
-            return registry.uploads().append(upload, owner, {buffer.get(), size});
-          });
+        writer.write(size);
+        (void)writer.join();
         if (got.error().kind() == ErrorKind::cancelled) return false;
         if (got.error().kind() == ErrorKind::unavailable)
           return call.fail({408, "BLOB_UPLOAD_INVALID", got.error().message(), nullptr, {}}), false;
@@ -78,12 +115,12 @@ bool receive(Registry& registry, Call& call, Upload& upload, uint64_t owner) {
       call.received += *got;
       if (*got < kPlenty) break;
     }
-    if (size == 0) continue;
-    Status written = call.x.run_blocking([&] {
-      return registry.uploads().append(upload, owner, {buffer.get(), size});
-    });
-    if (!written) return call.fail(upload_error(registry, written.error())), false;
+    Status before = writer.join();
+    if (!before) return call.fail(upload_error(registry, before.error())), false;
+    writer.write(size);
   }
+  Status last = writer.join();
+  if (!last) return call.fail(upload_error(registry, last.error())), false;
   return true;
 }
 

@@ -226,7 +226,7 @@ constexpr Option kOptions[] = {
     {"shutdown-timeout", 0, "shutdown-timeout", Kind::number, set_shutdown_timeout,
      "Seconds that jobs get to end when the daemon stops"},
     {"storage-driver", 's', "storage-driver", Kind::text, set_daemon_text<&D::storage_driver>,
-     "Storage driver: overlay2 or vfs"},
+     "Storage driver: erofs, overlay2 or vfs (the first that works)"},
     {"validate", 0, "", Kind::flag, set_flag<&O::validate>, "Check the configuration and exit"},
     {"version", 'v', "", Kind::flag, set_flag<&O::version>, "Print the version and exit"},
 };

@@ -44,7 +44,7 @@ objects() { # what the daemon knows and has on disk, without what a survivor wri
   api GET /networks | jq -r '.[].Name' | sort
   find "$DATA/content" -type f | sort # its 256 directories stay once they are made
   find "$DATA/tmp" "$DATA/containers" "$DATA/volumes" -mindepth 1 -maxdepth 3 | sort
-  find "$DATA/overlay2" -mindepth 1 -maxdepth 1 2>/dev/null | sort
+  find "$DATA"/{erofs,overlay2} -mindepth 1 -maxdepth 1 2>/dev/null | sort
   leaks_links
   leaks_cgroups
 }

@@ -110,7 +110,8 @@ def snapshot(engine):
                 out.add("namespace " + namespace)
     for name in ("containers", "volumes", "trash", "tmp"):
         out.update(tree("file", f"{engine.data}/{name}", 1 if name == "containers" else 2))
-    out.update(tree("file", f"{engine.data}/overlay2", 2))
+    for driver in ("erofs", "overlay2", "vfs"):
+        out.update(tree("file", f"{engine.data}/{driver}", 2))
     for directory, _, files in os.walk(engine.data + "/content"):
         out.update(f"file {directory}/{name}" for name in files)
     out.update(tree("file", engine.exec, 2))

@@ -145,3 +145,17 @@ does_not_start() { # NAME REGEXP FLAG…
   engine_stop main
   umount "$(engine_dir)/data"
 }
+
+@test "networks that come and go faster than their bridges do not use the address pools up" {
+  engine_start main
+  for round in 1 2 3; do
+    for number in $(seq 28); do
+      run api_json POST /networks/create "{\"Name\": \"passing$number\"}"
+      assert_line --index -1 201
+    done
+    for number in $(seq 28); do
+      run api_status DELETE "/networks/passing$number"
+      assert_line --index -1 204
+    done
+  done
+}

@@ -51,11 +51,11 @@ top_layer() { gantry graph show --format json "$1" | jq -r '[.Nodes[] | select(.
   for name in busybox busybox:latest "${image:7:12}" "$image"; do
     assert_equal "$(kind_of "$name")" "image $image"
   done
-  for name in "$layer" "layer:${layer:7:12}" "$(find "$data"/*/layers -name "${layer:7}")/diff/bin/busybox"; do
+  for name in "$layer" "layer:${layer:7:12}" "$(find "$data"/*/layers -name "${layer:7}")/layer.json"; do
     assert_equal "$(kind_of "$name")" "layer $layer"
   done
   directory=$(basename "$(readlink "$(find "$data"/*/layers -name "${layer:7}")")")
-  assert_equal "$(kind_of "$(echo "$data"/*/"$directory")/diff")" "layer $layer"
+  assert_equal "$(kind_of "$(echo "$data"/*/"$directory")/layer.json")" "layer $layer"
   assert_equal "$(kind_of wanted)" "volume wanted"
   assert_equal "$(kind_of "$data/volumes/wanted/_data/x/y")" "volume wanted"
   assert_equal "$(kind_of bridge)" "network $(client network inspect -f '{{.Id}}' bridge)"

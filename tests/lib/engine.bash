@@ -35,6 +35,8 @@ engine_spawn() {
   mkdir -p "$dir"
   local -a command=(dockerd)
   on_engine dockerd || command=("$GANTRY_BUILD/bin/gantryd")
+  # STORAGE_DRIVER: another than the one that the daemon would choose.
+  [ -z "${STORAGE_DRIVER:-}" ] || command+=(--storage-driver "$STORAGE_DRIVER")
   command+=(--data-root "$dir/data" --exec-root "$dir/exec" -H "unix://$dir/sock" --pidfile "$dir/pid" "$@")
   # Not 3 and up: bats waits for whoever holds those.
   setsid "${command[@]}" >>"$dir/log" 2>&1 </dev/null 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &

@@ -114,7 +114,7 @@ def growth(before, after):
 
 
 def check_empty(engine):
-    for path in ("content", "overlay2", "containers", "volumes", "tmp"):
+    for path in ("content", "erofs", "overlay2", "containers", "volumes", "tmp"):
         place = f"{engine.root}/data/{path}"
         if os.path.isdir(place) and path in ("containers", "tmp") and os.listdir(place):
             raise Failure(f"{place} still has {os.listdir(place)}")

@@ -304,7 +304,7 @@ class Client:
     # --- volumes, networks, images ---
 
     def make(self, things, limit, kind, method, path, body, identify=None, **query):
-        if sum(not t.may_be(ABSENT) for t in things) >= limit:
+        if sum(t.may_be(THERE) for t in things) >= limit:
             return
         thing = Thing(kind, body["Name"])
         things.append(thing)

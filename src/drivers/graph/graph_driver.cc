@@ -13,9 +13,16 @@ struct DriverRow {
   Result<std::shared_ptr<GraphDriver>> (*open)(const std::string& data_root);
 };
 // In order of preference.
-constexpr DriverRow kDrivers[] = {{"overlay2", open_overlay2}, {"vfs", open_vfs}};
+constexpr DriverRow kDrivers[] = {
+    {"erofs", open_erofs}, {"overlay2", open_overlay2}, {"vfs", open_vfs}};
 
 }  // namespace
+
+std::vector<std::string_view> graph_driver_names() {
+  std::vector<std::string_view> names;
+  for (const DriverRow& driver : kDrivers) names.push_back(driver.name);
+  return names;
+}
 
 Result<std::shared_ptr<GraphDriver>> open_graph_driver(const std::string& name,
                                                        const std::string& data_root) {
@@ -25,12 +32,12 @@ Result<std::shared_ptr<GraphDriver>> open_graph_driver(const std::string& name,
   if (!name.empty()) {
     for (const DriverRow& driver : kDrivers)
       if (driver.name == name) return driver.open(data_root);
-    return invalid("storage driver {} is not known: overlay2 and vfs are", name);
+    return invalid("storage driver {} is not known: erofs, overlay2 and vfs are", name);
   }
   for (const DriverRow& driver : kDrivers) {
     Result<std::shared_ptr<GraphDriver>> opened = driver.open(data_root);
     if (opened || opened.error().kind() != ErrorKind::unsupported) return opened;
-    log::warn("{}; trying the next storage driver", opened.error().message());
+    log::info("{}; trying the next storage driver", opened.error().message());
   }
   return unsupported("no storage driver works on {}", data_root);
 }

@@ -37,7 +37,7 @@
 // in directories of their own; both succeed, the last one published wins and the caller (who holds
 // a lock or finds the layer in the graph) decides which to keep.
 //
-// Memory: what one ingest() or publish() needs is bounded (about 2 MiB and what a member's own
+// Memory: what one ingest() or publish() needs is bounded (at most 16 MiB and what a member's own
 // headers need, see tar.h) whatever the archive says and however many members it has.
 #pragma once
 
@@ -102,6 +102,9 @@ struct ContainerSpec {
   std::string id;
   Digest image;  // chain id of the topmost layer; empty: an empty file system
   ContainerLifetime lifetime = ContainerLifetime::kept;
+  // Bytes that the container may add to its image; 0: as many as there is room for. `unsupported`
+  // where the file system cannot hold it to that.
+  uint64_t size_limit = 0;
 };
 
 // What happened to a path of a container since it was created, as `docker diff` counts it.
@@ -122,7 +125,7 @@ using ChangeVisitor = std::function<Status(const Change&)>;
 class GraphDriver {
  public:
   virtual ~GraphDriver() = default;
-  std::string_view name() const { return name_; }  // "overlay2", "vfs"
+  std::string_view name() const { return name_; }  // "erofs", "overlay2", "vfs"
   const std::string& data_root() const { return data_root_; }
 
   // Reads `tar` (uncompressed) to its end into the fresh directory. Whatever its members are
@@ -139,6 +142,12 @@ class GraphDriver {
   virtual Result<LayerInfo> layer(const Digest& chain_id) = 0;
   // The archive that was applied, byte for byte. The layer must outlive the source.
   virtual Result<std::unique_ptr<ByteSource>> read_layer(const Digest& chain_id) = 0;
+  // Whether what the driver keeps beside the archive is what publish() made: `invalid` when it is
+  // not. The archive itself is checked by reading it.
+  virtual Status check_layer(const Digest& chain_id) {
+    Result<LayerInfo> known = layer(chain_id);
+    return known ? Status() : std::move(known).error();
+  }
   // Unpublishes the directory and moves it to the trash; one that is not there is success.
   virtual Status remove_layer(const std::string& directory) = 0;
 
@@ -165,9 +174,13 @@ class GraphDriver {
   std::string data_root_;
 };
 
-// Opens the driver called `name`, or, for "", overlay2 if it works on this data root and else vfs.
-// Whether it works is found by really mounting one, attached to nothing. An unknown name is
-// `invalid`; a named driver that does not work here is `unsupported` with the kernel's reason.
+// All that there are, the preferred one first.
+std::vector<std::string_view> graph_driver_names();
+
+// Opens the driver called `name`, or, for "", the first that works on this data root: erofs (Linux
+// 6.12), overlay2, vfs. Whether it works is found by really mounting one, attached to nothing. An
+// unknown name is `invalid`; a named driver that does not work here is `unsupported` with the
+// kernel's reason.
 Result<std::shared_ptr<GraphDriver>> open_graph_driver(const std::string& name,
                                                        const std::string& data_root);
 

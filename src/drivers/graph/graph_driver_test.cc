@@ -1,116 +1,16 @@
 // The conformance suite: what every graph driver must do. Runs as root.
 #include "drivers/graph/graph_driver.h"
 
-#include <fcntl.h>
-#include <gtest/gtest.h>
-#include <sys/xattr.h>
+#include <sys/sysmacros.h>
 
 #include <thread>
 
-#include "base/fs.h"
-#include "base/id.h"
-#include "base/sys.h"
-#include "drivers/graph/layer_directories.h"
-#include "drivers/graph/rootfs_mount.h"
-#include "drivers/graph/tar.h"
-#include "drivers/graph/tree_diff.h"
+#include "base/overlay_mount.h"
+
+#include "drivers/graph/driver_fixture.h"
 
 namespace gantry::drivers {
 namespace {
-
-class Archive {
- public:
-  Archive& file(const std::string& path, const std::string& contents, mode_t mode = 0644) {
-    tar::Entry entry;
-    entry.path = path;
-    entry.mode = mode;
-    entry.size = contents.size();
-    entry.mtime.tv_sec = 1'000'000'000;
-    EXPECT_TRUE(writer_.add(entry, contents));
-    return *this;
-  }
-  Archive& add(tar::Type type, const std::string& path, const std::string& link = "",
-               mode_t mode = 0755) {
-    tar::Entry entry;
-    entry.type = type;
-    entry.path = path;
-    entry.link = link;
-    entry.mode = mode;
-    entry.mtime.tv_sec = 1'000'000'000;
-    return add(entry);
-  }
-  Archive& add(const tar::Entry& entry) {
-    EXPECT_TRUE(writer_.begin(entry));
-    return *this;
-  }
-  Archive& directory(const std::string& path, mode_t mode = 0755) {
-    return add(tar::Type::directory, path, "", mode);
-  }
-  std::string done() {
-    EXPECT_TRUE(writer_.finish());
-    return sink_.bytes();
-  }
-
- private:
-  StringSink sink_;
-  tar::Writer writer_{sink_};
-};
-
-class GraphDriverTest : public testing::TestWithParam<const char*> {
- protected:
-  void SetUp() override {
-    if (::geteuid() != 0) GTEST_SKIP() << "needs root";
-    root_ = "/tmp/gantry-graph-" + random_hex(6);
-    ASSERT_TRUE(fs::make_directories(root_, 0700));
-    Result<std::shared_ptr<GraphDriver>> driver = open_graph_driver(GetParam(), root_ + "/data");
-    if (!driver && driver.error().kind() == ErrorKind::unsupported)
-      GTEST_SKIP() << driver.error().message();
-    ASSERT_TRUE(driver) << driver.error().message();
-    driver_ = driver.release();
-  }
-  void TearDown() override { ASSERT_TRUE(fs::remove_tree(root_)); }
-
-  Result<LayerInfo> apply(const std::string& tar, const Digest& parent = {}) {
-    MemorySource source(tar);
-    LayerSpec spec;
-    spec.chain_id = Digest::of(parent.text() + tar);
-    spec.parent = parent;
-    spec.directory = new_layer_directory();
-    return driver_->apply(spec, source);
-  }
-  Digest layer(const std::string& tar, const Digest& parent = {}) {
-    Result<LayerInfo> info = apply(tar, parent);
-    EXPECT_TRUE(info) << info.error().message();
-    return info ? info->chain_id : Digest();
-  }
-  // A container on `image`, its tree opened for reading.
-  UniqueFd open(const Digest& image, const std::string& id) {
-    Result<RootfsSource> source = driver_->create_container({id, image});
-    EXPECT_TRUE(source) << source.error().message();
-    Result<UniqueFd> fd = open_rootfs(*source);
-    EXPECT_TRUE(fd) << fd.error().message();
-    return fd.release();
-  }
-  std::string contents(int root, const std::string& path) {
-    Result<std::string> text = fs::read_file_at(root, path);
-    return text ? *text : "(" + text.error().message() + ")";
-  }
-  bool there(int root, const std::string& path) {
-    return ::faccessat(root, path.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-  }
-  std::vector<std::string> changes(const std::string& id) {
-    std::vector<std::string> out;
-    Status walked = driver_->diff(id, [&](const Change& change) -> Status {
-      out.push_back(std::string(1, "CAD"[static_cast<int>(change.kind)]) + " " + change.path);
-      return {};
-    });
-    EXPECT_TRUE(walked) << walked.error().message();
-    return out;
-  }
-
-  std::string root_;
-  std::shared_ptr<GraphDriver> driver_;
-};
 
 TEST_P(GraphDriverTest, ALayerShowsWhatItsArchiveHeld) {
   tar::Entry owned;
@@ -426,7 +326,216 @@ TEST_P(GraphDriverTest, SurvivesReopening) {
   EXPECT_EQ(contents(root.get(), "a"), "1");
 }
 
-INSTANTIATE_TEST_SUITE_P(Drivers, GraphDriverTest, testing::Values("overlay2", "vfs"),
+TEST_P(GraphDriverTest, AStackMayHave130Layers) {
+  Digest parent;
+  for (int i = 0; i < 130; ++i)
+    parent = layer(Archive()
+                       .file(fmt::format("d/{:03}", i), std::to_string(i))
+                       .file("last", std::to_string(i))
+                       .done(),
+                   parent);
+  UniqueFd root = open(parent, "c1");
+  EXPECT_EQ(contents(root.get(), "last"), "129");
+  for (int i = 0; i < 130; ++i)
+    EXPECT_EQ(contents(root.get(), fmt::format("d/{:03}", i)), std::to_string(i));
+  EXPECT_EQ(fs::list_directory(sys::openat(root.get(), "d", O_RDONLY).release().get())->size(),
+            130u);
+  EXPECT_EQ(changes("c1"), std::vector<std::string>{});
+}
+
+TEST_P(GraphDriverTest, ADirectoryMayHaveManyNamesInAnyOrder) {
+  Archive archive;
+  constexpr int kNames = 2003;
+  auto name = [](int i) {
+    // Lengths up to the longest, prefixes of each other, bytes before and behind "." and "/".
+    std::string text = fmt::format("{:x}", i * 2654435761u);
+    return text + std::string(static_cast<size_t>(i) % 241, "!.~\xff"[i % 4]);
+  };
+  for (int i = 0; i < kNames; ++i) archive.file("many/" + name(i), std::to_string(i));
+  UniqueFd root = open(layer(archive.done()), "c1");
+  UniqueFd many = sys::openat(root.get(), "many", O_RDONLY | O_DIRECTORY).release();
+  EXPECT_EQ(fs::list_directory(many.get())->size(), static_cast<size_t>(kNames));
+  for (int i = 0; i < kNames; ++i) ASSERT_EQ(contents(many.get(), name(i)), std::to_string(i));
+  EXPECT_FALSE(there(many.get(), "x"));
+  EXPECT_FALSE(there(many.get(), std::string(255, 'y')));
+}
+
+TEST_P(GraphDriverTest, NamesAndLinksAsLongAsTheKernelTakesThem) {
+  std::string name(255, 'n');
+  std::string deep;
+  for (int i = 0; i < 40; ++i) deep += (i ? "/" : "") + std::string(90, 'd');
+  std::string target(4095, 't');
+  std::string half(450, 'h');
+  UniqueFd root = open(layer(Archive()
+                                 .file(name, "1")
+                                 .file(deep + "/f", "2")
+                                 .add(tar::Type::symlink, "long", target)
+                                 .add(tar::Type::symlink, "half", half)
+                                 .add(tar::Type::symlink, "short", "s")
+                                 .done()),
+                       "c1");
+  EXPECT_EQ(contents(root.get(), name), "1");
+  EXPECT_EQ(contents(root.get(), deep + "/f"), "2");
+  EXPECT_EQ(sys::readlinkat(root.get(), "long").value(), target);
+  EXPECT_EQ(sys::readlinkat(root.get(), "half").value(), half);
+  EXPECT_EQ(sys::readlinkat(root.get(), "short").value(), "s");
+  for (const std::string& tar : {Archive().file(std::string(256, 'n'), "").done(),
+                                 Archive().file(std::string(64 << 10, 'n'), "").done(),
+                                 Archive().add(tar::Type::symlink, "l", target + "t").done(),
+                                 Archive().file("a/" + deep + "/" + deep + "/f", "").done()}) {
+    Result<LayerInfo> info = apply(tar);
+    ASSERT_FALSE(info);
+    EXPECT_NE(info.error().message().find("layer member \""), std::string::npos)
+        << info.error().message();
+    EXPECT_LT(info.error().message().size(), 6000u);
+  }
+}
+
+TEST_P(GraphDriverTest, AttributesOfEveryKindArriveAndTheLastMemberSaysWhichStay) {
+  std::string capability("\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20);
+  std::string acl(
+      "\2\0\0\0\1\0\6\0\xff\xff\xff\xff\2\0\4\0\5\0\0\0\4\0\4\0\xff\xff\xff\xff"
+      "\x10\0\4\0\xff\xff\xff\xff\x20\0\4\0\xff\xff\xff\xff",
+      44);
+  tar::Entry file;
+  file.path = "f";
+  file.mode = 0644;
+  file.xattrs = {{"security.capability", capability},
+                 {"trusted.x", "y"},
+                 {"system.posix_acl_access", acl},
+                 {"user.long", std::string(1500, 'v')}};
+  tar::Entry directory;
+  directory.path = "d";
+  directory.type = tar::Type::directory;
+  directory.mode = 0755;
+  directory.xattrs = {{"user.first", "1"}};
+  tar::Entry again = directory;
+  again.xattrs = {{"user.second", "2"}};
+  Digest base = layer(Archive().add(file).add(directory).add(again).done());
+  tar::Entry above = directory;
+  above.xattrs = {{"user.third", "3"}};
+  UniqueFd root = open(layer(Archive().add(above).file("d/x", "").done(), base), "c1");
+  auto value = [&](const std::string& path, const char* name) -> std::string {
+    UniqueFd fd = sys::openat(root.get(), path, O_RDONLY).release();
+    char buffer[4096];
+    ssize_t size = ::fgetxattr(fd.get(), name, buffer, sizeof buffer);
+    return size < 0 ? "(" + std::to_string(errno) + ")" : std::string(buffer, size);
+  };
+  EXPECT_EQ(value("f", "security.capability"), capability);
+  EXPECT_EQ(value("f", "trusted.x"), "y");
+  EXPECT_EQ(value("f", "system.posix_acl_access"), acl);
+  EXPECT_EQ(value("f", "user.long"), std::string(1500, 'v'));
+  EXPECT_EQ(value("d", "user.third"), "3");
+  EXPECT_EQ(value("d", "user.second"), "(61)");
+  EXPECT_EQ(value("d", "user.first"), "(61)");
+  UniqueFd below = open(base, "c2");
+  UniqueFd d = sys::openat(below.get(), "d", O_RDONLY).release();
+  char buffer[8];
+  EXPECT_EQ(::fgetxattr(d.get(), "user.second", buffer, sizeof buffer), 1);
+  EXPECT_EQ(::fgetxattr(d.get(), "user.first", buffer, sizeof buffer), -1);
+}
+
+TEST_P(GraphDriverTest, AnEmptyLayerAndAnEmptyImageAreFileSystems) {
+  Digest empty = layer(Archive().done());
+  EXPECT_TRUE(there(open(empty, "c1").get(), "proc"));
+  EXPECT_TRUE(there(open({}, "c2").get(), "proc"));
+  Digest above = layer(Archive().file("a", "1").done(), empty);
+  EXPECT_EQ(contents(open(above, "c3").get(), "a"), "1");
+}
+
+TEST_P(GraphDriverTest, AContainerIsHeldToItsSizeOrTheLimitIsRefusedWithTheReason) {
+  ContainerSpec spec;
+  spec.id = "small";
+  spec.image = layer(Archive().file("a", "1").done());
+  spec.size_limit = 4 << 20;
+  Result<RootfsSource> source = driver_->create_container(spec);
+  if (!source) {
+    EXPECT_EQ(source.error().kind(), ErrorKind::unsupported);
+    EXPECT_TRUE(source.error().message().starts_with("--storage-opt size"))
+        << source.error().message();
+    ASSERT_TRUE(driver_->remove_container("small"));
+    return;
+  }
+  UniqueFd root = mount_overlay(*source).release();
+  UniqueFd file = sys::openat(root.get(), "big", O_WRONLY | O_CREAT, 0600).release();
+  std::string megabyte(1 << 20, 'x');
+  Status written;
+  for (int i = 0; i < 8 && written; ++i) written = sys::write_all(file.get(), megabyte);
+  ASSERT_FALSE(written);
+  EXPECT_TRUE(written.error().code() == EDQUOT || written.error().code() == ENOSPC);
+  ASSERT_TRUE(driver_->remove_container("small"));
+}
+
+TEST_P(GraphDriverTest, AStackIsMountedWhereverItsImagesAreAndHoweverTheKernelTakesThem) {
+  Digest base = layer(Archive().file("a", "1").file("b", "2").done());
+  Digest top = layer(Archive().file("b", "3").done(), base);
+  RootfsSource source = driver_->create_container({"c1", top}).release();
+  if (source.images.empty()) return;
+  auto looks_right = [&](const RootfsSource& recipe) {
+    Result<UniqueFd> fd = open_rootfs(recipe);
+    ASSERT_TRUE(fd) << fd.error().message();
+    EXPECT_EQ(contents(fd->get(), "a"), "1");
+    EXPECT_EQ(contents(fd->get(), "b"), "3");
+  };
+  looks_right(source);
+  // A mount that is gone, or somebody else's.
+  RootfsSource stale = source;
+  stale.images[0].mounted = "/proc/self/fd/100000";
+  stale.images[1].mounted = source.images[0].mounted;
+  looks_right(stale);
+  // As for kernels that take no layer by descriptor.
+  std::thread([&] {
+    ASSERT_TRUE(sys::unshare(CLONE_FS | CLONE_NEWNS));
+    ASSERT_TRUE(sys::mount("none", "/", "", MS_REC | MS_PRIVATE));
+    Result<UniqueFd> mount = mount_overlay_attaching(source);
+    ASSERT_TRUE(mount) << mount.error().message();
+    EXPECT_EQ(contents(mount->get(), "b"), "3");
+    EXPECT_TRUE(fs::exists(source.images[0].index)) << "nothing stays attached";
+  }).join();
+}
+
+TEST_P(GraphDriverTest, WhatIsBesideTheArchiveIsChecked) {
+  Digest chain = layer(Archive().file("a", "1").done());
+  EXPECT_TRUE(driver_->check_layer(chain));
+  EXPECT_EQ(driver_->check_layer(Digest::of("none")).error().kind(), ErrorKind::not_found);
+  if (driver_->name() != "erofs") return;
+  std::string directory = driver_->layer(chain)->directory;
+  UniqueFd index = sys::openat(driver_->directories().fd(), directory + "/index", O_RDWR).release();
+  ASSERT_TRUE(sys::pwrite_all(index.get(), "?", 1600));
+  Status checked = driver_->check_layer(chain);
+  ASSERT_FALSE(checked);
+  EXPECT_NE(checked.error().message().find("its index has the digest"), std::string::npos);
+}
+
+TEST_P(GraphDriverTest, LayersOfOneDiffIdUnderDifferentParentsAreAllWhole) {
+  std::string tar = Archive().file("x/y", "same").done();
+  Digest diff_id = Digest::of(tar);
+  Digest parents[] = {layer(Archive().directory("x", 0700).done()),
+                      layer(Archive().directory("x", 0711).done()), Digest()};
+  std::vector<LayerInfo> infos;
+  for (const Digest& parent : parents) {
+    MemorySource source(tar);
+    LayerSpec spec{Digest::of(parent.text() + "+"), diff_id, parent, new_layer_directory()};
+    infos.push_back(driver_->apply(spec, source).release());
+  }
+  const mode_t modes[] = {0700, 0711, 0755};
+  for (size_t i = 0; i < 3; ++i) {
+    UniqueFd root = open(infos[i].chain_id, "c" + std::to_string(i));
+    EXPECT_EQ(sys::fstatat(root.get(), "x")->st_mode & 07777, modes[i]);
+    EXPECT_EQ(contents(root.get(), "x/y"), "same");
+  }
+  auto tar_of = [&](size_t i) {
+    return sys::fstatat(driver_->directories().fd(), infos[i].directory + "/tar");
+  };
+  if (driver_->name() == "erofs") {
+    EXPECT_EQ(tar_of(0)->st_ino, tar_of(1)->st_ino) << "stored once";
+    EXPECT_EQ(tar_of(0)->st_ino, tar_of(2)->st_ino);
+  }
+  ASSERT_TRUE(driver_->remove_layer(infos[2].directory));
+  EXPECT_EQ(contents(open(infos[0].chain_id, "c9").get(), "x/y"), "same");
+}
+
+INSTANTIATE_TEST_SUITE_P(Drivers, GraphDriverTest, testing::Values("erofs", "overlay2", "vfs"),
                          [](const auto& test) { return std::string(test.param); });
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "base/id.h"
 #include "base/sys.h"
 #include "drivers/graph/layer_tree.h"
+#include "drivers/graph/project_quota.h"
 #include "drivers/graph/tar_split.h"
 
 namespace gantry::drivers {
@@ -91,10 +92,11 @@ std::string new_layer_directory() {
 }
 
 Result<std::unique_ptr<LayerDirectories>> LayerDirectories::open(const std::string& data_root,
-                                                                 const std::string& driver) {
+                                                                 const std::string& driver,
+                                                                 std::vector<std::string> parts) {
   std::string path = data_root + "/" + driver;
   TRY(fs::make_directories(path, 0700));
-  std::unique_ptr<LayerDirectories> out(new LayerDirectories(path, driver));
+  std::unique_ptr<LayerDirectories> out(new LayerDirectories(path, driver, std::move(parts)));
   out->root_ = TRY(sys::open(path, kOpenDirectory));
   out->layers_ = TRY(make_and_open(out->fd(), "layers", 0700));
   out->containers_ = TRY(make_and_open(out->fd(), "containers", 0700));
@@ -106,13 +108,28 @@ Result<std::unique_ptr<LayerDirectories>> LayerDirectories::open(const std::stri
   return out;
 }
 
-Result<LayerDirectories::Fresh> LayerDirectories::make(const std::string& directory) const {
+LayerRecord record_of(const PublishSpec& spec, const LayerRecord* parent) {
+  LayerRecord record;
+  record.chain_id = spec.chain_id.text();
+  record.parent = spec.parent.text();
+  record.diff_id = spec.diff_id.text();
+  record.directory = spec.directory;
+  record.stack = {spec.directory};
+  if (parent) record.stack.insert(record.stack.end(), parent->stack.begin(), parent->stack.end());
+  return record;
+}
+
+Result<UniqueFd> LayerDirectories::make_empty(const std::string& directory) const {
   TRY(check_name(directory));
-  Fresh fresh;
   TRY(failpoint("layer.directory"));
   TRY(sys::mkdirat(fd(), directory, 0700));
   TRY(failpoint("layer.directory.made"));
-  fresh.directory = TRY(sys::openat(fd(), directory, kOpenDirectory));
+  return sys::openat(fd(), directory, kOpenDirectory);
+}
+
+Result<LayerDirectories::Fresh> LayerDirectories::make(const std::string& directory) const {
+  Fresh fresh;
+  fresh.directory = TRY(make_empty(directory));
   fresh.diff = TRY(make_and_open(fresh.directory.get(), "diff", 0755));
   fresh.kept = TRY(make_and_open(fresh.directory.get(), "kept", 0700));
   return fresh;
@@ -127,9 +144,8 @@ Result<LayerDirectories::Fresh> LayerDirectories::reopen(const std::string& dire
   return fresh;
 }
 
-Status LayerDirectories::publish(const Fresh& fresh, const LayerRecord& record) {
-  TRY(fs::replace_file_at(fresh.directory.get(), "layer.json", json::dump(record)));
-  (void)::unlinkat(fresh.directory.get(), "kept", AT_REMOVEDIR);  // stays when it is in use
+Status LayerDirectories::publish(int directory, const LayerRecord& record) {
+  TRY(fs::replace_file_at(directory, "layer.json", json::dump(record)));
   TRY(failpoint("layer.publish"));
   std::string hex = TRY(Digest::parse(record.chain_id)).hex();
   std::string temporary = fmt::format(".{}", record.directory);
@@ -167,6 +183,19 @@ Result<std::shared_ptr<const LayerRecord>> LayerDirectories::by_directory(const 
   return shared;
 }
 
+Result<std::vector<std::shared_ptr<const LayerRecord>>> LayerDirectories::published() {
+  std::vector<std::shared_ptr<const LayerRecord>> out;
+  std::vector<std::string> links = TRY(fs::list_directory(layers_.get()));
+  for (const std::string& link : links) {
+    if (link.starts_with('.')) continue;
+    Result<std::string> target = sys::readlinkat(layers_.get(), link);
+    if (!target || !target->starts_with("../")) continue;
+    Result<std::shared_ptr<const LayerRecord>> record = by_directory(target->substr(3));
+    if (record) out.push_back(record.release());
+  }
+  return out;
+}
+
 Result<bool> LayerDirectories::complete(const Digest& chain_id) {
   Result<std::shared_ptr<const LayerRecord>> record = find(chain_id);
   if (!record) {
@@ -176,7 +205,8 @@ Result<bool> LayerDirectories::complete(const Digest& chain_id) {
       return false;
     return std::move(record).error();
   }
-  if (!present(fd(), (*record)->directory + "/diff")) return false;
+  for (const std::string& part : parts_)
+    if (!present(fd(), (*record)->directory + "/" + part)) return false;
   return std::all_of((*record)->stack.begin(), (*record)->stack.end(),
                      [&](const std::string& name) { return present(fd(), name); });
 }
@@ -218,6 +248,8 @@ Status LayerDirectories::remove(const std::string& directory) {
 Status LayerDirectories::remove_container(const std::string& id) const {
   TRY(check_name(id));
   TRY(failpoint("layer.container.discard"));
+  if (Result<UniqueFd> directory = sys::openat(containers_.get(), id, kOpenDirectory); directory)
+    TRY(unlimit_tree(directory->get()));
   Status moved = sys::renameat(containers_.get(), id, trash_.get(), trash_name(id));
   if (!moved && moved.error().code() == ENOENT) return {};
   return moved;

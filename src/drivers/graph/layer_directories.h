@@ -2,9 +2,9 @@
 //
 //   <data root>/<driver>/           0700
 //     layers/<hex of chain id>      symbolic link to the layer's directory: published
-//     <directory>/                  a layer: diff/ (its files), kept/ (files the archive itself
-//     replaced),
-//                                   archive (the record of the tar), layer.json
+//     <directory>/                  a layer: layer.json and what the driver keeps. Files: diff/
+//                                   (they), kept/ (those that the archive itself replaced), archive
+//                                   (the record of the tar). erofs: tar, index, side
 //     containers/<id>/              a container layer; its contents are the driver's
 //     init/                         what every container needs to have mounted over (see
 //     init_tree())
@@ -30,6 +30,8 @@ struct LayerRecord {
   std::string chain_id;
   std::string parent;
   std::string directory;
+  std::string diff_id;       // empty: was not told
+  std::string index_digest;  // erofs: of the index
   uint64_t size = 0;
   std::vector<std::string> stack;  // directories of this layer and those below, topmost first
   // Attributes of the merged root, for the upper directory of a container.
@@ -41,14 +43,18 @@ struct LayerRecord {
 // Thread-safe.
 class LayerDirectories {
  public:
+  // `parts`: names in a layer's directory without which it is not whole.
   static Result<std::unique_ptr<LayerDirectories>> open(const std::string& data_root,
-                                                        const std::string& driver);
+                                                        const std::string& driver,
+                                                        std::vector<std::string> parts);
 
   const std::string& path() const { return path_; }  // <data root>/<driver>
   int fd() const { return root_.get(); }
   int containers() const { return containers_.get(); }
 
-  // Makes an unpublished layer directory with diff/ and kept/; conflict when it exists.
+  // Makes an unpublished layer directory; conflict when it exists.
+  Result<UniqueFd> make_empty(const std::string& directory) const;
+  // The same with diff/ and kept/ in it.
   struct Fresh {
     UniqueFd directory;
     UniqueFd diff;
@@ -58,9 +64,10 @@ class LayerDirectories {
   // The same of a directory that make() made.
   Result<Fresh> reopen(const std::string& directory) const;
   // Writes layer.json and points the chain id at the directory.
-  Status publish(const Fresh& fresh, const LayerRecord& record);
+  Status publish(int directory, const LayerRecord& record);
   Result<std::shared_ptr<const LayerRecord>> find(const Digest& chain_id);           // not_found
   Result<std::shared_ptr<const LayerRecord>> by_directory(const std::string& name);  // not_found
+  Result<std::vector<std::shared_ptr<const LayerRecord>>> published();
   // Whether the layer is published and every directory of its stack is there.
   Result<bool> complete(const Digest& chain_id);
   Result<UniqueFd> open_below(const std::string& relative) const;  // a directory, for reading
@@ -75,12 +82,13 @@ class LayerDirectories {
   Status empty_trash(const std::string& name) const;
 
  private:
-  LayerDirectories(std::string path, std::string driver)
-      : path_(std::move(path)), driver_(std::move(driver)) {}
+  LayerDirectories(std::string path, std::string driver, std::vector<std::string> parts)
+      : path_(std::move(path)), driver_(std::move(driver)), parts_(std::move(parts)) {}
   std::string trash_name(const std::string& name) const { return driver_ + "-" + name; }
 
   std::string path_;
   std::string driver_;
+  std::vector<std::string> parts_;
   UniqueFd root_;
   UniqueFd layers_;
   UniqueFd containers_;
@@ -101,10 +109,14 @@ extern const std::vector<InitEntry> kInitEntries;
 // Makes whatever of it is missing below `root`.
 Status init_tree(int root);
 
+// What publish() was told, over `parent` (null: the lowest).
+LayerRecord record_of(const PublishSpec& spec, const LayerRecord* parent);
+
 // Refuses ids and directory names that are not one plain path component.
 Status check_name(const std::string& name);
 
 // Shared by the drivers: open_graph_driver() calls these.
+Result<std::shared_ptr<GraphDriver>> open_erofs(const std::string& data_root);
 Result<std::shared_ptr<GraphDriver>> open_overlay2(const std::string& data_root);
 Result<std::shared_ptr<GraphDriver>> open_vfs(const std::string& data_root);
 
@@ -116,6 +128,8 @@ struct gantry::json::Schema<gantry::drivers::LayerRecord> {
   static constexpr Field fields[] = {field<&T::chain_id>("chain_id", kRequired),
                                      field<&T::parent>("parent", kOmitEmpty),
                                      field<&T::directory>("directory", kRequired),
+                                     field<&T::diff_id>("diff_id", kOmitEmpty),
+                                     field<&T::index_digest>("index_digest", kOmitEmpty),
                                      field<&T::size>("size"),
                                      field<&T::stack>("stack"),
                                      field<&T::root_mode>("root_mode"),

@@ -20,7 +20,8 @@ struct SettledFiles {
   uint64_t size = 0;
 };
 // Gives parents that the archive left out the attributes that they have in `lower` (roots of the
-// layers below, topmost first), and hides what an opaque root hides. A layer that goes through a
+// layers below, topmost first), and hides what an opaque root hides. Whiteouts of nothing go: in a
+// directory that no other layer has, overlayfs would list them. A layer that goes through a
 // symbolic link of a layer below is unpacked once more, now that the link is known.
 Result<SettledFiles> settle_files(const LayerDirectories& directories, const std::string& directory,
                                   std::vector<int> lower);

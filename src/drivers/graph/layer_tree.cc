@@ -6,7 +6,9 @@
 #include <sys/xattr.h>
 
 #include <algorithm>
+#include <cstring>
 #include <deque>
+#include <functional>
 #include <set>
 
 #include "base/fs.h"
@@ -67,24 +69,48 @@ Status make_whiteout(int directory, const std::string& name) {
   return sys::mknodat(directory, name, S_IFCHR | 0, makedev(0, 0));
 }
 
+namespace {
+
+// Gives each name; `visit` may remove it.
+Status each_xattr(int fd, const std::function<Status(const char* name)>& visit) {
+  std::vector<char> names(8192);
+  ssize_t size = ::flistxattr(fd, names.data(), names.size());
+  if (size == -1 && errno == ERANGE) {
+    names.resize(64 << 10);  // XATTR_LIST_MAX
+    size = ::flistxattr(fd, names.data(), names.size());
+  }
+  if (size == -1 && errno == EOPNOTSUPP) return {};
+  if (size == -1) return error_from_errno(errno, "flistxattr");
+  for (const char* name = names.data(); name < names.data() + size; name += std::strlen(name) + 1)
+    if (!std::string_view(name).starts_with("trusted.overlay.") &&
+        !std::string_view(name).starts_with("trusted.gantry."))
+      TRY(visit(name));
+  return {};
+}
+
+}  // namespace
+
+Status clear_xattrs(int fd) {
+  return each_xattr(fd, [fd](const char* name) -> Status {
+    if (::fremovexattr(fd, name) == 0 || errno == ENODATA) return {};
+    return errno_error(errno, "fremovexattr {}", name);
+  });
+}
+
 Status copy_attributes(int from, int to) {
   struct stat st = TRY(sys::fstat(from));
   if (::fchown(to, st.st_uid, st.st_gid) == -1) return error_from_errno(errno, "fchown");
   TRY(sys::fchmod(to, st.st_mode & 07777));
-  char names[8192];
-  ssize_t size = ::flistxattr(from, names, sizeof names);
-  if (size == -1 && errno == EOPNOTSUPP) return {};
-  if (size == -1) return error_from_errno(errno, "flistxattr");
+  TRY(clear_xattrs(to));
   std::vector<char> value(64 << 10);  // XATTR_SIZE_MAX
-  for (const char* name = names; name < names + size; name += std::strlen(name) + 1) {
-    if (std::string_view(name).starts_with("trusted.overlay.")) continue;
+  return each_xattr(from, [&](const char* name) -> Status {
     ssize_t length = ::fgetxattr(from, name, value.data(), value.size());
     if (length == -1) return errno_error(errno, "fgetxattr {}", name);
     if (::fsetxattr(to, name, value.data(), static_cast<size_t>(length), 0) == -1 &&
         errno != EOPNOTSUPP)
       return errno_error(errno, "fsetxattr {}", name);
-  }
-  return {};
+    return {};
+  });
 }
 
 Result<std::vector<UniqueFd>> LayerStack::directories(std::string_view path) const {
@@ -224,13 +250,14 @@ Result<std::shared_ptr<LayerTree::Directory>> LayerTree::walk(const std::string&
         TRY(follow(target));
         continue;
       }
-      if (below && !S_ISDIR(below->st.st_mode)) return errno_error(ENOTDIR, "{}", here);
     }
     if (missing == Missing::fail) return errno_error(ENOENT, "{}", here);
     if (deleted) TRY(sys::unlinkat(current->fd.get(), part));
     TRY(sys::mkdirat(current->fd.get(), part, 0755));
     UniqueFd fd = TRY(sys::openat(current->fd.get(), part, kOpenDirectory));
     if (deleted) TRY(make_opaque(fd.get()));
+    // A set-group-id directory above would give it its group.
+    if (::fchown(fd.get(), 0, 0) == -1) return error_from_errno(errno, "fchown");
     TRY(sys::fchmod(fd.get(), 0755));
     if (made_) TRY(made_(fd.get(), here));
     current = std::make_shared<Directory>(Directory{std::move(fd), std::move(here)});

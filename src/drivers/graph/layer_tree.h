@@ -32,7 +32,9 @@ Result<std::optional<struct stat>> stat_entry(int directory, const std::string& 
 Result<bool> is_opaque(int directory);
 Status make_opaque(int directory);
 Status make_whiteout(int directory, const std::string& name);
-// Copies owner, mode and xattrs (overlayfs's own excepted) from one open directory or file to
+// Removes the attributes that a layer may carry (overlayfs's and the engine's own stay).
+Status clear_xattrs(int fd);
+// Owner, mode and xattrs (overlayfs's own excepted) of one open directory or file become those of
 // another.
 Status copy_attributes(int from, int to);
 

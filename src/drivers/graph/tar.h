@@ -72,6 +72,8 @@ class Reader {
   // Bytes of payload that the current member holds in the archive (for a sparse file less than its
   // size).
   uint64_t payload_size() const { return payload_total_; }
+  // How far the archive was read: right after next(), where the payload begins.
+  uint64_t position() const { return fetched_ - (end_ - begin_); }
 
  private:
   struct Pax;
@@ -91,6 +93,7 @@ class Reader {
   size_t begin_ = 0;  // unread bytes are buffer_[begin_, end_)
   size_t end_ = 0;
   bool ended_ = false;
+  uint64_t fetched_ = 0;  // bytes that the source has given
   char block_[kBlockSize];
   uint64_t payload_left_ = 0;
   uint64_t payload_total_ = 0;

@@ -147,6 +147,7 @@ Status Reader::fill() {
   if (begin_ != end_ || ended_) return {};
   begin_ = 0;
   end_ = TRY(source_.read(buffer_));
+  fetched_ += end_;
   ended_ = end_ == 0;
   return {};
 }

@@ -11,15 +11,13 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "drivers/graph/layer_tree.h"
+#include "drivers/graph/member.h"
 #include "drivers/graph/tar.h"
 #include "drivers/graph/tar_split.h"
 
 namespace gantry::drivers {
 namespace {
 
-constexpr std::string_view kWhiteout = ".wh.";
-constexpr std::string_view kWhiteoutMeta = ".wh..wh.";
-constexpr std::string_view kOpaque = ".wh..wh..opq";
 // Modification times of directories, which have to be set after everything else. On disk, since an
 // archive may hold any number of directories.
 class DirectoryTimes {
@@ -98,7 +96,7 @@ class Unpacker {
     }
     TRY(reader_.finish());
     TRY(times_.apply(target_.root));
-    return Unpacked{size_, root_opaque_};
+    return Unpacked{size_, root_opaque_, depends_};
   }
 
  private:
@@ -125,23 +123,9 @@ class Unpacker {
   DirectoryTimes times_;
   uint64_t size_ = 0;
   bool root_opaque_ = false;
+  bool depends_ = false;
   bool warned_xattr_ = false;
 };
-
-Status refuse(std::string_view why) { return invalid("{}", why); }
-
-// Names and xattrs that would steer overlayfs, and paths that lead out.
-Status check_member(const tar::Entry& entry) {
-  for (const auto& [name, value] : entry.xattrs)
-    if (name.starts_with("trusted.overlay.") || name.starts_with("user.overlay."))
-      return invalid("the attribute {} is not allowed in a layer", name);
-  bool device = entry.type == tar::Type::char_device || entry.type == tar::Type::block_device;
-  if (device && entry.major == 0 && entry.minor == 0)
-    return refuse("a device 0/0 is not allowed in a layer");
-  if (entry.path.find('\0') != std::string::npos || entry.link.find('\0') != std::string::npos)
-    return refuse("the name has a NUL byte");
-  return {};
-}
 
 Status Unpacker::start_root() {
   TRY(sys::fchmod(target_.root, 0755));
@@ -163,41 +147,38 @@ Result<Place> Unpacker::place_of(const std::string& path) {
 }
 
 Status Unpacker::member(const tar::Entry& entry) {
-  TRY(check_member(entry));
-  std::optional<std::string> path = tar::clean_path(entry.path);
-  if (!path) return refuse("the path leads outside of the layer or is too long");
-  if (path->empty()) {
-    if (entry.type != tar::Type::directory) return refuse("the root must be a directory");
-    TRY(set_directory(target_.root, entry));
-    return times_.add("", entry.mtime);
-  }
-  std::string base = path->substr(path->rfind('/') + 1);
-  // Book-keeping of aufs that old images may carry.
-  if (path->starts_with(kWhiteoutMeta) && *path != kOpaque) return {};
-  if (path->size() > base.size() &&
-      (path->starts_with(kWhiteout) ||
-       path->substr(0, path->size() - base.size()).find("/.wh.") != std::string::npos))
-    return refuse("a whiteout is not a directory");
-  Place place = TRY(place_of(*path));
-  if (base == kOpaque) {
-    if (place.directory->path.empty()) {
+  Member member = TRY(classify(entry));
+  switch (member.what) {
+    case Member::What::nothing:
+      return {};
+    case Member::What::root:
+      TRY(set_directory(target_.root, entry));
+      return times_.add("", entry.mtime);
+    case Member::What::opaque: {
+      std::shared_ptr<LayerTree::Directory> directory = TRY(tree_.make_directory(member.path));
+      if (!directory->path.empty()) return make_opaque(directory->fd.get());
       root_opaque_ = true;
       return {};
     }
-    return make_opaque(place.fd());
+    case Member::What::whiteout: {
+      Place place = TRY(place_of(member.path));
+      return whiteout(place, place.name);
+    }
+    case Member::What::file:
+      break;
   }
-  if (base.starts_with(kWhiteout)) {
-    std::string hidden = base.substr(kWhiteout.size());
-    if (hidden.empty() || hidden == "." || hidden == "..") return refuse("a whiteout of nothing");
-    return whiteout(place, hidden);
-  }
+  Place place = TRY(place_of(member.path));
   return create(entry, place);
 }
 
 // Hides what is below only: what this archive itself brought stays, whichever came first.
 Status Unpacker::whiteout(const Place& place, const std::string& name) {
   std::optional<struct stat> st = TRY(stat_entry(place.fd(), name));
-  if (!st) return make_whiteout(place.fd(), name);
+  if (!st) {
+    std::string path = place.path();
+    if (target_.whiteouts) TRY(target_.whiteouts->write({path.c_str(), path.size() + 1}));
+    return make_whiteout(place.fd(), name);
+  }
   if (!S_ISDIR(st->st_mode)) return {};
   UniqueFd directory = TRY(sys::openat(place.fd(), name, kOpenDirectory));
   return make_opaque(directory.get());
@@ -278,10 +259,16 @@ Status Unpacker::create_hardlink(const tar::Entry& entry, const Place& place) {
     return invalid("the hard link's target \"{}\" is outside of the layer", entry.link);
   size_t slash = target->rfind('/');
   std::string name = target->substr(slash == std::string::npos ? 0 : slash + 1);
+  Result<std::shared_ptr<LayerTree::Directory>> found =
+      tree_.find_directory(slash == std::string::npos ? "" : target->substr(0, slash));
+  std::optional<struct stat> st;
+  if (found) st = TRY(stat_entry((*found)->fd.get(), name));
+  if (target_.known == Lower::unknown && (!st || is_whiteout(*st))) {
+    depends_ = true;  // a link below may lead to it
+    return {};
+  }
   std::shared_ptr<LayerTree::Directory> directory =
-      TRY(tree_.find_directory(slash == std::string::npos ? "" : target->substr(0, slash))
-              .context("hard link to \"{}\"", entry.link));
-  std::optional<struct stat> st = TRY(stat_entry(directory->fd.get(), name));
+      TRY(std::move(found).context("hard link to \"{}\"", entry.link));
   if (!st || is_whiteout(*st))
     return invalid("hard link to \"{}\", which is not in this layer", entry.link);
   if (S_ISDIR(st->st_mode)) return invalid("hard link to the directory \"{}\"", entry.link);
@@ -290,7 +277,7 @@ Status Unpacker::create_hardlink(const tar::Entry& entry, const Place& place) {
 
 Status Unpacker::create_special(const tar::Entry& entry, const Place& place) {
   if (entry.type == tar::Type::symlink) {
-    if (entry.link.empty()) return refuse("a symbolic link to nothing");
+    if (entry.link.empty()) return invalid("a symbolic link to nothing");
     TRY(sys::symlinkat(entry.link, place.fd(), place.name));
   } else {
     mode_t type = entry.type == tar::Type::fifo          ? S_IFIFO
@@ -312,6 +299,7 @@ Status Unpacker::create_special(const tar::Entry& entry, const Place& place) {
 Status Unpacker::set_directory(int fd, const tar::Entry& entry) {
   if (target_.parents && ::fremovexattr(fd, kParentXattr) == -1 && errno != ENODATA)
     return errno_error(errno, "fremovexattr {}", kParentXattr);
+  TRY(clear_xattrs(fd));
   return set_by_fd(fd, entry);
 }
 

@@ -18,15 +18,20 @@ namespace gantry::drivers {
 
 class SplitRecorder;
 
+enum class Lower { known, unknown };
+
 struct UnpackTarget {
-  int root = -1;           // the (empty) directory to unpack into
-  std::vector<int> lower;  // roots of the layers below, topmost first, as far as they are known
+  int root = -1;  // the (empty) directory to unpack into
+  Lower known = Lower::known;
+  std::vector<int> lower;  // roots of the layers below, topmost first; empty when not known
   int scratch = -1;  // a directory on the same file system for what the archive itself replaces
   SplitRecorder* recorder = nullptr;  // may be null
   // Gets the paths of the directories that were made without a member saying how, each before what
   // is in it and followed by a NUL byte; "" is the root. Those that still have no attributes of
   // their own at the end bear kParentXattr. May be null.
   ByteSink* parents = nullptr;
+  // Gets the paths of the whiteouts that were made, each followed by a NUL byte. May be null.
+  ByteSink* whiteouts = nullptr;
 };
 
 // On a directory that is waiting for the attributes of what is below it.
@@ -35,6 +40,8 @@ inline constexpr const char* kParentXattr = "trusted.gantry.parent";
 struct Unpacked {
   uint64_t size = 0;         // bytes of the regular files
   bool root_opaque = false;  // nothing of the layers below is to be seen
+  // What could not be made without knowing what is below was left out: unpack it again.
+  bool depends = false;
 };
 
 // An error leaves the directory as it is then: the caller throws it away. Memory is bounded

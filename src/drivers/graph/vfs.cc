@@ -6,6 +6,7 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
+#include <cstring>
 #include <map>
 
 #include "base/fs.h"
@@ -22,6 +23,24 @@ Status copy_times(const struct stat& st, int directory, const std::string& name)
   const timespec times[2] = {st.st_atim, st.st_mtim};
   if (::utimensat(directory, name.c_str(), times, AT_SYMLINK_NOFOLLOW) == 0) return {};
   return errno_error(errno, "utimensat {}", name);
+}
+
+// Of what cannot be opened: links and devices. The paths go through a descriptor of ours and one
+// further component, which is not followed.
+Status copy_xattrs_at(int from, int to, const std::string& name) {
+  std::string source = fmt::format("/proc/self/fd/{}/{}", from, name);
+  std::string target = fmt::format("/proc/self/fd/{}/{}", to, name);
+  std::vector<char> names(64 << 10);  // XATTR_LIST_MAX
+  ssize_t size = ::llistxattr(source.c_str(), names.data(), names.size());
+  if (size <= 0) return {};
+  std::vector<char> value(64 << 10);  // XATTR_SIZE_MAX
+  for (const char* key = names.data(); key < names.data() + size; key += std::strlen(key) + 1) {
+    ssize_t length = ::lgetxattr(source.c_str(), key, value.data(), value.size());
+    if (length == -1 ||
+        ::lsetxattr(target.c_str(), key, value.data(), static_cast<size_t>(length), 0) == -1)
+      return errno_error(errno, "copy the attribute {} of {}", key, name);
+  }
+  return {};
 }
 
 // Copies a tree, hard links within it, owners, modes, times and xattrs included.
@@ -58,10 +77,12 @@ class TreeCopy {
       std::string target = TRY(sys::readlinkat(from, name));
       TRY(sys::symlinkat(target, to, name));
       TRY(sys::fchownat(to, name, st.st_uid, st.st_gid));
+      TRY(copy_xattrs_at(from, to, name));
     } else {
       TRY(sys::mknodat(to, name, st.st_mode, st.st_rdev));
       TRY(sys::fchownat(to, name, st.st_uid, st.st_gid));
       TRY(sys::fchmodat(to, name, st.st_mode & 07777));
+      TRY(copy_xattrs_at(from, to, name));
     }
     return copy_times(st, to, name);
   }
@@ -187,11 +208,7 @@ Result<LayerInfo> Vfs::publish(const PublishSpec& spec) {
   }
   SettledFiles settled = TRY(settle_files(*directories_, spec.directory, lower));
   LayerDirectories::Fresh& fresh = settled.layer;
-  LayerRecord record;
-  record.chain_id = spec.chain_id.text();
-  record.parent = spec.parent.text();
-  record.directory = spec.directory;
-  record.stack = {spec.directory};
+  LayerRecord record = record_of(spec, nullptr);  // a whole copy stands on nothing
   record.size = settled.size;
   if (below.valid()) {
     // diff/ was the layer alone; now it becomes the whole tree.
@@ -208,7 +225,8 @@ Result<LayerInfo> Vfs::publish(const PublishSpec& spec) {
     fresh.diff = std::move(whole);
   }
   TRY(drop_marks(fresh.diff.get()));
-  TRY(directories_->publish(fresh, record));
+  (void)::unlinkat(fresh.directory.get(), "kept", AT_REMOVEDIR);  // stays when it is in use
+  TRY(directories_->publish(fresh.directory.get(), record));
   return layer(spec.chain_id);
 }
 
@@ -217,6 +235,8 @@ Result<RootfsSource> Vfs::create_container(const ContainerSpec& spec) {
   std::shared_ptr<const LayerRecord> image;
   if (!spec.image.empty()) image = TRY(directories_->find(spec.image));
   int parent = directories_->containers();
+  if (spec.size_limit > 0)
+    return unsupported("--storage-opt size is not for the storage driver vfs, which copies images");
   TRY(sys::mkdirat(parent, spec.id, 0700));
   TRY(sys::mkdirat(parent, spec.id + "/tree", 0755));
   TRY(sys::symlinkat(image ? image->directory : "-", parent, spec.id + "/base"));
@@ -243,7 +263,8 @@ Status Vfs::diff(const std::string& id, const ChangeVisitor& visit) {
 }  // namespace
 
 Result<std::shared_ptr<GraphDriver>> open_vfs(const std::string& data_root) {
-  std::unique_ptr<LayerDirectories> directories = TRY(LayerDirectories::open(data_root, "vfs"));
+  std::unique_ptr<LayerDirectories> directories =
+      TRY(LayerDirectories::open(data_root, "vfs", {"diff"}));
   return std::shared_ptr<GraphDriver>(std::make_shared<Vfs>(data_root, std::move(directories)));
 }
 

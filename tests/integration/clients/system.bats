@@ -20,9 +20,9 @@ teardown() { usual_teardown; }
   name=$(random_name info)
   client create --name "$name" busybox true >/dev/null
   run client info --format '{{.Containers}} {{.ContainersRunning}} {{.ContainersStopped}} {{.Images}} {{.Driver}} {{.OSType}}'
-  assert_output --regexp '^[0-9]+ 0 [0-9]+ [0-9]+ overlay2 linux$'
+  assert_output --regexp '^[0-9]+ 0 [0-9]+ [0-9]+ (erofs|overlay2) linux$'
   run client info
-  assert_line --regexp '^ *Storage Driver: overlay2'
+  assert_line --regexp '^ *Storage Driver: (erofs|overlay2)'
   assert_line --regexp '^ *Cgroup Version: [12]'
   client rm "$name"
 }
