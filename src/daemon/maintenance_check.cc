@@ -1,11 +1,13 @@
 // The job system.check: everything the database says against what is there, in both directions.
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "base/clock.h"
 #include "base/fs.h"
 #include "daemon/container_record.h"
 #include "daemon/daemon.h"
+#include "daemon/image_jobs.h"
 #include "daemon/images.h"
 #include "daemon/maintenance.h"
 #include "daemon/network_jobs.h"
@@ -56,6 +58,33 @@ Status check_database(Daemon& daemon, bool repair, Findings& findings) {
   return {};
 }
 
+// What is gone or was corrupt is had again from where it was pulled, if that asks for no
+// credentials; else the finding says what to pull. Each image is asked for once.
+void fetch_again(Daemon& daemon, engine::JobContext& job, Findings& findings) {
+  std::map<std::string, std::string> asked;  // tag → what stood in the way; "" when it is here
+  for (CheckFinding& finding : findings) {
+    if (finding.kind != "layer" && finding.kind != "blob") continue;
+    for (const std::string& holder : finding.needed_by) {
+      std::string name = holder.substr(holder.find(' ') + 1);
+      Result<image::ImageInspect> image = daemon.images().store().inspect(name);
+      if (!image || image->repo_digests.empty()) continue;
+      const std::string& source = image->repo_digests.front();
+      auto [known, fresh] = asked.try_emplace(source);
+      if (fresh) {
+        Result<ImagePull::Output> pulled = job.run<ImagePull>({.image = source});
+        if (!pulled) known->second = pulled.error().message();
+      }
+      if (known->second.empty()) {
+        finding.repaired = true;
+        finding.detail += (finding.detail.empty() ? "" : "; ") + ("fetched again from " + source);
+        break;
+      }
+      finding.detail += fmt::format("{}pull {} to have it again: {}",
+                                    finding.detail.empty() ? "" : "; ", source, known->second);
+    }
+  }
+}
+
 Status check_store(Daemon& daemon, engine::JobContext& job, const SystemCheck::Input& input,
                    Findings& findings) {
   std::vector<image::StoreFinding> found =
@@ -70,6 +99,7 @@ Status check_store(Daemon& daemon, engine::JobContext& job, const SystemCheck::I
     finding.repaired = one.repaired;
     findings.push_back(std::move(finding));
   }
+  if (input.repair) fetch_again(daemon, job, findings);
   return {};
 }
 

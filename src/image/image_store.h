@@ -139,7 +139,7 @@ class ImageStore {
   virtual Status prepare_transfers(engine::Engine& engine) = 0;
   virtual void set_pull_policy(PullPolicy policy) = 0;
   // Fetches what `reference` (with a tag or a digest) names; see image/transfer.h. The images' lock
-  // is taken at the end only, and the change is final when this returns.
+  // is taken at the end only, and the change is part of the job's closing transaction.
   virtual Result<PulledImage> pull(engine::JobContext& job, RemoteRepository& remote,
                                    const Reference& reference, const PullOptions& options,
                                    const Progress& progress) = 0;

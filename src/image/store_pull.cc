@@ -44,8 +44,8 @@ class Puller {
         remote_(remote),
         reference_(reference),
         options_(options),
-        progress_(progress) {}
-  ~Puller() { store_.claims_.release(claimed_); }
+        progress_(progress),
+        claims_(std::make_shared<Claims>(store.claims_)) {}
 
   Result<PulledImage> run() {
     wanted_ = TRY(parse_platform(options_.platform));
@@ -64,6 +64,14 @@ class Puller {
   }
 
  private:
+  // Given up when the job has ended, however it does.
+  struct Claims {
+    explicit Claims(LayerClaims& all) : all_claims(all) {}
+    ~Claims() { all_claims.release(layers); }
+    LayerClaims& all_claims;
+    std::vector<Digest> layers;
+  };
+
   void say(json::object line) {
     if (progress_) progress_(std::move(line));
   }
@@ -115,11 +123,10 @@ class Puller {
         TRY(store_.pull_policy_(job_, {reference_, named_, manifest_bytes(), remote_}));
       TRY(store_.lock(job_));
       LocalStore* store = &store_;
-      TRY(job_.commit_now(
-          [store, name = reference_, key = image.key](graph::Transaction& tx) -> Status {
-            Node node = TRY(store->graph_.read(tx).get(NodeKind::image, key));
-            return store->set_tag(tx, name, node.id);
-          }));
+      job_.on_commit([store, name = reference_, key = image.key](graph::Transaction& tx) -> Status {
+        Node node = TRY(store->graph_.read(tx).get(NodeKind::image, key));
+        return store->set_tag(tx, name, node.id);
+      });
     }
     return std::optional<PulledImage>({std::move(id), named_.digest, !same});
   }
@@ -284,7 +291,7 @@ class Puller {
       for (size_t i = 0; i < asked.size(); ++i) {
         if (flights[i]) continue;
         asked[i]->mine = true;
-        claimed_.push_back(asked[i]->chain_id);
+        claims_->layers.push_back(asked[i]->chain_id);
       }
       // Between the look and the claim another pull may have ended.
       TRY(look_for_layers());
@@ -403,9 +410,8 @@ class Puller {
     additions.push_back(std::move(addition_));
     addition_.id = additions.front().id;
     TRY(store_.add_images(job_, std::move(additions)));
-    TRY(job_.commit_now());
-    store_.claims_.release(claimed_);
-    claimed_.clear();
+    // Others wait until it is final, or undone.
+    job_.after_commit([claims = claims_] {});
     return {};
   }
 
@@ -467,7 +473,7 @@ class Puller {
   Manifest manifest_;
   std::string config_bytes_;
   std::vector<WantedLayer> layers_;
-  std::vector<Digest> claimed_;
+  std::shared_ptr<Claims> claims_;
   std::set<std::string> reserved_;
   bool had_kept_ = false;
   Addition addition_;

@@ -443,8 +443,9 @@ class Pusher {
     return std::string(kOciLayer);
   }
 
+  // Without the images' lock, which would be held while other tags are sent; a lease keeps the
+  // image.
   Status remember() {
-    TRY(store_.lock(job_));
     Addition addition;
     addition.id = id_;
     addition.config_size = static_cast<int64_t>(config_.size());
@@ -460,12 +461,12 @@ class Pusher {
     known.media_type = manifest_.media_type;
     addition.manifests.push_back(std::move(known));
     LocalStore* store = &store_;
-    return job_.commit_now(
-        [store, addition = std::move(addition)](graph::Transaction& tx) -> Status {
-          // Removed meanwhile: then there is nothing to remember.
-          bool there = TRY(store->graph_.read(tx).contains(NodeKind::image, addition.id.text()));
-          return there ? store->write_addition(tx, addition) : Status();
-        });
+    job_.on_commit([store, addition = std::move(addition)](graph::Transaction& tx) -> Status {
+      // Removed meanwhile: then there is nothing to remember.
+      bool there = TRY(store->graph_.read(tx).contains(NodeKind::image, addition.id.text()));
+      return there ? store->write_addition(tx, addition) : Status();
+    });
+    return {};
   }
 
   LocalStore& store_;

@@ -3,6 +3,7 @@
 A job type without a case, and a case without a job type, fail the walk (walk.py).
 """
 
+import atexit
 import os
 import shutil
 import signal
@@ -500,6 +501,76 @@ class Import(ImageCase):
 
     def undo(self):
         self.remove_image("t/import:1")
+
+
+class RegistryCase(ImageCase):
+    """A registry of our own beside the daemon, with one image in it."""
+
+    def registry(self):
+        if getattr(self.engine, "faults_registry", None) is None:
+            program = os.path.dirname(os.path.abspath(__file__)) + "/../lib/mock_registry.py"
+            process = subprocess.Popen(["/usr/bin/python3", program], stdout=subprocess.PIPE, text=True)
+            atexit.register(process.kill)
+            self.engine.faults_registry = int(process.stdout.readline())
+        return f"127.0.0.1:{self.engine.faults_registry}"
+
+    def encoded(self, name):
+        return urllib.parse.quote(f"{self.registry()}/{name}", safe="")
+
+
+@case
+class Pull(RegistryCase):
+    job = "image.pull"
+
+    def act(self):
+        return self.streamed(self.engine.ask("POST", f"/images/create?fromImage={self.encoded('t/pull')}&tag=1"))
+
+    def done(self):
+        return self.image(f"{self.registry()}/t/pull:1")
+
+    def undo(self):
+        self.remove_image(f"{self.registry()}/t/pull:1")
+
+
+@case
+class ReserveBlobs(Pull):
+    job = "image.blob-reserve"
+
+
+@case
+class ForgetBlobs(RegistryCase):
+    """A blob that is not what its digest says is given up, with what was kept of it."""
+
+    job = "image.blob-forget"
+    refused = True
+
+    def act(self):
+        return self.streamed(self.engine.ask("POST", f"/images/create?fromImage={self.encoded('t/pull')}&tag=wrong"))
+
+    def done(self):
+        assert not self.image(f"{self.registry()}/t/pull:wrong")
+        return not os.listdir(self.engine.data + "/content/partial")
+
+
+@case
+class Push(RegistryCase):
+    job = "image.push"
+
+    def prepare(self):
+        assert self.load().ok
+        assert self.engine.ask("POST", f"/images/t/load:1/tag?repo={self.encoded('t/push')}&tag=1").ok
+
+    def act(self):
+        return self.streamed(self.engine.ask("POST", f"/images/{self.registry()}/t/push/push?tag=1"))
+
+    def done(self):
+        found = self.exists(f"/images/{self.registry()}/t/push:1/json")
+        answer = self.engine.ask("GET", f"/images/{self.registry()}/t/push:1/json")
+        return found and bool(answer.json()["RepoDigests"])
+
+    def undo(self):
+        self.remove_image(f"{self.registry()}/t/push:1")
+        self.remove_image("t/load:1")
 
 
 @case
