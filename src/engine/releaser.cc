@@ -15,6 +15,8 @@ namespace {
 
 constexpr int kMostDoublings = 64;
 constexpr size_t kMostBehind = 256;
+constexpr size_t kAtOnce = 32;  // forgotten in one transaction
+constexpr size_t kFew = 8;
 constexpr std::chrono::seconds kWaitForRoom{2};
 
 bool of_network(const ResourceRow& row) { return row.kind.starts_with("net."); }
@@ -170,21 +172,24 @@ void Releaser::work(std::vector<ResourceRow> rows) {
   std::stable_partition(rows.begin(), rows.end(),
                         [](const ResourceRow& row) { return row.kind == "net.bridge"; });
   std::thread beside;
+  std::vector<int64_t> done, done_beside;
   if (!rows.empty() && !others.empty()) {
     try {
       beside = std::thread([&] {
         ::pthread_setname_np(::pthread_self(), "releaser-net");
         FailpointScope scope("releaser");
-        work_through(rows);
+        done_beside = work_through(rows);
       });
     } catch (const std::system_error&) {  // no thread to be had: one after the other
     }
   }
-  work_through(others);
+  done = work_through(others);
   if (beside.joinable())
     beside.join();
   else
-    work_through(rows);
+    done_beside = work_through(rows);
+  done.insert(done.end(), done_beside.begin(), done_beside.end());
+  forget(std::move(done));
   {
     std::lock_guard lock(mutex_);
     behind_ = 0;
@@ -197,22 +202,24 @@ void Releaser::wait_for_room() {
   changed_.wait_for(lock, kWaitForRoom, [&] { return stopping_ || behind_ <= kMostBehind; });
 }
 
-void Releaser::work_through(const std::vector<ResourceRow>& rows) {
-  std::vector<int64_t> done;
-  auto flush = [&] {
-    if (done.empty()) return;
-    auto erase = [&](graph::Transaction& tx) -> Status {
-      for (int64_t id : done) TRY(journal::erase(tx.connection(), id));
-      return {};
-    };
-    Status erased = database_->write(graph::Durability::normal, graph::Space::reserve, erase);
-    for (int64_t id : done) {
-      if (!erased) note_failure(id);
-      unclaim(id);
-    }
-    log::ignored("forgetting released resources", erased);
-    done.clear();
+void Releaser::forget(std::vector<int64_t> done) {
+  if (done.empty()) return;
+  auto erase = [&](graph::Transaction& tx) -> Status {
+    for (int64_t id : done) TRY(journal::erase(tx.connection(), id));
+    return {};
   };
+  Status erased = database_->write(graph::Durability::normal, graph::Space::reserve, erase);
+  for (int64_t id : done) {
+    if (!erased) note_failure(id);
+    unclaim(id);
+  }
+  log::ignored("forgetting released resources", erased);
+}
+
+// Gives what is released and not yet forgotten: the little that a container leaves is one
+// transaction for both threads, while a name is not kept for the rest of a long round.
+std::vector<int64_t> Releaser::work_through(const std::vector<ResourceRow>& rows) {
+  std::vector<int64_t> done;
   for (const ResourceRow& row : rows) {
     {
       std::lock_guard lock(mutex_);
@@ -232,9 +239,15 @@ void Releaser::work_through(const std::vector<ResourceRow>& rows) {
       note_failure(row.id);
       unclaim(row.id);
     }
-    if (done.size() >= 32) flush();
+    if (done.size() >= kAtOnce) forget(std::exchange(done, {}));
   }
-  flush();
+  bool more = false;
+  {
+    std::lock_guard lock(mutex_);
+    more = behind_ > kFew;
+  }
+  if (more) forget(std::exchange(done, {}));
+  return done;
 }
 
 void Releaser::loop() {

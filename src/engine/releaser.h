@@ -51,7 +51,8 @@ class Releaser {
   void loop();
   Result<std::vector<ResourceRow>> due();
   void work(std::vector<ResourceRow> rows);
-  void work_through(const std::vector<ResourceRow>& rows);
+  std::vector<int64_t> work_through(const std::vector<ResourceRow>& rows);
+  void forget(std::vector<int64_t> done);
   bool claim(int64_t id, bool wait);
   void unclaim(int64_t id);
   bool was_finished(int64_t id);
