@@ -274,7 +274,8 @@ Result<std::shared_ptr<GraphDriver>> open_erofs(const std::string& data_root) {
   directories.reset();
   if (unused) TRY(fs::remove_tree(path));
   return std::move(error)
-      .context(fmt::format("erofs does not work on {} (it needs Linux 6.12, and no tmpfs)", data_root))
+      .context(
+          fmt::format("erofs does not work on {} (it needs Linux 6.12, and no tmpfs)", data_root))
       .with_kind(ErrorKind::unsupported);
 }
 
