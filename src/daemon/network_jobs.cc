@@ -83,8 +83,9 @@ Status Networks::store(engine::JobContext& job, NetworkRecord record) {
   drivers::NetworkDriver* driver = TRY(system_->driver(record.config.driver));
   record.config.driver = driver->name();
   Result<drivers::NetworkPlan> planned = driver->plan_network(record.config);
-  if (!planned && planned.error().kind() == ErrorKind::unavailable) {
-    // The bridges of removed networks go in the background, and have their routes until then.
+  if (!planned && planned.error().kind() == ErrorKind::unavailable && planned.error().code() == 0) {
+    // The pools are exhausted (no system call has failed). The bridges of removed networks go in
+    // the background, and have their routes until then.
     engine_.drain_releases(kDrainTime);
     planned = driver->plan_network(record.config);
   }

@@ -65,6 +65,8 @@ class Engine:
     # --- life
 
     def spawn(self, failpoints=""):
+        if self.process is not None:  # killed, and perhaps not gone yet: a thread of it may be in the kernel
+            self.process.wait(timeout=30)
         environment = dict(os.environ, GANTRY_FAILPOINTS=failpoints, GANTRY_FAILPOINTS_SEEN=self.seen_file)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
