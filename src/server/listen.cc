@@ -1,6 +1,7 @@
 #include "server/listen.h"
 
 #include <netdb.h>
+#include <signal.h>
 #include <sys/un.h>
 
 #include <charconv>
@@ -39,9 +40,18 @@ std::optional<gid_t> find_group(const std::string& name) {
   return std::nullopt;
 }
 
+// Whether somebody who lives listens there. A daemon that was killed while it spawned a program
+// left its sockets to that for the moment before the program's exec; the credentials are of whoever
+// called listen(2) (unix(7), SO_PEERCRED), 0 for one in another process namespace.
+bool is_served(const std::string& path) {
+  auto other = sys::connect_unix(path);
+  if (!other) return false;
+  auto who = sys::peer_credentials(other->get());
+  return !who || who->pid <= 0 || ::kill(static_cast<pid_t>(who->pid), 0) == 0 || errno != ESRCH;
+}
+
 Result<std::vector<Listener>> listen_unix(const std::string& path, const std::string& group) {
-  if (auto other = sys::connect_unix(path))
-    return conflict("{}: another daemon listens on this socket", path);
+  if (is_served(path)) return conflict("{}: another daemon listens on this socket", path);
   if (size_t slash = path.rfind('/'); slash > 0)
     TRY(fs::make_directories(path.substr(0, slash), 0711));
   Listener listener;
