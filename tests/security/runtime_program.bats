@@ -29,7 +29,7 @@ until [ -n "$victim" ]; do
 done
 exec 9<$victim/exe
 busybox cat /tmp/log >/dev/null
-while [ -d $victim/fd ] && [ -n "$(ls $victim/fd)" ]; do :; done
+while [ -n "$(ls $victim/fd 2>/dev/null)" ]; do :; done
 (echo OWNED >>/proc/self/fd/9) 2>/dev/null && echo WRITTEN || echo HELD
 SH
   chmod +x "$BUNDLE/rootfs/bin/attack"
