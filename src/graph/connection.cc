@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "graph/database.h"
+#include "graph/wal_vfs.h"
 
 namespace gantry::graph {
 namespace {
@@ -24,9 +25,11 @@ constexpr const char* kCommonPragmas =
 const char* mode_pragmas(Connection::Mode mode) {
   switch (mode) {
     case Connection::Mode::write_normal:
-      return "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA cache_size=-1024";
+      return "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA cache_size=-1024;"
+             "PRAGMA cache_spill=OFF";
     case Connection::Mode::write_full:
-      return "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA cache_size=-512";
+      return "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA cache_size=-512;"
+             "PRAGMA cache_spill=OFF";
     case Connection::Mode::read:
       return "PRAGMA query_only=ON;PRAGMA cache_size=-1024";
   }
@@ -102,7 +105,7 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, Mo
   int code = sqlite3_open_v2(
       path.c_str(), &handle,
       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE,
-      nullptr);
+      mode == Mode::read ? nullptr : wal_vfs());
   std::unique_ptr<Connection> connection(new Connection(handle, path));
   if (code != SQLITE_OK) return connection->last_error("open");
   TRY(connection->execute_script(kCommonPragmas));
