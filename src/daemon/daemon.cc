@@ -244,12 +244,14 @@ void Daemon::adopt_and_reconcile() {
     log::warn(
         "what the database does not account for was left alone: `gantry system check` shows it, "
         "and `gantry system check --repair` removes it");
-  if (!report)
+  if (!report) {
     log::error("reconcile: {}", report.error().message());
-  else
+  } else {
     for (const engine::Finding& finding : report->findings)
       log::warn("reconcile: {} {} {}: {}", to_string(finding.what), finding.kind, finding.name,
                 finding.repaired ? "repaired" : finding.detail);
+    volumes_->make_good(*report);
+  }
   phase_ = Phase::reconciled;
   containers_->resume();
   maintenance_->start();

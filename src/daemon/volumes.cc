@@ -102,10 +102,12 @@ std::string Volumes::directory(const std::string& name) const {
 }
 
 Result<api::Strings> Volumes::missing(const std::vector<MountPoint>& mounts) const {
-  graph::View view = daemon_.graph().read();
   api::Strings out;
+  auto of_volume = [](const MountPoint& mount) { return mount.type == "volume"; };
+  if (std::none_of(mounts.begin(), mounts.end(), of_volume)) return out;
+  graph::View view = daemon_.graph().read();
   for (const MountPoint& mount : mounts) {
-    if (mount.type != "volume" || std::find(out.begin(), out.end(), mount.name) != out.end())
+    if (!of_volume(mount) || std::find(out.begin(), out.end(), mount.name) != out.end())
       continue;
     if (!TRY(view.contains(graph::NodeKind::volume, mount.name))) out.push_back(mount.name);
   }
@@ -121,6 +123,16 @@ Status Volumes::make(const std::string& name) const {
   TRY(fs::make_directories(daemon_.options().data_root + "/volumes/" + name, 0701));
   TRY(failpoint("volume.directory.made"));
   return fs::make_directories(directory(name), 0755);
+}
+
+// Each directory, and the entry that names it.
+Status Volumes::sync(const std::string& name) const {
+  std::string content = directory(name);
+  for (int level = 0; level < 3; ++level) {
+    TRY(fs::sync_directory(content));
+    content.resize(content.rfind('/'));
+  }
+  return {};
 }
 
 Status Volumes::add_node(graph::Transaction& tx, const std::string& name, bool anonymous) const {
@@ -148,7 +160,20 @@ Result<engine::Nothing> Volumes::restore(engine::JobContext& job,
   else
     TRY(job.adopt({intent(name)}, add));
   TRY(make(name));
+  TRY(sync(name));
   return engine::Nothing{};
+}
+
+void Volumes::make_good(const engine::ReconcileReport& report) const {
+  for (const engine::Finding& finding : report.findings) {
+    if (finding.what != engine::Finding::What::vanished || finding.kind != kKind) continue;
+    auto made = daemon_.engine().run<VolumeRestore>({finding.name}, {.caller = {.name = "gantryd"}});
+    if (made)
+      log::warn("volume {}: its directory was gone, and what was in it; it is there again, empty",
+                finding.name);
+    else
+      log::warn("volume {}: its directory is gone: {}", finding.name, made.error().message());
+  }
 }
 
 Result<api::Strings> Volumes::on_disk() const {
@@ -269,6 +294,7 @@ Result<VolumeCreate::Output> Volumes::create(engine::JobContext& job,
   }
   TRY(job.take({intent(name)}));
   TRY(make(name));
+  TRY(sync(name));
   VolumeRecord record{input.Labels, {}};
   if (input.Name.empty()) record.labels[std::string(kAnonymousLabel)] = "";
   graph::Node node;

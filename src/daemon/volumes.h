@@ -80,6 +80,10 @@ class Volumes {
   void created(const std::string& name) const;
   // The names of all volumes that have a directory, known to the graph or not.
   Result<api::Strings> on_disk() const;
+  // Makes again, empty, the directories that the reconciler found gone, so that what uses such a
+  // volume can start: a container's volumes are made without waiting for the disk, and a power cut
+  // may leave the rows and not the directory.
+  void make_good(const engine::ReconcileReport& report) const;
   // Docker's copy-up: an empty volume gets what the image has at its mount point. `rootfs` is the
   // container's, not running.
   Status copy_up(const std::vector<MountPoint>& mounts, const RootfsSource& rootfs) const;
@@ -89,6 +93,8 @@ class Volumes {
   Result<VolumeRemove::Output> remove(engine::JobContext& job, const VolumeRemove::Input& input);
   Result<VolumePrune::Output> prune(engine::JobContext& job, const VolumePrune::Input& input);
   Result<engine::Nothing> restore(engine::JobContext& job, const VolumeRestore::Input& input);
+
+  Status sync(const std::string& name) const;  // to the disk, as the commit that follows it
 
   Daemon& daemon_;
 };

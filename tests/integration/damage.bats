@@ -219,6 +219,20 @@ storage() { client info -f '{{.Driver}}'; }
   client volume rm lost unknown >/dev/null
 }
 
+@test "damage 13: the directory of a volume went with a power cut: at the next start it is there again, empty" {
+  client volume create lost >/dev/null
+  client create --name user -v lost:/l busybox touch /l/file >/dev/null
+  engine_stop main
+  rm -r "$data/volumes/lost"
+  engine_start main
+  eventually 20 test -d "$data/volumes/lost/_data"
+  eventually 5 grep -q "volume lost: its directory was gone" "$(engine_dir)/log"
+  client start -a user
+  [ -e "$data/volumes/lost/_data/file" ]
+  run check
+  assert_output "Everything is as it should be."
+}
+
 @test "what lies among the volumes and is none is left alone, and several are mended in any order" {
   mkdir "$data/volumes/lost+found" "$data/volumes/begun"
   for name in zz mm aa; do
