@@ -202,6 +202,7 @@ std::shared_ptr<JobState> Engine::Impl::ended(const std::shared_ptr<JobState>& s
         next->counted = true;
         ++own.running;
       }
+      if (job_class == JobClass::container && own.running == 0) quiet.notify_all();
     }
     if (active.empty()) idle.notify_all();
   }

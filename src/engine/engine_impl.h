@@ -104,6 +104,7 @@ struct Engine::Impl {
 
   mutable std::mutex mutex;
   std::condition_variable idle;
+  std::condition_variable quiet;  // no job of class `container` runs
   std::map<std::string, std::shared_ptr<const JobType>, std::less<>> types;
   std::map<JobId, std::shared_ptr<JobState>> active;
   std::map<JobClass, ClassState> classes;

@@ -124,6 +124,9 @@ class JobContext {
   CancelSource& cancel();
   bool cancelled() { return cancel().cancelled(); }
   Status check() { return cancel().check(); }
+  // For work that nobody waits for, between two steps and with no lock held: returns as soon as no
+  // job of class `container` runs, after `at_most` at the latest.
+  void give_way(std::chrono::nanoseconds at_most);
 
   // Tells whoever listens. Waits while the submitter's channel is full, but not past its closing or
   // a cancellation; watchers that are slow miss events. The latest is kept for inspect().

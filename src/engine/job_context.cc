@@ -49,6 +49,13 @@ void JobContext::progress(json::value event) {
   if (state_->channel) state_->channel->push(std::move(event));
 }
 
+void JobContext::give_way(std::chrono::nanoseconds at_most) {
+  Engine::Impl& engine = *engine_->impl_;
+  std::unique_lock lock(engine.mutex);
+  engine.quiet.wait_for(lock, at_most,
+                        [&] { return engine.classes[JobClass::container].running == 0; });
+}
+
 Status JobContext::lock(std::vector<LockName> names) {
   // Whoever holds a lock may need a transaction to end, and there is one at a time.
   if (graph::in_transaction())
