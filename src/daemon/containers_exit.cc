@@ -90,12 +90,13 @@ Result<Nothing> Containers::Impl::exited(engine::JobContext& job,
   }
 
   TRY(failpoint("container.exited"));
-  TRY(job.release_owned(owner_of(record.id), kRunKinds));
   bool remove = record.host_config.AutoRemove && !restart && !state.start_follows;
-  if (remove)
+  if (remove) {
     TRY(remove_locked(job, container, true));
-  else
+  } else {
+    TRY(job.release_owned(owner_of(record.id), kRunKinds));
     job.on_commit([this, record](graph::Transaction& tx) { return store(tx, record); });
+  }
   job.after_commit([this, container, record, before, restart, remove] {
     container->publish(record);
     container->set_instance(nullptr);

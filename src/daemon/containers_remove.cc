@@ -49,10 +49,11 @@ Status Containers::Impl::remove_locked(engine::JobContext& job,
   TRY(failpoint("container.release"));
   TRY(job.release_owned(owner_of(record->id)));
   api::Strings dropped;
-  if (volumes) {
+  auto anonymous = [](const MountPoint& mount) { return mount.type == "volume" && mount.anonymous; };
+  if (volumes && std::any_of(record->mounts.begin(), record->mounts.end(), anonymous)) {
     graph::View view = daemon.graph().read();
     for (const MountPoint& mount : record->mounts) {
-      if (mount.type != "volume" || !mount.anonymous) continue;
+      if (!anonymous(mount)) continue;
       Result<graph::Node> node = view.get(graph::NodeKind::volume, mount.name);
       if (!node) continue;
       std::vector<graph::Edge> holders = TRY(view.in(node->id));

@@ -103,7 +103,7 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
   TRY(failpoint("container.prepare"));
   TRY(prepare_bind_sources(record));
   // What an earlier run still held; its names are its own, so nothing waits for the slow part.
-  TRY(job.release_owned(owner, kRunKinds));
+  if (!record.state.run.empty()) TRY(job.release_owned(owner, kRunKinds));
 
   SandboxPlan plan = TRY(daemon.networks().plan(record));
   record.state.run = random_hex(8);

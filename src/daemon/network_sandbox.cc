@@ -151,9 +151,10 @@ void Networks::plan_files(const ContainerRecord& record, SandboxPlan& plan) cons
     has_ipv6 = has_ipv6 || endpoint.ipv6.has_value();
   }
   std::optional<drivers::IpAddress> gateway;
-  if (auto bridge = find("bridge"))
-    if (const drivers::IpamPool* pool = bridge->config.pool(drivers::IpFamily::v4))
-      gateway = pool->gateway;
+  if (!options.ExtraHosts.empty())  // one may be `host-gateway`
+    if (auto bridge = find("bridge"))
+      if (const drivers::IpamPool* pool = bridge->config.pool(drivers::IpFamily::v4))
+        gateway = pool->gateway;
   for (const std::string& text : options.ExtraHosts)
     if (auto entry = drivers::parse_extra_host(text, gateway))
       hosts.extra.push_back(std::move(*entry));
