@@ -117,7 +117,7 @@ class Engine:
 
     def request(self, method, path, body=None, **query):
         """(status, decoded JSON or bytes). Lost when the daemon was killed meanwhile."""
-        kills = self.kills
+        kills = self.before_a_kill()
         try:
             status, data = self.call(method, path, body, **query)
             self.note(f"{method} {address(path, query)} {status} {data[:120]!r}")
@@ -129,6 +129,12 @@ class Engine:
             return status, json.loads(data)
         except ValueError:
             return status, data
+
+    def before_a_kill(self):
+        """For lost(): how many kills there have been; none where one is just going on, for a connection to the socket
+        of the killed daemon, which a child of it may hold a moment longer, breaks when the next one is up already."""
+        kills = self.kills
+        return None if self.expected.is_set() else kills
 
     def note(self, what):
         self.trace[threading.get_ident()].append(time.strftime("%T") + f" {what}")
