@@ -49,7 +49,9 @@ Status Containers::Impl::remove_locked(engine::JobContext& job,
   TRY(failpoint("container.release"));
   TRY(job.release_owned(owner_of(record->id)));
   api::Strings dropped;
-  auto anonymous = [](const MountPoint& mount) { return mount.type == "volume" && mount.anonymous; };
+  auto anonymous = [](const MountPoint& mount) {
+    return mount.type == "volume" && mount.anonymous;
+  };
   if (volumes && std::any_of(record->mounts.begin(), record->mounts.end(), anonymous)) {
     graph::View view = daemon.graph().read();
     for (const MountPoint& mount : record->mounts) {

@@ -107,8 +107,7 @@ Result<api::Strings> Volumes::missing(const std::vector<MountPoint>& mounts) con
   if (std::none_of(mounts.begin(), mounts.end(), of_volume)) return out;
   graph::View view = daemon_.graph().read();
   for (const MountPoint& mount : mounts) {
-    if (!of_volume(mount) || std::find(out.begin(), out.end(), mount.name) != out.end())
-      continue;
+    if (!of_volume(mount) || std::find(out.begin(), out.end(), mount.name) != out.end()) continue;
     if (!TRY(view.contains(graph::NodeKind::volume, mount.name))) out.push_back(mount.name);
   }
   return out;
@@ -167,7 +166,8 @@ Result<engine::Nothing> Volumes::restore(engine::JobContext& job,
 void Volumes::make_good(const engine::ReconcileReport& report) const {
   for (const engine::Finding& finding : report.findings) {
     if (finding.what != engine::Finding::What::vanished || finding.kind != kKind) continue;
-    auto made = daemon_.engine().run<VolumeRestore>({finding.name}, {.caller = {.name = "gantryd"}});
+    auto made =
+        daemon_.engine().run<VolumeRestore>({finding.name}, {.caller = {.name = "gantryd"}});
     if (made)
       log::warn("volume {}: its directory was gone, and what was in it; it is there again, empty",
                 finding.name);

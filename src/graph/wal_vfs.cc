@@ -123,9 +123,7 @@ int file_size(sqlite3_file* file, sqlite3_int64* size) {
   return flushed == SQLITE_OK ? real(file)->pMethods->xFileSize(real(file), size) : flushed;
 }
 
-int lock(sqlite3_file* file, int level) {
-  return real(file)->pMethods->xLock(real(file), level);
-}
+int lock(sqlite3_file* file, int level) { return real(file)->pMethods->xLock(real(file), level); }
 int unlock(sqlite3_file* file, int level) {
   return real(file)->pMethods->xUnlock(real(file), level);
 }

@@ -91,9 +91,9 @@ TEST_F(WalVfsTest, WhatIsRolledBackLeavesNothingThatALaterOneMeets) {
       Transaction given_up = database_->begin(durability).release();
       ASSERT_TRUE(put(given_up, 10'000, 500, 4000));
     }
-    ASSERT_TRUE(
-        database_->write(round % 3 == 0 ? Durability::full : Durability::normal, Space::ordinary,
-                         [&](Transaction& tx) { return put(tx, round * 3, 3, 2000); }));
+    ASSERT_TRUE(database_->write(round % 3 == 0 ? Durability::full : Durability::normal,
+                                 Space::ordinary,
+                                 [&](Transaction& tx) { return put(tx, round * 3, 3, 2000); }));
     ASSERT_EQ(left(), (round + 1) * 3);
   }
 }
