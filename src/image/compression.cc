@@ -1,5 +1,6 @@
 #include "image/compression.h"
 
+#define ZSTD_STATIC_LINKING_ONLY  // ZSTD_getFrameHeader
 #include <bzlib.h>
 #include <lzma.h>
 #include <zstd.h>
@@ -10,15 +11,23 @@
 #endif
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <utility>
 #include <vector>
+
+#include "image/decode_helper.h"
+#include "image/decoders.h"
 
 namespace gantry::image {
 namespace {
 
 constexpr size_t kInputSize = 128 << 10;
-constexpr int kMaxWindowLog = 23;               // zstd: 8 MiB, what RFC 8878 asks decoders to take
-constexpr uint64_t kMaxXzMemory = 96ull << 20;  // xz -9 needs 65 MiB
+
+Error too_large(Compression format, const char* what, uint64_t size, uint64_t limit) {
+  return invalid("{} data needs {} of {} MiB: more than {} MiB is refused", to_string(format), what,
+                 (size + (1u << 20) - 1) >> 20, limit >> 20);
+}
 
 // What all decoders share: an input buffer and the loop around one step.
 class Decoder : public ByteSource {
@@ -30,6 +39,7 @@ class Decoder : public ByteSource {
 
   Result<size_t> read(std::span<char> into) override {
     for (;;) {
+      if (helper_) return helper_->read(into);
       if (begin_ == end_ && !source_ended_) {
         begin_ = 0;
         end_ = TRY(source_.read(buffer_));
@@ -55,6 +65,26 @@ class Decoder : public ByteSource {
   size_t in_size() const { return end_ - begin_; }
   void consume(size_t size) { begin_ += size; }
   bool source_ended() const { return source_ended_; }
+  // Has `size` bytes of input in one piece, or all that there are.
+  Status peek(size_t size) {
+    if (buffer_.size() - begin_ < size) {
+      std::memmove(buffer_.data(), in(), in_size());
+      end_ -= std::exchange(begin_, 0);
+    }
+    while (in_size() < size && !source_ended_) {
+      size_t got = TRY(source_.read(std::span(buffer_).subspan(end_)));
+      source_ended_ = got == 0;
+      end_ += got;
+    }
+    return {};
+  }
+  // From here on the stream is the helper's to decode.
+  Status hand_over(Compression format) {
+    helper_ = TRY(decode_in_helper(format, std::string(in(), in_size()), source_));
+    consume(in_size());
+    between_members_ = true;
+    return {};
+  }
 
   bool between_members_ = false;
 
@@ -65,6 +95,7 @@ class Decoder : public ByteSource {
   size_t end_ = 0;
   bool source_ended_ = false;
   int idle_ = 0;
+  std::unique_ptr<ByteSource> helper_;
 };
 
 #ifdef GANTRY_ISAL
@@ -135,35 +166,70 @@ class GzipDecoder final : public Decoder {
 
 class ZstdDecoder final : public Decoder {
  public:
-  ZstdDecoder(ByteSource& source, std::string head)
-      : Decoder(source, std::move(head)), context_(ZSTD_createDCtx(), ZSTD_freeDCtx) {
-    ZSTD_DCtx_setParameter(context_.get(), ZSTD_d_windowLogMax, kMaxWindowLog);
+  ZstdDecoder(ByteSource& source, std::string head, uint64_t window = kOwnWindow)
+      : Decoder(source, std::move(head)),
+        context_(ZSTD_createDCtx(), ZSTD_freeDCtx),
+        window_(window) {
+    ZSTD_DCtx_setMaxWindowSize(context_.get(), window);
   }
 
  private:
   Result<size_t> step(std::span<char> into) override {
+    if (at_frame_) {
+      at_frame_ = false;
+      uint64_t needed = TRY(next_window());
+      if (needed > window_) {
+        if (needed > kHelperWindow || !has_decode_helper())
+          return too_large(Compression::zstd, "a window", needed,
+                           has_decode_helper() ? kHelperWindow : window_);
+        TRY(hand_over(Compression::zstd));
+        return size_t{0};
+      }
+    }
     ZSTD_inBuffer input{in(), in_size(), 0};
     ZSTD_outBuffer output{into.data(), into.size(), 0};
     size_t left = ZSTD_decompressStream(context_.get(), &output, &input);
     consume(input.pos);
     if (ZSTD_isError(left)) return invalid("zstd data is damaged: {}", ZSTD_getErrorName(left));
-    between_members_ = left == 0;
+    between_members_ = at_frame_ = left == 0;
     return output.pos;
   }
 
+  // Of the frame that begins here; what is none is the decoder's to refuse.
+  Result<uint64_t> next_window() {
+    TRY(peek(ZSTD_FRAMEHEADERSIZE_MAX));
+    ZSTD_frameHeader header;
+    size_t told = ZSTD_getFrameHeader(&header, in(), in_size());
+    if (told != 0 || header.frameType == ZSTD_skippableFrame) return uint64_t{0};
+    return uint64_t{header.windowSize};
+  }
+
   std::unique_ptr<ZSTD_DCtx, size_t (*)(ZSTD_DCtx*)> context_;
+  const uint64_t window_;
+  bool at_frame_ = true;
 };
 
 class XzDecoder final : public Decoder {
  public:
-  XzDecoder(ByteSource& source, std::string head) : Decoder(source, std::move(head)) {
-    ready_ = ::lzma_stream_decoder(&state_, kMaxXzMemory, LZMA_CONCATENATED) == LZMA_OK;
+  XzDecoder(ByteSource& source, std::string head, uint64_t memory = kOwnXzMemory)
+      : Decoder(source, std::move(head)), memory_(memory) {
+    ready_ = ::lzma_stream_decoder(&state_, memory, LZMA_CONCATENATED) == LZMA_OK;
   }
   ~XzDecoder() override { ::lzma_end(&state_); }
 
  private:
   Result<size_t> step(std::span<char> into) override {
     if (!ready_) return internal("liblzma did not start");
+    if (std::exchange(at_start_, false)) {
+      uint64_t needed = TRY(first_block_memory());
+      if (needed > memory_) {
+        if (needed > kHelperMemory || !has_decode_helper())
+          return too_large(Compression::xz, "memory", needed,
+                           has_decode_helper() ? kHelperMemory : memory_);
+        TRY(hand_over(Compression::xz));
+        return size_t{0};
+      }
+    }
     state_.next_in = reinterpret_cast<uint8_t*>(in());
     state_.avail_in = in_size();
     state_.next_out = reinterpret_cast<uint8_t*>(into.data());
@@ -171,7 +237,8 @@ class XzDecoder final : public Decoder {
     // With LZMA_CONCATENATED only the end of all input ends the stream.
     lzma_ret result = ::lzma_code(&state_, source_ended() ? LZMA_FINISH : LZMA_RUN);
     consume(in_size() - state_.avail_in);
-    if (result == LZMA_MEMLIMIT_ERROR) return invalid("xz data needs too much memory");
+    if (result == LZMA_MEMLIMIT_ERROR)
+      return too_large(Compression::xz, "memory", ::lzma_memusage(&state_), memory_);
     if (result == LZMA_BUF_ERROR && source_ended()) return invalid("compressed data is cut short");
     if (result != LZMA_OK && result != LZMA_STREAM_END && result != LZMA_BUF_ERROR)
       return invalid("xz data is damaged (code {})", static_cast<int>(result));
@@ -179,8 +246,33 @@ class XzDecoder final : public Decoder {
     return into.size() - state_.avail_out;
   }
 
+  // xz gives all blocks the same dictionary. What cannot be read is the decoder's to refuse.
+  Result<uint64_t> first_block_memory() {
+    TRY(peek(LZMA_STREAM_HEADER_SIZE + LZMA_BLOCK_HEADER_SIZE_MAX));
+    const auto* bytes = reinterpret_cast<const uint8_t*>(in());
+    if (in_size() <= LZMA_STREAM_HEADER_SIZE || bytes[LZMA_STREAM_HEADER_SIZE] == 0)
+      return uint64_t{0};
+    lzma_stream_flags flags{};
+    if (::lzma_stream_header_decode(&flags, bytes) != LZMA_OK) return uint64_t{0};
+    lzma_filter filters[LZMA_FILTERS_MAX + 1];
+    lzma_block block{};
+    block.version = 1;
+    block.check = flags.check;
+    block.filters = filters;
+    block.header_size = lzma_block_header_size_decode(bytes[LZMA_STREAM_HEADER_SIZE]);
+    if (in_size() < LZMA_STREAM_HEADER_SIZE + block.header_size ||
+        ::lzma_block_header_decode(&block, nullptr, bytes + LZMA_STREAM_HEADER_SIZE) != LZMA_OK)
+      return uint64_t{0};
+    uint64_t needed = ::lzma_raw_decoder_memusage(filters);
+    for (const lzma_filter* filter = filters; filter->id != LZMA_VLI_UNKNOWN; ++filter)
+      std::free(filter->options);
+    return needed;
+  }
+
   lzma_stream state_ = LZMA_STREAM_INIT;
+  const uint64_t memory_;
   bool ready_ = false;
+  bool at_start_ = true;
 };
 
 class Bzip2Decoder final : public Decoder {
@@ -257,6 +349,14 @@ constexpr Format kFormats[] = {
 };
 
 }  // namespace
+
+std::unique_ptr<ByteSource> make_helper_decoder(std::string_view format, ByteSource& compressed) {
+  if (format == to_string(Compression::zstd))
+    return std::make_unique<ZstdDecoder>(compressed, "", kHelperWindow);
+  if (format == to_string(Compression::xz))
+    return std::make_unique<XzDecoder>(compressed, "", kHelperMemory);
+  return nullptr;
+}
 
 std::string_view to_string(Compression compression) {
   for (const Format& format : kFormats)

@@ -1,5 +1,6 @@
 // Compressed streams, told by their first bytes and never by a name. Output is bounded only by the
-// caller; memory is bounded by the decoders' windows (8 MiB at most: larger ones are refused).
+// caller; memory is bounded by the decoders' windows (8 MiB at most; what needs up to 128 MiB is
+// decoded by image/decode_helper.h, more is refused).
 #pragma once
 
 #include <memory>
