@@ -14,7 +14,5 @@ namespace gantry::registry_server {
 Result<std::vector<UniqueFd>> listen_on(const std::string& address);
 // Where a socket listens, as people write it: "127.0.0.1:5000".
 std::string address_of(int socket);
-// Tells the service manager (sd_notify(3)) when there is one.
-void notify_service_manager(std::string_view state);
 
 }  // namespace gantry::registry_server

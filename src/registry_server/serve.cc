@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/sys.h"
+#include "http/listen.h"
 #include "http/server.h"
 #include "registry_server/listen.h"
 #include "registry_server/registry.h"
@@ -128,13 +129,13 @@ Status serve(const Options& options, const std::vector<std::string>& arguments) 
     if (signal == SIGHUP) return reload(server, *registry, arguments);
     log::info("stopping: requests under way have {} s to end",
               seconds(options.drain_timeout).count());
-    notify_service_manager("STOPPING=1");
+    http::notify_service_manager("STOPPING=1");
     server.stop();
   }));
   side.start();
   registry->collector().start();
   log::info("gantry-registry {} serves {} on {}", GANTRY_VERSION, options.root, names);
-  notify_service_manager("READY=1");
+  http::notify_service_manager("READY=1");
   server.run();
   registry->shut_down();
   (void)::unlink(admin_socket(options).c_str());

@@ -39,7 +39,4 @@ struct Listener {
 // passed (sd_listen_fds(3)).
 Result<std::vector<Listener>> listen_on(const std::string& host, const std::string& group);
 
-// Tells the service manager (sd_notify(3)) when there is one.
-void notify_service_manager(std::string_view state);
-
 }  // namespace gantry::server

@@ -7,6 +7,7 @@
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/sys.h"
+#include "http/listen.h"
 
 namespace gantry::server {
 namespace {
@@ -70,7 +71,7 @@ TEST_F(ListenTest, the_service_manager_is_told) {
   path.copy(address.sun_path, sizeof address.sun_path - 1);
   ASSERT_EQ(::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
   ::setenv("NOTIFY_SOCKET", path.c_str(), 1);
-  notify_service_manager("READY=1");
+  http::notify_service_manager("READY=1");
   ::unsetenv("NOTIFY_SOCKET");
   char buffer[32];
   ASSERT_TRUE(sys::poll_one(socket.get(), POLLIN, 1000).value_or(false));

@@ -12,13 +12,17 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "daemon/daemon.h"
+#include "http/listen.h"
 #include "http/server.h"
+#include "image/decode_helper.h"
 #include "server/daemon_options.h"
 #include "server/listen.h"
 #include "server/routes.h"
 
 namespace gantry::server {
 namespace {
+
+constexpr std::string_view kDecodeVerb = "decode";
 
 // The daemon's pid in a file that stays locked while it lives, so that a stale file is no obstacle.
 class PidFile {
@@ -112,12 +116,12 @@ Status serve(DaemonOptions options, const std::vector<std::string>& arguments) {
   TRY(server.handle_signals({SIGTERM, SIGINT, SIGHUP}, [&](int signal) {
     if (signal == SIGHUP) return reload(arguments);
     log::info("stopping: signal {}; containers go on running", signal);
-    notify_service_manager("STOPPING=1");
+    http::notify_service_manager("STOPPING=1");
     server.stop();
   }));
   daemon->on_ready([] {
     log::info("ready");
-    notify_service_manager("READY=1");
+    http::notify_service_manager("READY=1");
     ::malloc_trim(0);
   });
   daemon->start();
@@ -148,6 +152,7 @@ int run(const std::vector<std::string>& arguments) {
   }
   log::configure(options->log_level, options->log_format);
   prepare_process();
+  image::set_decode_helper({"/proc/self/exe", std::string(kDecodeVerb)});
   Status served = serve(*options, arguments);
   if (served) return 0;
   fmt::print(stderr, "gantryd: {}\n", served.error().message());
@@ -158,5 +163,8 @@ int run(const std::vector<std::string>& arguments) {
 }  // namespace gantry::server
 
 int main(int argc, char** argv) {
+  // Started by this very program (image/decode_helper.h): before anything is set up.
+  if (argc == 3 && std::string_view(argv[1]) == gantry::server::kDecodeVerb)
+    return gantry::image::run_decode_helper(argv[2]);
   return gantry::server::run(std::vector<std::string>(argv + 1, argv + argc));
 }
