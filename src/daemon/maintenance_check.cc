@@ -58,48 +58,107 @@ Status check_database(Daemon& daemon, bool repair, Findings& findings) {
   return {};
 }
 
-// What is gone or was corrupt is had again from where it was pulled, if that asks for no
-// credentials; else the finding says what to pull. Each image is asked for once.
-void fetch_again(Daemon& daemon, engine::JobContext& job, Findings& findings) {
-  std::map<std::string, std::string> asked;  // tag → what stood in the way; "" when it is here
-  for (CheckFinding& finding : findings) {
-    if (finding.kind != "layer" && finding.kind != "blob") continue;
-    for (const std::string& holder : finding.needed_by) {
-      std::string name = holder.substr(holder.find(' ') + 1);
-      Result<image::ImageInspect> image = daemon.images().store().inspect(name);
-      if (!image || image->repo_digests.empty()) continue;
-      const std::string& source = image->repo_digests.front();
-      auto [known, fresh] = asked.try_emplace(source);
-      if (fresh) {
-        Result<ImagePull::Output> pulled = job.run<ImagePull>({.image = source});
-        if (!pulled) known->second = pulled.error().message();
-      }
-      if (known->second.empty()) {
+void add_detail(CheckFinding& finding, const std::string& text) {
+  finding.detail += (finding.detail.empty() ? "" : "; ") + text;
+}
+
+// Pulls what is gone, or was corrupt and dropped, from where it came from. Each image is asked for
+// once, with its own platform.
+class Refetcher {
+ public:
+  Refetcher(Daemon& daemon, engine::JobContext& job,
+            const registry::RegistryCredentials& credentials)
+      : store_(daemon.images().store()), job_(job), credentials_(credentials) {}
+
+  Status fetch(const image::StoreFinding& gone, CheckFinding& finding) {
+    bool here = TRY(store_.is_here(gone));
+    if (here) {
+      // Brought by what was fetched for another, or kept because a container stands on it.
+      if (gone.what == image::StoreFinding::What::missing || gone.repaired) {
         finding.repaired = true;
-        finding.detail += (finding.detail.empty() ? "" : "; ") + ("fetched again from " + source);
-        break;
+        finding.fetched_from = last_;
+        if (!last_.empty()) add_detail(finding, "fetched again with " + last_);
       }
-      finding.detail += fmt::format("{}pull {} to have it again: {}",
-                                    finding.detail.empty() ? "" : "; ", source, known->second);
+      return {};
     }
+    std::vector<image::ImageSource> sources = TRY(store_.sources_of(gone));
+    for (const image::ImageSource& source : sources) {
+      const std::string name = source.reference.familiar();
+      Result<ImagePull::Output> pulled = pull(source, name);
+      TRY(job_.check());
+      here = TRY(store_.is_here(gone));
+      if (here) {
+        finding.repaired = true;
+        finding.fetched_from = last_ = name;
+        add_detail(finding, "fetched again from " + name);
+        return {};
+      }
+      add_detail(finding, fmt::format("it cannot be fetched from {} again: {}", name,
+                                      pulled ? "what is there now is without it"
+                                             : pulled.error().message()));
+    }
+    return {};
   }
+
+  bool fetched() const { return !last_.empty(); }
+
+ private:
+  Result<ImagePull::Output> pull(const image::ImageSource& source, const std::string& name) {
+    auto [known, fresh] = asked_.try_emplace(name + " " + source.platform);
+    if (!fresh) {
+      if (!known->second) return ImagePull::Output{};
+      return Error(known->second->kind(), known->second->message());
+    }
+    ImagePull::Input input;
+    input.image = name;
+    input.platform = source.platform;
+    input.credentials = credentials_.of(source.reference.domain());
+    Result<ImagePull::Output> pulled = job_.run<ImagePull>(std::move(input));
+    if (!pulled) known->second.emplace(pulled.error().kind(), pulled.error().message());
+    return pulled;
+  }
+
+  image::ImageStore& store_;
+  engine::JobContext& job_;
+  const registry::RegistryCredentials& credentials_;
+  std::map<std::string, std::optional<Error>> asked_;  // what stood in the way
+  std::string last_;                                   // the image that was fetched last
+};
+
+// Containers stand on directories, and a layer that came again has another.
+Status rebase_containers(Daemon& daemon) {
+  std::vector<graph::Node> nodes = TRY(daemon.graph().read().list(graph::NodeKind::container));
+  for (const graph::Node& node : nodes) {
+    Result<ContainerRecord> record = json::parse<ContainerRecord>(node.data);
+    if (!record) continue;  // told of by check_containers
+    Result<image::Image> image = daemon.images().store().find(record->image_id);
+    if (!image || image->top_layer.empty()) continue;
+    Status rebased = daemon.graph_driver().rebase_container(node.key, image->top_layer);
+    if (!rebased && rebased.error().kind() != ErrorKind::not_found) return rebased;
+  }
+  return {};
 }
 
 Status check_store(Daemon& daemon, engine::JobContext& job, const SystemCheck::Input& input,
                    Findings& findings) {
   std::vector<image::StoreFinding> found =
       TRY(daemon.images().store().check(job, {.repair = input.repair, .read = input.content}));
-  for (image::StoreFinding& one : found) {
+  // What was dropped is on the disk until it has been given back.
+  constexpr std::chrono::seconds kSettle{10};
+  if (input.repair && !found.empty()) (void)daemon.engine().drain_releases(kSettle);
+  Refetcher refetcher(daemon, job, input.credentials);
+  for (const image::StoreFinding& one : found) {
     CheckFinding finding;
     finding.what = one.what == image::StoreFinding::What::missing ? "missing" : "corrupt";
-    finding.kind = std::move(one.kind);
-    finding.name = std::move(one.key);
-    finding.detail = std::move(one.detail);
-    finding.needed_by = std::move(one.needed_by);
+    finding.kind = one.kind;
+    finding.name = one.key;
+    finding.detail = one.detail;
+    finding.needed_by = one.needed_by;
     finding.repaired = one.repaired;
+    if (input.repair) TRY(refetcher.fetch(one, finding));
     findings.push_back(std::move(finding));
   }
-  if (input.repair) fetch_again(daemon, job, findings);
+  if (refetcher.fetched()) TRY(rebase_containers(daemon));
   return {};
 }
 

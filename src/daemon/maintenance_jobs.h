@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "engine/engine.h"
 #include "graph/gc.h"
+#include "registry/auth.h"
 
 namespace gantry::daemon {
 
@@ -24,6 +25,7 @@ struct CheckFinding {
   std::string detail;
   std::vector<std::string> needed_by;  // what has to be loaded or pulled again
   bool repaired = false;
+  std::string fetched_from;  // the reference that it was pulled by again
 };
 
 // POST /gantry/system/check
@@ -31,7 +33,8 @@ struct SystemCheck {
   static constexpr std::string_view kName = "system.check";
   struct Input {
     bool repair = false;
-    bool content = false;  // read and hash every blob and every layer
+    bool content = false;                       // read and hash every blob and every layer
+    registry::RegistryCredentials credentials;  // for what is fetched again; not in the journal
   };
   struct Output {
     std::vector<CheckFinding> findings;
@@ -88,6 +91,7 @@ struct Schema<daemon::CheckFinding> {
                                      field<&T::owner>("Owner", kOmitEmpty),
                                      field<&T::detail>("Detail", kOmitEmpty),
                                      field<&T::needed_by>("NeededBy", kOmitEmpty),
+                                     field<&T::fetched_from>("FetchedFrom", kOmitEmpty),
                                      field<&T::repaired>("Repaired")};
 };
 template <>

@@ -97,6 +97,12 @@ struct StoreFinding {
   bool repaired = false;  // what was corrupt is gone
 };
 
+// Where an image that holds a blob or a layer was pulled from or pushed to.
+struct ImageSource {
+  Reference reference;   // by digest
+  std::string platform;  // the image's own: the digest may be an index's
+};
+
 // What rebuild() made of the disk.
 struct Rebuilt {
   std::vector<std::string> images;      // ids of those that are here again, without names
@@ -160,6 +166,9 @@ class ImageStore {
   // better than wrong.
   virtual Result<std::vector<StoreFinding>> check(engine::JobContext& job,
                                                   const CheckOptions& options) = 0;
+  // Of a finding: from where it can be had again, and whether it is on the disk (by now).
+  virtual Result<std::vector<ImageSource>> sources_of(const StoreFinding& finding) const = 0;
+  virtual Result<bool> is_here(const StoreFinding& finding) const = 0;
   // For a database that was lost or is not whole: images whose configuration and layers are on the
   // disk get their nodes again, and what has lost its resource row gets one.
   virtual Result<Rebuilt> rebuild(engine::JobContext& job) = 0;

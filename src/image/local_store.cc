@@ -254,6 +254,7 @@ Status LocalStore::write_addition(graph::Transaction& tx, const Addition& additi
     record.created = addition.config.created;
     record.os = addition.config.os;
     record.architecture = addition.config.architecture;
+    record.variant = addition.config.variant;
     record.parent = addition.parent;
     record.labels = addition.config.config.labels;
     std::vector<graph::NodeId> members;

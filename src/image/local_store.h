@@ -22,6 +22,7 @@ struct ImageRecord {
   int64_t tagged_at = 0;  // ns since the epoch; 0: never here
   std::string os;
   std::string architecture;
+  std::string variant;
   std::string parent;  // id of the image it was made from here
   std::map<std::string, std::string> labels;
 };
@@ -104,6 +105,8 @@ class LocalStore final : public ImageStore {
   Status lock(engine::JobContext& job) const override;
   Result<std::vector<StoreFinding>> check(engine::JobContext& job,
                                           const CheckOptions& options) override;
+  Result<std::vector<ImageSource>> sources_of(const StoreFinding& finding) const override;
+  Result<bool> is_here(const StoreFinding& finding) const override;
   Result<Rebuilt> rebuild(engine::JobContext& job) override;
   Status prepare_transfers(engine::Engine& engine) override;
   void set_pull_policy(PullPolicy policy) override { pull_policy_ = std::move(policy); }
@@ -192,6 +195,7 @@ struct Schema<image::ImageRecord> {
                                      field<&T::tagged_at>("tagged_at", kOmitEmpty),
                                      field<&T::os>("os"),
                                      field<&T::architecture>("architecture"),
+                                     field<&T::variant>("variant", kOmitEmpty),
                                      field<&T::parent>("parent", kOmitEmpty),
                                      field<&T::labels>("labels", kOmitEmpty)};
 };

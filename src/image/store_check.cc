@@ -1,11 +1,13 @@
 // Is what the graph says of images true of the disk?
 #include <cerrno>
+#include <set>
 
 #include "drivers/graph/layer_directories.h"
 #include "engine/engine.h"
 #include "graph/check.h"
 #include "image/local_store.h"
 #include "image/measured.h"
+#include "image/platform.h"
 
 namespace gantry::image {
 
@@ -97,6 +99,39 @@ Result<std::vector<StoreFinding>> LocalStore::check(engine::JobContext& job,
     if (there) out.push_back(std::move(*finding));
   }
   return out;
+}
+
+Result<std::vector<ImageSource>> LocalStore::sources_of(const StoreFinding& finding) const {
+  std::vector<ImageSource> out;
+  graph::View view = graph_.read();
+  Result<Node> node =
+      view.get(finding.kind == "layer" ? NodeKind::layer : NodeKind::blob, finding.key);
+  if (!node) return out;
+  std::vector<graph::Chain> chains = TRY(view.why(node->id, {NodeKind::tag, NodeKind::image}));
+  std::set<graph::NodeId> images;
+  for (const graph::Chain& chain : chains) {
+    const Node& root = chain.steps.front().node;
+    if (root.kind == NodeKind::image) images.insert(root.id);
+    // An index is held by the reference by digest alone.
+    std::vector<Node> named = TRY(view.targets(root.id, graph::EdgeKind::names));
+    for (const Node& image : named)
+      if (root.kind == NodeKind::tag) images.insert(image.id);
+  }
+  for (graph::NodeId id : images) {
+    Node image = TRY(view.get(id));
+    ImageRecord record = TRY(json::parse<ImageRecord>(image.data));
+    std::vector<Reference> names = TRY(references(view, id));
+    for (const Reference& name : names)
+      if (!name.digest().empty())
+        out.push_back({name, to_string(Platform{record.architecture, record.os, record.variant})});
+  }
+  return out;
+}
+
+Result<bool> LocalStore::is_here(const StoreFinding& finding) const {
+  Digest digest = TRY(Digest::parse(finding.key));
+  if (finding.kind == "layer") return driver_->directories().complete(digest);
+  return content_.contains(digest);
 }
 
 }  // namespace gantry::image

@@ -108,6 +108,8 @@ class Puller {
       bool complete = TRY(store_.driver_->directories().complete(chain_id));
       if (!complete) return std::optional<PulledImage>();
     }
+    bool blobs = TRY(blobs_here(view, tag->id, image.id));
+    if (!blobs) return std::optional<PulledImage>();
     Digest id = TRY(Digest::parse(image.key));
     bool same = true;
     if (reference_.digest().empty()) {
@@ -129,6 +131,19 @@ class Puller {
       });
     }
     return std::optional<PulledImage>({std::move(id), named_.digest, !same});
+  }
+
+  // The configuration, the manifest, and the index if it came by one.
+  Result<bool> blobs_here(graph::View& view, graph::NodeId tag, graph::NodeId image) {
+    std::vector<Node> blobs = TRY(view.targets(image, EdgeKind::config));
+    for (graph::NodeId holder : {tag, image}) {
+      std::vector<Node> more = TRY(view.targets(holder, EdgeKind::content_of));
+      blobs.insert(blobs.end(), more.begin(), more.end());
+    }
+    return std::all_of(blobs.begin(), blobs.end(), [&](const Node& blob) {
+      Result<Digest> digest = Digest::parse(blob.key);
+      return digest && store_.content_.contains(*digest);
+    });
   }
 
   Status choose_manifest() {

@@ -104,6 +104,35 @@ Result<AuthConfig> AuthConfig::decode(std::string_view header) {
   return config;
 }
 
+std::string registry_domain(std::string_view server) {
+  if (size_t scheme = server.find("://"); scheme != server.npos) server.remove_prefix(scheme + 3);
+  server = server.substr(0, server.find('/'));
+  if (server.empty() || server == "index.docker.io" || server == "registry-1.docker.io")
+    return "docker.io";
+  return std::string(server);
+}
+
+Result<RegistryCredentials> RegistryCredentials::decode(std::string_view header) {
+  constexpr const char* kWhat = "invalid X-Registry-Config header";
+  RegistryCredentials out;
+  if (header.empty()) return out;
+  std::string text = TRY(base64_decode(header).context(kWhat));
+  if (text.empty() || text == "null") return out;
+  json::value document = TRY(json::parse(text).context(kWhat));
+  if (!document.is_object()) return invalid("{}: not an object", kWhat);
+  for (const auto& [server, entry] : document.get_object()) {
+    AuthConfig credentials =
+        TRY(AuthConfig::decode(base64_encode(json::serialize(entry))).context(kWhat));
+    out.by_domain_[registry_domain(server)] = std::move(credentials);
+  }
+  return out;
+}
+
+AuthConfig RegistryCredentials::of(const std::string& domain) const {
+  auto found = by_domain_.find(domain);
+  return found == by_domain_.end() ? AuthConfig() : found->second;
+}
+
 std::vector<Challenge> parse_challenges(std::string_view value) {
   std::vector<Challenge> out;
   Scanner scanner(value.substr(0, kChallengeLimit));

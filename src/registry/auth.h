@@ -33,6 +33,20 @@ struct AuthConfig {
   static Result<AuthConfig> decode(std::string_view header);
 };
 
+// X-Registry-Config: credentials of several registries, by domain ("docker.io", "host:5000").
+class RegistryCredentials {
+ public:
+  // JSON in base64url, registry → AuthConfig, as clients name them in config.json. Errors: invalid.
+  static Result<RegistryCredentials> decode(std::string_view header);
+  AuthConfig of(const std::string& domain) const;
+
+ private:
+  std::map<std::string, AuthConfig> by_domain_;
+};
+
+// The domain of a registry as config.json names it: "https://index.docker.io/v1/" is docker.io.
+std::string registry_domain(std::string_view server);
+
 struct Challenge {
   std::string scheme;                             // lower case
   std::map<std::string, std::string> parameters;  // names in lower case

@@ -282,11 +282,7 @@ Error explain_pull(Error error, const image::Reference& reference) {
 }
 
 Result<std::string> check_login(Hosts& hosts, const AuthConfig& credentials, int cancel_fd) {
-  std::string domain = credentials.server_address;
-  if (size_t scheme = domain.find("://"); scheme != std::string::npos) domain.erase(0, scheme + 3);
-  domain = domain.substr(0, domain.find('/'));
-  if (domain.empty() || domain == "index.docker.io" || domain == "registry-1.docker.io")
-    domain = "docker.io";
+  const std::string domain = registry_domain(credentials.server_address);
   std::vector<Endpoint> endpoints = TRY(hosts.endpoints(domain, Hosts::Use::push));
   std::optional<Error> failure;
   for (const Endpoint& endpoint : endpoints) {

@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <set>
+
 #include "base/base64.h"
 #include "base/fs.h"
 #include "base/process.h"
@@ -68,12 +70,15 @@ Status write_auths(Cli& cli, const std::function<void(json::object&)>& change) {
 }  // namespace
 
 std::string Credentials::header() const {
-  if (empty()) return {};
+  return empty() ? std::string() : base64_url_encode(json::serialize(object()));
+}
+
+json::object Credentials::object() const {
   json::object auth{{"serveraddress", server}};
   if (!username.empty()) auth["username"] = username;
   if (!password.empty()) auth["password"] = password;
   if (!identity_token.empty()) auth["identitytoken"] = identity_token;
-  return base64_url_encode(json::serialize(auth));
+  return auth;
 }
 
 std::string registry_key(std::string_view server) {
@@ -117,6 +122,22 @@ Result<Credentials> load_credentials(Cli& cli, const std::string& server) {
   }
   out.identity_token = text_of(*entry, "identitytoken");
   return out;
+}
+
+std::string all_registry_auths(Cli& cli) {
+  std::set<std::string> servers;
+  for (const char* section : {"auths", "credHelpers"})
+    for (const auto& member : object_of(cli.config(), section))
+      servers.insert(registry_key(member.key()));
+  json::object all;
+  for (const std::string& server : servers) {
+    Result<Credentials> credentials = load_credentials(cli, server);
+    if (!credentials)
+      print_error("WARNING: " + credentials.error().message());
+    else if (!credentials->empty())
+      all[server] = credentials->object();
+  }
+  return all.empty() ? std::string() : base64_url_encode(json::serialize(all));
 }
 
 Result<bool> store_credentials(Cli& cli, const Credentials& credentials) {

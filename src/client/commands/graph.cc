@@ -3,6 +3,7 @@
 
 #include "base/units.h"
 #include "client/commands/commands.h"
+#include "client/commands/credentials.h"
 #include "client/format/table.h"
 
 namespace gantry::client {
@@ -168,7 +169,7 @@ void print_what_to_load(const json::value& report) {
   std::vector<std::string> tags;
   for (const json::value& finding : array_of(report, "Findings"))
     for (const json::value& holder : array_of(finding, "NeededBy")) {
-      if (!holder.is_string()) continue;
+      if (!holder.is_string() || !text_of(finding, "FetchedFrom").empty()) continue;
       const std::string_view text = holder.get_string();
       if (!text.starts_with("tag ")) continue;
       std::string tag(text.substr(4));
@@ -184,7 +185,11 @@ Result<int> run_check(Cli& cli, CheckOptions& options, Arguments&) {
   Api* api = TRY(cli.api());
   Path path("/gantry/system/check");
   path.flag("repair", options.repair).flag("content", options.content);
-  const std::string body = TRY(api->call("POST", path));
+  http::Headers headers;
+  if (std::string all = options.repair ? all_registry_auths(cli) : ""; !all.empty())
+    headers.add("X-Registry-Config", all);
+  http::Response response = TRY(api->stream("POST", path, std::move(headers)));
+  const std::string body = TRY(response.read_all());
   json::value report = TRY(json::parse(body));
   const int64_t left = number_of(report, "Unrepaired");
   if (as_json) {

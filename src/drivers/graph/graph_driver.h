@@ -156,6 +156,9 @@ class GraphDriver {
   // Makes the container layer ready for another mount and says how to do it. Not while it is
   // mounted.
   virtual Result<RootfsSource> recipe(const std::string& id) = 0;
+  // Puts the container layer onto the layers of `image` (topmost chain id) that are there now:
+  // those that it was made on were lost and came again. What it stands on already is left alone.
+  virtual Status rebase_container(const std::string& id, const Digest& image) = 0;
   // Moves the container layer to the trash; one that is not there is success.
   virtual Status remove_container(const std::string& id) = 0;
   // Differences between the container layer and its image; sees a running container's files as they

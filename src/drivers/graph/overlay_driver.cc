@@ -145,6 +145,24 @@ Result<RootfsSource> OverlayDriver::recipe(const std::string& id) {
   return source(id, base);
 }
 
+Status OverlayDriver::rebase_container(const std::string& id, const Digest& image) {
+  TRY(check_name(id));
+  int parent = directories_->containers();
+  Result<std::string> text = sys::readlinkat(parent, id + "/base");
+  if (!text && text.error().code() == ENOENT)
+    return not_found("container layer {} is not here", id);
+  TRY(std::move(text));
+  size_t comma = std::min(text->find(','), text->size());
+  if (text->substr(0, comma) == "-") return {};
+  std::shared_ptr<const LayerRecord> top = TRY(directories_->find(image));
+  if (text->substr(0, comma) == top->directory) return {};
+  const std::string fresh = id + "/base.new";
+  Status removed = sys::unlinkat(parent, fresh);
+  if (!removed && removed.error().code() != ENOENT) return removed;
+  TRY(sys::symlinkat(top->directory + text->substr(comma), parent, fresh));
+  return sys::renameat(parent, fresh, parent, id + "/base");
+}
+
 Status OverlayDriver::diff(const std::string& id, const ChangeVisitor& visit) {
   Base base = TRY(base_of(id));
   OpenStack stack = TRY(open_stack(base.top.get()));

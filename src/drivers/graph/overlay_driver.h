@@ -30,6 +30,7 @@ class OverlayDriver : public GraphDriver {
   }
   Result<RootfsSource> create_container(const ContainerSpec& spec) override;
   Result<RootfsSource> recipe(const std::string& id) override;
+  Status rebase_container(const std::string& id, const Digest& image) override;
   Status remove_container(const std::string& id) override {
     return directories_->remove_container(id);
   }

@@ -182,6 +182,8 @@ class Vfs final : public GraphDriver {
     TRY(directories_->open_below("containers/" + id + "/tree").context("container layer {}", id));
     return source(id);
   }
+  // A container is a whole copy and stands on nothing.
+  Status rebase_container(const std::string&, const Digest&) override { return {}; }
   Status remove_container(const std::string& id) override {
     return directories_->remove_container(id);
   }

@@ -39,6 +39,8 @@ Status why(Call& call) {
 
 Status check(Call& call) {
   daemon::SystemCheck::Input input{.repair = call.flag("repair"), .content = call.flag("content")};
+  input.credentials =
+      TRY(registry::RegistryCredentials::decode(call.x.headers().get("X-Registry-Config")));
   return call.answer(200, run_job<daemon::SystemCheck>(call, input, WhenGone::cancel));
 }
 
