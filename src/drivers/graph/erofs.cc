@@ -13,6 +13,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/overlay_mount.h"
+#include "base/page_cache.h"
 #include "base/sys.h"
 #include "drivers/graph/erofs_layer.h"
 #include "drivers/graph/overlay_driver.h"
@@ -22,7 +23,20 @@ namespace gantry::drivers {
 namespace {
 
 constexpr const char* kIndexName = "index";
+constexpr std::string_view kDirectIo = "directio";
 constexpr const char* kIngestedSize = "ingested";
+
+// Read past the page cache the tar's bytes are cached once, as those of the files in it. But what
+// was taken in just now is in the cache, and the disk would have to be asked for all of it again.
+ErofsImage suited(ErofsImage image) {
+  Result<UniqueFd> tar = sys::open(image.devices.front(), O_RDONLY | O_NOFOLLOW);
+  if (!tar) return image;
+  Result<uint64_t> cached = cached_bytes(tar->get());
+  Result<struct stat> st = sys::fstat(tar->get());
+  bool mostly = cached && st && st->st_size > 0 && *cached > static_cast<uint64_t>(st->st_size) / 2;
+  if (mostly) std::erase(image.options, kDirectIo);
+  return image;
+}
 
 // Mounts of layers, attached to nothing: for looking into them (publish, diff), and for containers,
 // so that those of one image share what is cached of it. Thread-safe.
@@ -38,7 +52,7 @@ class LayerMounts {
         return known->second.mount;
       }
     }
-    UniqueFd mount = TRY(mount_erofs(image));
+    UniqueFd mount = TRY(mount_erofs(suited(image)));
     auto shared = std::make_shared<const UniqueFd>(std::move(mount));
     std::lock_guard lock(mutex_);
     if (mounts_.contains(directory)) return shared;
@@ -244,7 +258,7 @@ Result<Probed> probe_erofs(const LayerDirectories& directories) {
     };
     // Without it every byte that is read is cached twice.
     for (const std::vector<std::string>& options :
-         {std::vector<std::string>{"directio"}, std::vector<std::string>{}}) {
+         {std::vector<std::string>{std::string(kDirectIo)}, std::vector<std::string>{}}) {
       layers.images.front().options = options;
       Result<VolatileMounts> mounted = probe_overlay(directories, layers, check);
       if (mounted) return Probed{*mounted, options};

@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "base/log.h"
+#include "base/page_cache.h"
 #include "base/sys.h"
 #include "drivers/graph/erofs_format.h"
 #include "drivers/graph/erofs_layer.h"
@@ -27,14 +28,21 @@ class KeptSource final : public ByteSource {
     size_t got = TRY(source_.read(into));
     TRY(sys::write_all(file_, {into.data(), got}));
     size_ += got;
+    // Else the disk would idle until the closing sync, and that wait for all of it.
+    if (size_ - flushed_ >= kFlushEvery) {
+      start_write_back(file_, flushed_, size_ - flushed_);
+      flushed_ = size_;
+    }
     return got;
   }
   uint64_t size() const { return size_; }
 
  private:
   ByteSource& source_;
+  static constexpr uint64_t kFlushEvery = 16u << 20;
   int file_;
   uint64_t size_ = 0;
+  uint64_t flushed_ = 0;
 };
 
 void append_chunk(std::string& chunks, uint16_t device, uint64_t block) {
