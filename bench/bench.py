@@ -17,6 +17,9 @@ Prints a table and writes DIRECTORY/bench.json. Names (default: all):
              10,000 blobs beside runs (bench/engine.py)
   registry   gantry-registry beside docker-registry: push and pull of a 600 MiB blob and of 1,000 small ones, memory
              (bench/registry.py)
+  pull, push, load, save
+             600 MB in one layer, 40 layers and many tiny images, from and to the same registry on loopback, with erofs and
+             with overlay2 (bench/transfer.py)
   layers     one big layer with every storage driver: taken in, mounted, read, removed (bench/layers.py)
 
 Every contender's runs are interleaved with the others', so that what the machine does meanwhile hits all alike,
@@ -39,9 +42,10 @@ import layers  # noqa: E402
 import measure  # noqa: E402
 import registry as registry_bench  # noqa: E402
 import report  # noqa: E402
+import transfer  # noqa: E402
 
 ISOLATED = "GANTRY_BENCH_ISOLATED"
-BENCHES = ("run", "run-none", "bare", "exec", "ps", "memory", "engine", "registry", "layers")
+BENCHES = ("run", "run-none", "bare", "exec", "ps", "memory", "engine", "registry", "layers", *transfer.NAMES)
 
 
 def arguments():
@@ -49,6 +53,7 @@ def arguments():
     parser.add_argument("--programs", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--runs", type=int, default=40, help="runs of each contender, each way")
+    parser.add_argument("--tiny", type=int, default=1000, help="tiny images that are pulled")
     parser.add_argument("--shims", type=int, default=50)
     parser.add_argument("--quick", action="store_true", help="few runs: to see that it works")
     parser.add_argument("names", nargs="*")
@@ -139,6 +144,7 @@ def main():
         os.environ[ISOLATED] = "1"
         os.execv(isolate, [isolate, sys.executable] + sys.argv)
     os.makedirs(options.out, exist_ok=True)
+    contenders.use_peers()
     results = []
     with contenders.Workplace(options.programs) as place:
         if "bare" in options.names:
@@ -149,7 +155,9 @@ def main():
             results += registry_bench.bench(options, place)
         if "layers" in options.names:
             results += layers.bench(options)
-        if set(options.names) - {"bare", "engine", "registry", "layers"}:
+        if set(transfer.NAMES) & set(options.names):
+            results += transfer.bench(options, place)
+        if set(options.names) - {"bare", "engine", "registry", "layers", *transfer.NAMES}:
             with place.engines() as engines:
                 results += bench_engines(options, engines)
     report.write(results, os.path.join(options.out, "bench.json"))

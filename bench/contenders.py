@@ -29,6 +29,14 @@ def wait_until(condition, what, seconds=30):
         time.sleep(0.02)
 
 
+def use_peers():
+    """Those that tests/conformance/engines/peers unpacked are seen in /usr, by this bench's mount namespace only."""
+    peers = os.path.join(HERE, "../build/peers/usr")
+    if os.path.exists(peers) and not shutil.which("dockerd"):
+        call("mount", "-t", "overlay", "-o", f"ro,lowerdir={os.path.abspath(peers)}:/usr", "overlay", "/usr")
+        call("mount", "-t", "tmpfs", "-o", "mode=755", "run", "/run")
+
+
 class Engine:
     """A client's argument list, and the daemon behind it if there is one."""
 
@@ -120,10 +128,11 @@ class Workplace:
     # --- engines ---------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def engines(self):
+    def engines(self, *starts):
+        """`starts`: functions of this object; all that there are."""
         started = []
         try:
-            for start in (self.gantry, self.dockerd, self.podman):
+            for start in starts or (self.gantry, self.dockerd, self.podman):
                 engine = start()
                 if engine:
                     started.append(engine)
@@ -163,6 +172,13 @@ class Workplace:
         wait_until(lambda: "busybox" in engine.run("images"), "the built-in image is loaded")
         return engine
 
+    def gantry_overlay2(self):
+        if not self.program("gantryd"):
+            return None
+        name = "gantryd-overlay2"
+        process = self.daemon(name, [self.program("gantryd"), "--storage-driver", "overlay2", "--bridge", "none"] + self.roots(name))
+        return Engine(name, {"gantry, overlay2": [self.program("gantry"), "-H", f"unix://{self.root}/{name}/sock"]}, process)
+
     def dockerd(self):
         if not shutil.which("dockerd"):
             return None
@@ -178,6 +194,15 @@ class Workplace:
         runtime = shutil.which("crun") or shutil.which("runc")
         command = ["podman", "--root", f"{self.root}/podman/data", "--runroot", f"{self.root}/podman/run",
                    "--cgroup-manager", "cgroupfs", "--runtime", runtime, "--log-level", "error"]
+        # It asks for more open files than it may have here, and wants a policy.
+        os.environ["CONTAINERS_CONF"] = os.path.join(self.root, "containers.conf")
+        with open(os.environ["CONTAINERS_CONF"], "w") as out:
+            out.write('[containers]\ndefault_ulimits = ["nofile=20000:20000", "nproc=1000:1000"]\n')
+        if not os.path.exists("/etc/containers/policy.json"):
+            os.environ["HOME"] = os.path.join(self.root, "home")
+            os.makedirs(os.path.join(self.root, "home/.config/containers"))
+            with open(os.path.join(self.root, "home/.config/containers/policy.json"), "w") as out:
+                out.write('{"default": [{"type": "insecureAcceptAnything"}]}')
         engine = Engine("podman", {"podman": command})
         try:
             engine.run("load", "-q", "-i", self.image)

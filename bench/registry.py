@@ -30,9 +30,10 @@ class Connection:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.left = b""
 
-    def call(self, method, path, body=b"", file=None, size=0):
+    def call(self, method, path, body=b"", file=None, size=0, content_type="application/octet-stream"):
         length = size if file else len(body)
-        head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {length}\r\n\r\n".encode()
+        head = (f"{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: {content_type}\r\n"
+                f"Content-Length: {length}\r\n\r\n").encode()
         self.socket.sendall(head + (b"" if file else body))
         if file:
             self.socket.sendfile(file, 0, size)
