@@ -52,9 +52,9 @@ class Puller {
     const std::string& name = reference_.digest().empty() ? reference_.tag() : reference_.digest();
     named_ = TRY(remote_.manifest(name));
     say({{"status", "Pulling from " + reference_.path()}, {"id", name}});
+    TRY(choose_manifest());
     std::optional<PulledImage> known = TRY(find_known());
     if (known) return finish(std::move(*known));
-    TRY(choose_manifest());
     if (store_.pull_policy_)
       TRY(store_.pull_policy_(job_, {reference_, named_, manifest_bytes(), remote_}));
     TRY(read_config());
@@ -120,7 +120,6 @@ class Puller {
     }
     if (!same) {
       // A policy may have changed since, and a name is what it is about.
-      TRY(choose_manifest());
       if (store_.pull_policy_)
         TRY(store_.pull_policy_(job_, {reference_, named_, manifest_bytes(), remote_}));
       TRY(store_.lock(job_));
@@ -133,13 +132,18 @@ class Puller {
     return std::optional<PulledImage>({std::move(id), named_.digest, !same});
   }
 
-  // The configuration, the manifest, and the index if it came by one.
+  // The configuration, the manifest that was chosen, and the index if it came by one.
   Result<bool> blobs_here(graph::View& view, graph::NodeId tag, graph::NodeId image) {
     std::vector<Node> blobs = TRY(view.targets(image, EdgeKind::config));
     for (graph::NodeId holder : {tag, image}) {
       std::vector<Node> more = TRY(view.targets(holder, EdgeKind::content_of));
       blobs.insert(blobs.end(), more.begin(), more.end());
     }
+    // An index has images that would do as well (arm/v6 for arm/v7), and one that is meant.
+    bool meant = !chosen_ || std::any_of(blobs.begin(), blobs.end(), [&](const Node& blob) {
+      return blob.key == chosen_->digest.text();
+    });
+    if (!meant) return false;
     return std::all_of(blobs.begin(), blobs.end(), [&](const Node& blob) {
       Result<Digest> digest = Digest::parse(blob.key);
       return digest && store_.content_.contains(*digest);
