@@ -154,6 +154,8 @@ Result<http::Agent::Response> Repository::ask_at(Place& place, const Ask& ask) {
     if (response && response->status < 500 && response->status != 429) return response;
     int wait = response ? retry_after(response->headers) : -1;
     Error error = response ? error_of(*response) : std::move(response).error();
+    // It answered before: it is being started again.
+    if (error.code() == ECONNREFUSED) error = Error(error.kind(), error.message(), EAGAIN);
     bool again = ask.body_stream ? false : TRY(back_off(error, attempt, wait));
     if (!again) return error;
   }
