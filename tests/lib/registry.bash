@@ -2,29 +2,31 @@
 # (tests/conformance/engines/peers). Each has a store, a log and a pid file below TEST_ROOT/registries, and is stopped by its
 # pid. For what is about the engine; the registry itself is tested in tests/conformance/registry.
 
-REGISTRIES=${REGISTRIES:-$TEST_ROOT/registries}
 PEERS=$REPOSITORY/build/peers
 
-registry_spawn() { # NAME PORT SCHEME COMMAND…
-  local name=$1 port=$2 scheme=$3 dir=$TEST_ROOT/registries/$1
+registry_spawn() { # NAME ADDRESS SCHEME COMMAND…
+  local name=$1 address=$2 scheme=$3 dir=$TEST_ROOT/registries/$1
   shift 3
   mkdir -p "$dir"
   setsid "$@" >>"$dir/log" 2>&1 </dev/null 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
   echo $! >"$dir/pid"
-  eventually 15 registry_listens "$scheme" "$port" || {
+  eventually 15 registry_listens "$scheme" "$address" || {
     tail -n 5 "$dir/log" >&2
     return 1
   }
 }
-registry_listens() { curl -skI -o /dev/null -m 5 --cert-type PEM "$1://127.0.0.1:$2/v2/" || (exec 9<>"/dev/tcp/127.0.0.1/$2") 2>/dev/null; }
+registry_listens() { # SCHEME ADDRESS; one that wants a client's certificate ends the handshake, which is an answer
+  curl -skI -o /dev/null -m 5 "$1://$2/v2/" || [ $? -eq 56 ]
+}
 
-# gantry_registry NAME PORT FLAG…
+# gantry_registry NAME [HOST:]PORT FLAG…
 gantry_registry() {
-  local name=$1 port=$2 scheme=http
+  local name=$1 address=$2 scheme=http
+  [[ $address == *:* ]] || address=127.0.0.1:$address
   shift 2
   [[ " $* " != *" --tls-key "* ]] || scheme=https
-  registry_spawn "$name" "$port" $scheme "$GANTRY_BUILD/bin/gantry-registry" serve --root "$TEST_ROOT/registries/$name/store" \
-    --address "127.0.0.1:$port" "$@"
+  registry_spawn "$name" "$address" $scheme "$GANTRY_BUILD/bin/gantry-registry" serve --root "$TEST_ROOT/registries/$name/store" \
+    --address "$address" "$@"
 }
 
 docker_registry_program() { command -v docker-registry || { [ -x "$PEERS/usr/bin/docker-registry" ] && echo "$PEERS/usr/bin/docker-registry"; }; }
@@ -41,7 +43,7 @@ docker_registry() {
     [[ "$*" == *"http:"* ]] || printf 'http: {addr: "127.0.0.1:%s"}\n' "$port"
     printf '%s\n' "$@"
   } >"$dir/config.yml"
-  registry_spawn "$name" "$port" $scheme "$program" serve "$dir/config.yml"
+  registry_spawn "$name" "127.0.0.1:$port" $scheme "$program" serve "$dir/config.yml"
 }
 
 registry_pid() { cat "$TEST_ROOT/registries/$1/pid"; }
