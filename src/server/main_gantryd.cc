@@ -12,10 +12,12 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "daemon/daemon.h"
+#include "daemon/trust.h"
 #include "http/server.h"
 #include "server/daemon_options.h"
 #include "server/listen.h"
 #include "server/routes.h"
+#include "trust/gpg.h"
 
 namespace gantry::server {
 namespace {
@@ -143,6 +145,11 @@ int run(const std::vector<std::string>& arguments) {
     return 0;
   }
   if (options->validate) {
+    auto policy = daemon::Trust::read_policy(options->daemon);
+    if (!policy) {
+      fmt::print(stderr, "gantryd: {}\n", policy.error().message());
+      return 1;
+    }
     fmt::print("configuration OK\n");
     return 0;
   }
@@ -158,5 +165,7 @@ int run(const std::vector<std::string>& arguments) {
 }  // namespace gantry::server
 
 int main(int argc, char** argv) {
+  if (argc == 2 && std::string_view(argv[1]) == gantry::trust::kGpgHelper)
+    return gantry::trust::run_gpg_helper();
   return gantry::server::run(std::vector<std::string>(argv + 1, argv + argc));
 }
