@@ -10,6 +10,7 @@
 #include "daemon/mounts.h"
 #include "daemon/names.h"
 #include "daemon/spec_builder.h"
+#include "daemon/trust.h"
 #include "daemon/validate.h"
 #include "daemon/volumes.h"
 #include "drivers/graph/graph_driver.h"
@@ -72,6 +73,7 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
   api::HostConfig& host = input.body.host_config;
   if (config.Image.empty()) return invalid("no image specified: Image must not be empty");
   image::Image image = TRY(daemon.images().store().find(config.Image));
+  TRY(daemon.trust().check_use(image));
 
   ContainerRecord record;
   record.id = new_id();

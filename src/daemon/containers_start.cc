@@ -9,6 +9,7 @@
 #include "daemon/containers_impl.h"
 #include "daemon/log_config.h"
 #include "daemon/spec_builder.h"
+#include "daemon/trust.h"
 #include "drivers/exec/exec_driver.h"
 #include "drivers/exec/resources.h"
 #include "drivers/graph/graph_driver.h"
@@ -38,6 +39,7 @@ Status prepare_bind_sources(const ContainerRecord& record) {
 
 int exit_code_of_failure(const Error& error) {
   const std::string& text = error.message();
+  if (Trust::is_refusal(error)) return 128;
   auto has = [&](std::string_view part) { return text.find(part) != std::string::npos; };
   if (has("executable file not found") || has("no such file or directory")) return 127;
   if (has("permission denied") || has("is a directory")) return 126;
@@ -100,6 +102,7 @@ Result<ChangeOutput> Containers::Impl::start(engine::JobContext& job,
 Status Containers::Impl::start_locked(engine::JobContext& job, Container& container) {
   ContainerRecord record = *container.record();
   const std::string owner = owner_of(record.id);
+  TRY(daemon.trust().check_use(record.image_id));
   TRY(failpoint("container.prepare"));
   TRY(prepare_bind_sources(record));
   // What an earlier run still held; its names are its own, so nothing waits for the slow part.

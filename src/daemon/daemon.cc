@@ -17,6 +17,7 @@
 #include "daemon/maintenance.h"
 #include "daemon/networks.h"
 #include "daemon/transfers.h"
+#include "daemon/trust.h"
 #include "daemon/volumes.h"
 #include "drivers/exec/exec_driver.h"
 #include "drivers/exec/resources.h"
@@ -162,6 +163,7 @@ Daemon::~Daemon() {
   containers_.reset();
   volumes_.reset();
   networks_.reset();
+  trust_.reset();
   transfers_.reset();
   images_.reset();
   state_->engine.reset();
@@ -176,6 +178,7 @@ Result<std::unique_ptr<Daemon>> Daemon::open(Options options) {
   std::unique_ptr<Daemon> daemon(new Daemon);
   State& state = *daemon->state_;
   const std::string root = options.data_root;
+  auto policy = TRY(Trust::read_policy(options));  // before anything is taken
   TRY(fs::make_directories(root, 0711));
   TRY(fs::make_directories(options.exec_root, 0711));
   state.root_lock = TRY(lock_root(root));
@@ -210,6 +213,8 @@ Result<std::unique_ptr<Daemon>> Daemon::open(Options options) {
                                        *daemon->events_, root + "/tmp"));
   daemon->transfers_ =
       TRY(Transfers::create(*state.engine, daemon->images_->store(), *daemon->events_, o));
+  daemon->trust_ = Trust::create(*state.engine, daemon->images_->store(),
+                                 daemon->transfers_->hosts(), o, std::move(policy));
   daemon->networks_ = TRY(Networks::open(*state.engine, *daemon->events_, o, daemon->instance_));
   daemon->volumes_ = std::make_unique<Volumes>(*daemon);
   daemon->containers_ = std::make_unique<Containers>(*daemon);

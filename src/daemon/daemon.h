@@ -34,6 +34,7 @@ class Images;
 class Maintenance;
 class Networks;
 class Transfers;
+class Trust;
 class Volumes;
 
 class Daemon {
@@ -55,6 +56,7 @@ class Daemon {
   Containers& containers() { return *containers_; }
   Images& images() { return *images_; }
   Transfers& transfers() { return *transfers_; }
+  Trust& trust() { return *trust_; }
   Networks& networks() { return *networks_; }
   Volumes& volumes() { return *volumes_; }
   Events& events() { return *events_; }
@@ -86,6 +88,7 @@ class Daemon {
   std::unique_ptr<Events> events_;
   std::unique_ptr<Images> images_;
   std::unique_ptr<Transfers> transfers_;
+  std::unique_ptr<Trust> trust_;
   std::unique_ptr<Networks> networks_;
   std::unique_ptr<Volumes> volumes_;
   std::unique_ptr<Containers> containers_;

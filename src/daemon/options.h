@@ -33,8 +33,11 @@ struct Options {
   std::vector<std::string> insecure_registries;                        // host, host:port or CIDR
   std::vector<std::string> registry_mirrors;  // URL, or HOST=URL for another than docker.io
   std::vector<std::string> certificate_dirs;  // empty: /etc/gantry/certs.d, /etc/docker/certs.d
-  bool keep_compressed = false;               // keep blobs as they were pulled
-  int max_concurrent_downloads = 3;           // layers of one pull at a time
+  std::string policy_file;                    // "": /etc/gantry/policy.json, if it is there
+  std::vector<std::string> registries_dirs = {"/etc/gantry/registries.d",
+                                              "/etc/containers/registries.d"};
+  bool keep_compressed = false;      // keep blobs as they were pulled
+  int max_concurrent_downloads = 3;  // layers of one pull at a time
   int max_concurrent_uploads = 5;
   int64_t max_layer_size = int64_t{64} << 30;  // bytes that one layer may unpack to
   int64_t max_layer_ratio = 400;               // and how many times its compressed size

@@ -2,6 +2,7 @@
 
 #include "daemon/events.h"
 #include "daemon/options.h"
+#include "daemon/trust.h"
 #include "engine/engine.h"
 #include "image/platform.h"
 #include "registry/errors.h"
@@ -88,6 +89,7 @@ Result<ImagePull::Output> Transfers::pull(engine::JobContext& job, ImagePull::In
       store_.pull(job, *remote, reference, pull, progress_of(job, input.forward));
   if (!pulled) {
     TRY(job.check());  // told as the cancellation that it is
+    if (Trust::is_refusal(pulled.error())) return std::move(pulled).error();
     return registry::explain_pull(std::move(pulled).error(), reference);
   }
   job.after_commit([this, reference] { events_.publish(image_event("pull", reference)); });

@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "image/config.h"
+#include "image/origin.h"
 
 namespace gantry::image {
 
@@ -53,6 +54,7 @@ struct ImageInspect {
   DriverData graph_driver;
   RootFsInspect root_fs;
   ImageMetadata metadata;
+  std::vector<Origin> origins;  // Gantry's own
 };
 
 struct HistoryItem {
@@ -128,7 +130,8 @@ struct Schema<image::ImageInspect> {
                                      field<&T::size>("Size"),
                                      field<&T::graph_driver>("GraphDriver"),
                                      field<&T::root_fs>("RootFS"),
-                                     field<&T::metadata>("Metadata")};
+                                     field<&T::metadata>("Metadata"),
+                                     field<&T::origins>("Origins", kOmitEmpty)};
 };
 
 template <>

@@ -48,6 +48,8 @@ struct Image {
   int64_t size = 0;  // of all layers, unpacked
   // The name it was asked for by, familiar and with its tag ("busybox:latest"); the id when by id.
   std::string name;
+  std::vector<Origin> origins;
+  std::vector<StoredSignature> signatures;
 };
 
 using Filters = std::map<std::string, std::vector<std::string>>;  // as of the API: key → values
@@ -144,6 +146,8 @@ class ImageStore {
   // Registers what pulls need (a resource kind and jobs of their own); once, before jobs run.
   virtual Status prepare_transfers(engine::Engine& engine) = 0;
   virtual void set_pull_policy(PullPolicy policy) = 0;
+  // The same for what is loaded or imported.
+  virtual void set_archive_policy(ArchivePolicy policy) = 0;
   // Fetches what `reference` (with a tag or a digest) names; see image/transfer.h. The images' lock
   // is taken at the end only, and the change is part of the job's closing transaction.
   virtual Result<PulledImage> pull(engine::JobContext& job, RemoteRepository& remote,

@@ -141,6 +141,8 @@ Result<Image> LocalStore::find(std::string_view name) const {
   image.config = TRY(config_of(located.node));
   image.size = record.size;
   image.name = located.reference ? located.reference->familiar() : located.node.key;
+  image.origins = std::move(record.origins);
+  image.signatures = std::move(record.signatures);
   return image;
 }
 
@@ -157,6 +159,37 @@ Status LocalStore::set_tag(graph::Transaction& tx, const Reference& name,
   Node node = TRY(graph_.read(tx).get(image));
   ImageRecord record = TRY(json::parse<ImageRecord>(node.data));
   record.tagged_at = now_ns();
+  return graph_.set_data(tx, image, json::dump(record));
+}
+
+bool merge_admission(ImageRecord& record, const Admission& admission) {
+  const Origin& origin = admission.origin;
+  auto same = [&](const Origin& other) {
+    return other.transport == origin.transport && other.reference == origin.reference;
+  };
+  bool changed = false;
+  auto known = std::find_if(record.origins.begin(), record.origins.end(), same);
+  if (known == record.origins.end() || json::dump(*known) != json::dump(origin)) {
+    if (known != record.origins.end()) record.origins.erase(known);
+    if (record.origins.size() >= kMaxOrigins) record.origins.erase(record.origins.begin());
+    record.origins.push_back(origin);
+    changed = true;
+  }
+  for (const StoredSignature& signature : admission.signatures) {
+    auto& all = record.signatures;
+    if (std::find(all.begin(), all.end(), signature) != all.end()) continue;
+    if (all.size() >= kMaxStoredSignatures) all.erase(all.begin());
+    all.push_back(signature);
+    changed = true;
+  }
+  return changed;
+}
+
+Status LocalStore::set_admission(graph::Transaction& tx, const Admission& admission,
+                                 graph::NodeId image) const {
+  Node node = TRY(graph_.read(tx).get(image));
+  ImageRecord record = TRY(json::parse<ImageRecord>(node.data));
+  if (!merge_admission(record, admission)) return {};
   return graph_.set_data(tx, image, json::dump(record));
 }
 
@@ -279,6 +312,10 @@ Status LocalStore::write_addition(graph::Transaction& tx, const Addition& additi
     TRY(graph_.link(tx, image, EdgeKind::config, config));
   }
   for (const Reference& name : addition.names) TRY(set_tag(tx, name, image));
+  if (addition.admission)
+    TRY(set_admission(tx, *addition.admission, image));
+  else if (!addition.parent.empty())
+    TRY(set_admission(tx, {{"containers-storage", "", "", "", {}}, {}}, image));
   return write_manifests(tx, addition, image);
 }
 

@@ -25,7 +25,11 @@ struct ImageRecord {
   std::string variant;
   std::string parent;  // id of the image it was made from here
   std::map<std::string, std::string> labels;
+  std::vector<Origin> origins;  // the latest last
+  std::vector<StoredSignature> signatures;
 };
+// Takes what was found out about an image into its record; false when nothing is new.
+bool merge_admission(ImageRecord& record, const Admission& admission);
 // Data of a layer node.
 // A compressed form that a layer has had in some registry, or that it was given by a push from
 // here.
@@ -76,6 +80,7 @@ struct Addition {
   std::vector<KnownManifest> manifests;
   std::map<std::string, LayerBlob> layer_blobs;  // by chain id
   std::set<std::string> kept_blobs;              // digests of compressed blobs that are kept
+  std::optional<Admission> admission;
 };
 
 class LocalStore final : public ImageStore {
@@ -110,6 +115,7 @@ class LocalStore final : public ImageStore {
   Result<Rebuilt> rebuild(engine::JobContext& job) override;
   Status prepare_transfers(engine::Engine& engine) override;
   void set_pull_policy(PullPolicy policy) override { pull_policy_ = std::move(policy); }
+  void set_archive_policy(ArchivePolicy policy) override { archive_policy_ = std::move(policy); }
   Result<PulledImage> pull(engine::JobContext& job, RemoteRepository& remote,
                            const Reference& reference, const PullOptions& options,
                            const Progress& progress) override;
@@ -166,6 +172,8 @@ class LocalStore final : public ImageStore {
                          graph::NodeId image) const;
   Status write_addition(graph::Transaction& tx, const Addition& addition) const;
   Status set_tag(graph::Transaction& tx, const Reference& name, graph::NodeId image) const;
+  Status set_admission(graph::Transaction& tx, const Admission& admission,
+                       graph::NodeId image) const;
 
   friend class Loader;
   friend class Puller;
@@ -179,6 +187,7 @@ class LocalStore final : public ImageStore {
   std::unique_ptr<PartialBlobs> partials_;
   LayerClaims claims_;
   PullPolicy pull_policy_;
+  ArchivePolicy archive_policy_;
   mutable std::mutex cache_mutex_;
   mutable std::map<std::string, std::shared_ptr<const ImageConfig>> configs_;  // by image id
 };
@@ -197,7 +206,9 @@ struct Schema<image::ImageRecord> {
                                      field<&T::architecture>("architecture"),
                                      field<&T::variant>("variant", kOmitEmpty),
                                      field<&T::parent>("parent", kOmitEmpty),
-                                     field<&T::labels>("labels", kOmitEmpty)};
+                                     field<&T::labels>("labels", kOmitEmpty),
+                                     field<&T::origins>("origins", kOmitEmpty),
+                                     field<&T::signatures>("signatures", kOmitEmpty)};
 };
 template <>
 struct Schema<image::LayerBlob> {

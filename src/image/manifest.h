@@ -34,6 +34,7 @@ struct Descriptor {
   std::map<std::string, std::string> annotations;
   std::optional<Platform> platform;
   std::vector<std::string> urls;  // of a foreign layer
+  std::string artifact_type;      // of a manifest, in a list of referrers
 };
 
 // Either a manifest (config and layers) or an index (manifests).
@@ -78,7 +79,8 @@ struct Schema<image::Descriptor> {
                                      field<&T::size>("size", kRequired),
                                      field<&T::annotations>("annotations", kOmitEmpty),
                                      field<&T::platform>("platform", kOmitEmpty),
-                                     field<&T::urls>("urls", kOmitEmpty)};
+                                     field<&T::urls>("urls", kOmitEmpty),
+                                     field<&T::artifact_type>("artifactType", kOmitEmpty)};
 };
 template <>
 struct Schema<image::Manifest> {

@@ -33,6 +33,12 @@ struct UploadedBlob {
   int64_t size = 0;
 };
 
+// The manifests that say that they are about another.
+struct Referrers {
+  std::vector<Descriptor> manifests;
+  bool by_api = false;  // of the registry's; else of the index that clients keep at a tag
+};
+
 // Thread-safe. Every call ends with `cancelled` when the job it was opened for is cancelled. What
 // another attempt may mend has been tried again before it is an error.
 class RemoteRepository {
@@ -58,6 +64,9 @@ class RemoteRepository {
   virtual Result<UploadedBlob> upload(const Digest& expected, int64_t size, const BlobOpener& open,
                                       const std::function<void(int64_t)>& sent) = 0;
   virtual Status put_manifest(const std::string& tag_or_digest, const RemoteManifest& manifest) = 0;
+  virtual Result<Referrers> referrers(const Digest& subject) = 0;
+  // Signatures that the registry itself keeps (X-Registry-Supports-Signatures); none elsewhere.
+  virtual Result<std::vector<std::string>> kept_signatures(const Digest& manifest) = 0;
 };
 
 // Opens a repository by its name ("docker.io/library/busybox"), without credentials: for what comes

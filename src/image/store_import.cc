@@ -64,6 +64,8 @@ Result<Digest> LocalStore::import(engine::JobContext& job, ByteSource& tarball,
   TRY(set_platform(config, options.platform));
   TRY(apply_changes(config.config, options.changes));
 
+  if (archive_policy_) addition.admission = TRY(archive_policy_({"tarball"}));
+
   // The name of the layer is the digest of the tarball, and a resource has its name before it is
   // taken.
   TRY(failpoint("image.import.spool"));

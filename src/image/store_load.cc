@@ -105,8 +105,10 @@ class Loader {
 
   Result<std::vector<LoadedImage>> run() {
     if (archive_.contains("manifest.json")) {
+      TRY(admit("docker-archive"));
       TRY(load_saved());
     } else if (archive_.contains("index.json")) {
+      TRY(admit("oci-archive"));
       TRY(load_layout());
     } else {
       return invalid("the archive holds no image: neither manifest.json nor index.json is in it");
@@ -127,6 +129,11 @@ class Loader {
   }
 
  private:
+  Status admit(std::string_view transport) {
+    if (store_.archive_policy_) admission_ = TRY(store_.archive_policy_({transport}));
+    return {};
+  }
+
   void say(const std::string& text) {
     if (progress_) progress_(json::object{{"stream", text + "\n"}});
   }
@@ -232,6 +239,7 @@ class Loader {
     }
     TRY(store_.put_config(job_, blob, addition));
     addition.names = std::move(names);
+    addition.admission = admission_;
     // The same image twice in one archive is one image with more names.
     auto same = std::find_if(additions_.begin(), additions_.end(),
                              [&](const Addition& other) { return other.id == addition.id; });
@@ -249,6 +257,7 @@ class Loader {
   const Progress& progress_;
   std::vector<Addition> additions_;
   std::set<std::string> made_;  // chain ids
+  std::optional<Admission> admission_;
 };
 
 Result<std::vector<LoadedImage>> LocalStore::load(engine::JobContext& job, ByteSource& archive,

@@ -51,12 +51,15 @@ class Puller {
     wanted_ = TRY(parse_platform(options_.platform));
     const std::string& name = reference_.digest().empty() ? reference_.tag() : reference_.digest();
     named_ = TRY(remote_.manifest(name));
+    // A refusal comes before the first word, so that it can be the answer's status.
+    Status chosen = choose_manifest();
+    if (chosen && store_.pull_policy_)
+      addition_.admission =
+          TRY(store_.pull_policy_(job_, {reference_, named_, manifest_bytes(), remote_}));
     say({{"status", "Pulling from " + reference_.path()}, {"id", name}});
-    TRY(choose_manifest());
+    TRY(std::move(chosen));
     std::optional<PulledImage> known = TRY(find_known());
     if (known) return finish(std::move(*known));
-    if (store_.pull_policy_)
-      TRY(store_.pull_policy_(job_, {reference_, named_, manifest_bytes(), remote_}));
     TRY(read_config());
     TRY(bring_layers());
     TRY(commit());
@@ -118,14 +121,19 @@ class Puller {
       if (named) at = TRY(view.targets(named->id, EdgeKind::names));
       same = !at.empty() && at.front().id == image.id;
     }
-    if (!same) {
-      // A policy may have changed since, and a name is what it is about.
-      if (store_.pull_policy_)
-        TRY(store_.pull_policy_(job_, {reference_, named_, manifest_bytes(), remote_}));
+    bool learnt = false;  // the policy found out something that is not known here
+    if (addition_.admission) {
+      ImageRecord record = TRY(json::parse<ImageRecord>(image.data));
+      learnt = merge_admission(record, *addition_.admission);
+    }
+    if (!same || learnt) {
       TRY(store_.lock(job_));
       LocalStore* store = &store_;
-      job_.on_commit([store, name = reference_, key = image.key](graph::Transaction& tx) -> Status {
+      job_.on_commit([store, same, name = reference_, key = image.key,
+                      admission = addition_.admission](graph::Transaction& tx) -> Status {
         Node node = TRY(store->graph_.read(tx).get(NodeKind::image, key));
+        if (admission) TRY(store->set_admission(tx, *admission, node.id));
+        if (same) return {};
         return store->set_tag(tx, name, node.id);
       });
     }
@@ -151,7 +159,6 @@ class Puller {
   }
 
   Status choose_manifest() {
-    if (manifest_.schema_version != 0) return {};
     Manifest parsed = TRY(parse(named_, reference_.familiar()));
     if (parsed.is_index()) {
       const Descriptor* entry = choose(*parsed.manifests, wanted_);

@@ -187,6 +187,7 @@ Result<ImageInspect> LocalStore::inspect(std::string_view name) const {
   out.root_fs.type = "layers";
   out.root_fs.layers = config.rootfs.diff_ids;
   out.metadata.last_tag_time = format_time(record.tagged_at);
+  out.origins = std::move(record.origins);
   std::vector<Node> layers = TRY(layers_of(view, located.node.id));
   std::string below;
   for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer) {

@@ -13,6 +13,7 @@
 #include "base/digest.h"
 #include "base/json.h"
 #include "image/layer_pipeline.h"
+#include "image/origin.h"
 #include "image/reference.h"
 #include "image/remote.h"
 
@@ -33,8 +34,9 @@ struct PullCandidate {
   const RemoteManifest& manifest;  // of the platform chosen; the same when `named` is no index
   RemoteRepository& remote;        // for what lies beside it (signatures)
 };
-// Called on the job's thread before layers are fetched; an error is the pull's, and nothing stays.
-using PullPolicy = std::function<Status(engine::JobContext&, const PullCandidate&)>;
+// Called on the job's thread before layers are fetched, and before a line of progress; an error is
+// the pull's, and nothing stays. What it gives is kept with the image.
+using PullPolicy = std::function<Result<Admission>(engine::JobContext&, const PullCandidate&)>;
 
 struct PullOptions {
   std::string platform;          // os[/arch[/variant]]; "" is the host's

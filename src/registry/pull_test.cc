@@ -360,9 +360,10 @@ TEST_F(PullTest, two_pulls_of_one_image_fetch_each_blob_once) {
 
 TEST_F(PullTest, a_policy_refuses_before_a_layer_is_fetched) {
   put_image("1", {tar_of("a", "1")});
-  store_->set_pull_policy([](engine::JobContext&, const image::PullCandidate& candidate) -> Status {
-    return Error(ErrorKind::permission, "not " + candidate.reference.familiar());
-  });
+  store_->set_pull_policy(
+      [](engine::JobContext&, const image::PullCandidate& candidate) -> Result<image::Admission> {
+        return Error(ErrorKind::permission, "not " + candidate.reference.familiar());
+      });
   EXPECT_EQ(failure("x:1"), "not " + name("x:1"));
   EXPECT_EQ(registry_.count("/blobs/"), 0);
 }

@@ -28,16 +28,6 @@ struct TagList {
   std::vector<std::string> tags;
 };
 
-// The target of `Link: </v2/…>; rel="next"`.
-std::string next_link(const http::Headers& headers) {
-  std::string_view link = headers.get("Link");
-  if (link.find("rel=\"next\"") == link.npos && link.find("rel=next") == link.npos) return {};
-  size_t begin = link.find('<');
-  size_t end = link.find('>');
-  if (begin == link.npos || end == link.npos || end < begin) return {};
-  return std::string(link.substr(begin + 1, end - begin - 1));
-}
-
 // Another place may do what this one could not: a mirror without the image, plain instead of TLS.
 bool goes_on(const Error& error) { return error.kind() != ErrorKind::cancelled; }
 
@@ -51,6 +41,15 @@ struct gantry::json::Schema<gantry::registry::TagList> {
 };
 
 namespace gantry::registry {
+
+std::string next_page(const http::Headers& headers) {
+  std::string_view link = headers.get("Link");
+  if (link.find("rel=\"next\"") == link.npos && link.find("rel=next") == link.npos) return {};
+  size_t begin = link.find('<');
+  size_t end = link.find('>');
+  if (begin == link.npos || end == link.npos || end < begin) return {};
+  return std::string(link.substr(begin + 1, end - begin - 1));
+}
 
 Result<std::unique_ptr<Repository>> Repository::open(Hosts& hosts, const image::Reference& name,
                                                      RepositoryOptions options) {
@@ -129,6 +128,7 @@ Status Repository::contact(Place& place) {
     Result<http::Agent::Response> pong = hosts_.agent().send(ping, options_.cancel_fd);
     if (pong && pong->status < 500 && pong->status != 429) {
       if (pong->status == 401) place.challenge = pong->headers;
+      place.keeps_signatures = pong->headers.get("X-Registry-Supports-Signatures") == "1";
       (void)pong->read_all(64u << 10);
       place.contacted = true;
       return {};
@@ -234,7 +234,7 @@ Result<std::vector<std::string>> Repository::tags() {
     Ask request{.path = path};
     http::Agent::Response response = TRY(ask(request));
     if (response.status != 200) return error_of(response);
-    std::string next = next_link(response.headers);
+    std::string next = next_page(response.headers);
     http::Url url = response.url;
     std::string text = TRY(response.read_all(kTagsLimit).context("tags of {}", name_));
     TagList list = TRY(json::parse<TagList>(text).context("tags of {}", name_));

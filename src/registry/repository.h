@@ -37,6 +37,8 @@ class Repository final : public image::RemoteRepository {
                                      const std::function<void(int64_t)>& sent) override;
   Status put_manifest(const std::string& tag_or_digest,
                       const image::RemoteManifest& manifest) override;
+  Result<image::Referrers> referrers(const Digest& subject) override;
+  Result<std::vector<std::string>> kept_signatures(const Digest& manifest) override;
 
  private:
   friend class BlobStream;
@@ -46,6 +48,7 @@ class Repository final : public image::RemoteRepository {
     std::unique_ptr<Authenticator> auth;
     std::mutex mutex;
     std::atomic<bool> contacted{false};
+    std::atomic<bool> keeps_signatures{false};
     std::optional<http::Headers> challenge;  // the registry wants authorization
   };
   // What is asked of "/v2/NAME/…", with authorization, attempts again, and every place in turn.
@@ -85,6 +88,9 @@ class Repository final : public image::RemoteRepository {
   std::vector<std::shared_ptr<Place>> places_;
   size_t preferred_ = 0;  // the place that answered last
 };
+
+// The target of `Link: </v2/…>; rel="next"`; "" when there is none.
+std::string next_page(const http::Headers& headers);
 
 // The error of a pull or push of `reference` in the daemon's words.
 Error explain_pull(Error error, const image::Reference& reference);

@@ -123,6 +123,12 @@ Status set_daemon_count(DaemonOptions& options, std::string_view value) {
   options.daemon.*Member = static_cast<Type>(count);
   return {};
 }
+// The first one takes the place of those that are usual.
+Status add_registries_dir(DaemonOptions& options, std::string_view value) {
+  if (!std::exchange(options.registries_dirs_given, true)) options.daemon.registries_dirs.clear();
+  options.daemon.registries_dirs.emplace_back(value);
+  return {};
+}
 Status set_keep_compressed(DaemonOptions& options, std::string_view value) {
   options.daemon.keep_compressed = value == "true";
   return {};
@@ -219,6 +225,12 @@ constexpr Option kOptions[] = {
      "What a pulled layer may unpack to at most (64GiB)"},
     {"pidfile", 'p', "pidfile", Kind::text, set_text<&O::pidfile>,
      "File for the daemon's process id"},
+    {"policy", 0, "policy", Kind::text, set_daemon_text<&D::policy_file>,
+     "Policy of images, in the form of containers-policy.json(5) (/etc/gantry/policy.json, if it "
+     "is there)"},
+    {"registries-dir", 0, "registries-dirs", Kind::list, add_registries_dir,
+     "Directory of containers-registries.d(5): where GPG signatures are "
+     "(/etc/gantry/registries.d, /etc/containers/registries.d)"},
     {"registry-mirror", 0, "registry-mirrors", Kind::list, add_daemon_text<&D::registry_mirrors>,
      "Mirror to pull from: URL for docker.io, HOST=URL for another registry"},
     {"runtime-program", 0, "", Kind::text, set_daemon_text<&D::runtime_program>,

@@ -16,6 +16,7 @@ struct DaemonOptions {
       hosts;            // unix://PATH, tcp://HOST:PORT, fd://; empty: unix://EXEC_ROOT/gantry.sock
   std::string pidfile;  // "": EXEC_ROOT/gantryd.pid
   std::string config_file = "/etc/gantry/daemon.json";
+  bool registries_dirs_given = false;
   std::string group = "gantry";  // owns Unix sockets
   log::Level log_level = log::Level::info;
   log::Format log_format = log::Format::text;

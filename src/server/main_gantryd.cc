@@ -13,11 +13,13 @@
 #include "base/sys.h"
 #include "daemon/daemon.h"
 #include "http/listen.h"
+#include "daemon/trust.h"
 #include "http/server.h"
 #include "image/decode_helper.h"
 #include "server/daemon_options.h"
 #include "server/listen.h"
 #include "server/routes.h"
+#include "trust/gpg.h"
 
 namespace gantry::server {
 namespace {
@@ -147,6 +149,11 @@ int run(const std::vector<std::string>& arguments) {
     return 0;
   }
   if (options->validate) {
+    auto policy = daemon::Trust::read_policy(options->daemon);
+    if (!policy) {
+      fmt::print(stderr, "gantryd: {}\n", policy.error().message());
+      return 1;
+    }
     fmt::print("configuration OK\n");
     return 0;
   }
@@ -166,5 +173,7 @@ int main(int argc, char** argv) {
   // Started by this very program (image/decode_helper.h): before anything is set up.
   if (argc == 3 && std::string_view(argv[1]) == gantry::server::kDecodeVerb)
     return gantry::image::run_decode_helper(argv[2]);
+  if (argc == 2 && std::string_view(argv[1]) == gantry::trust::kGpgHelper)
+    return gantry::trust::run_gpg_helper();
   return gantry::server::run(std::vector<std::string>(argv + 1, argv + argc));
 }

@@ -4,11 +4,14 @@ A job type without a case, and a case without a job type, fail the walk (walk.py
 """
 
 import atexit
+import base64
+import json
 import os
 import shutil
 import signal
 import subprocess
 import urllib.parse
+import urllib.request
 
 from engine import Answer, Died, eventually
 
@@ -571,6 +574,37 @@ class Push(RegistryCase):
     def undo(self):
         self.remove_image(f"{self.registry()}/t/push:1")
         self.remove_image("t/load:1")
+
+
+@case
+class SignImage(RegistryCase):
+    """All that it changes is the registry's: what was sent before the failing step stays there, and is told."""
+
+    job = "image.sign"
+    changes_on_error = True
+
+    def digest(self):
+        answer = self.engine.ask("GET", f"/distribution/{self.encoded('t/pull:1')}/json")
+        return answer.json()["Descriptor"]["digest"]
+
+    def signature_tag(self):
+        return f"http://{self.registry()}/v2/t/pull/manifests/{self.digest().replace(':', '-')}"
+
+    def act(self):
+        payload = json.dumps({
+            "critical": {"identity": {"docker-reference": "a/b:1"}, "image": {"docker-manifest-digest": self.digest()},
+                         "type": "cosign container image signature"}, "optional": None}).encode()
+        body = {"payload": base64.b64encode(payload).decode(), "signature": base64.b64encode(b"any").decode()}
+        return self.engine.ask("POST", f"/gantry/images/{self.encoded('t/pull:1')}/signatures", body)
+
+    def done(self):
+        answer = self.engine.ask("GET", f"/gantry/images/{self.encoded('t/pull:1')}/signatures")
+        return len(answer.json()["Signatures"]) == 1
+
+    def undo(self):
+        for name in (".sig", ""):
+            request = urllib.request.Request(self.signature_tag() + name, method="DELETE")
+            urllib.request.urlopen(request).close()
 
 
 @case

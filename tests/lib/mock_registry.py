@@ -11,7 +11,7 @@ import sys
 import tarfile
 import urllib.parse
 
-BLOBS, MANIFESTS, UPLOADS = {}, {}, {}
+BLOBS, MANIFESTS, BY_DIGEST, UPLOADS = {}, {}, {}, {}
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
@@ -68,7 +68,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(200, b"{}")
         kind, _, name = path.rpartition("/")
         if kind.endswith("/manifests"):
-            body = MANIFESTS.get(name)
+            body = MANIFESTS.get(name) or BY_DIGEST.get(name)
             return self.answer(200, body, Content_Type=MANIFEST) if body else self.refuse("MANIFEST_UNKNOWN")
         body = BLOBS.get(name)
         if body is None:
@@ -106,15 +106,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path = urllib.parse.urlsplit(self.path)
         kind, _, name = path.path.rpartition("/")
         if kind.endswith("/manifests"):
-            MANIFESTS[name] = data
+            MANIFESTS[name] = BY_DIGEST["sha256:" + hashlib.sha256(data).hexdigest()] = data
             return self.answer(201, Docker_Content_Digest="sha256:" + hashlib.sha256(data).hexdigest())
         digest = put(UPLOADS.pop(name) + data)
         wanted = urllib.parse.parse_qs(path.query)["digest"][0]
         self.answer(201 if digest == wanted else 400)
 
 
+    def do_DELETE(self):
+        MANIFESTS.pop(urllib.parse.urlsplit(self.path).path.rpartition("/")[2], None)
+        self.answer(202)
+
+
 MANIFESTS["1"] = image(1)
 MANIFESTS["wrong"] = image(2, 1)
+for one in MANIFESTS.values():
+    BY_DIGEST["sha256:" + hashlib.sha256(one).hexdigest()] = one
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 print(server.server_address[1])
 sys.stdout.flush()

@@ -56,8 +56,8 @@ struct Tree {
     container = gather({run_commands(), attach_commands(), lifecycle_commands(), list_commands(),
                         log_commands(), container_info_commands(), copy_commands(),
                         update_commands(), inspect("container-inspect")});
-    image = gather(
-        {image_commands(), archive_commands(), transfer_commands(), inspect("image-inspect")});
+    image = gather({image_commands(), archive_commands(), transfer_commands(),
+                    inspect("image-inspect"), trust_commands()});
     network = gather({network_commands(), inspect("network-inspect")});
     volume = gather({volume_commands(), inspect("volume-inspect")});
     job = gather({job_commands(), inspect("job-inspect")});
@@ -74,7 +74,8 @@ struct Tree {
     all.push_back(in_group(list_commands(), "ls").as("ps").in(HelpSection::common));
     for (const Command& command : image)
       if (command.name != "ls" && command.name != "rm" && command.name != "prune" &&
-          command.name != "inspect")
+          command.name != "inspect" && command.name != "sign" && command.name != "verify" &&
+          command.name != "trust")
         all.push_back(command);
     all.push_back(in_group(image_commands(), "ls").as("images").in(HelpSection::common));
     all.push_back(in_group(image_commands(), "rm").as("rmi"));

@@ -2,6 +2,7 @@
 #include "daemon/images.h"
 #include "daemon/image_jobs.h"
 #include "daemon/transfers.h"
+#include "daemon/trust.h"
 
 #include "server/pipe_stream.h"
 #include "server/routes.h"
@@ -139,7 +140,39 @@ Status distribution(Call& call) {
   return call.send(200, found.release());
 }
 
+Status policy(Call& call) { return call.send(200, call.daemon().trust().show()); }
+
+Status signatures(Call& call) {
+  registry::AuthConfig credentials = TRY(credentials_of(call));
+  const std::string name = call.name("name");
+  Result<json::object> found =
+      call.x.run_blocking([&] { return call.daemon().trust().signatures(name, credentials); });
+  if (!found) return std::move(found).error();
+  return call.send(200, found.release());
+}
+
+Status verify(Call& call) {
+  registry::AuthConfig credentials = TRY(credentials_of(call));
+  const std::string name = call.name("name");
+  Result<json::object> found =
+      call.x.run_blocking([&] { return call.daemon().trust().verify(name, credentials); });
+  if (!found) return std::move(found).error();
+  return call.send(200, found.release());
+}
+
+Status sign(Call& call) {
+  auto input = TRY(call.body_as<ImageSign::Input>());
+  input.image = call.name("name");
+  input.credentials = TRY(credentials_of(call));
+  auto output = TRY(run_job<ImageSign>(call, std::move(input), WhenGone::cancel));
+  return call.send(201, json::encode(output));
+}
+
 constexpr Route kRoutes[] = {
+    {"GET", "/gantry/policy", policy},
+    {"GET", "/gantry/images/{name...}/signatures", signatures},
+    {"POST", "/gantry/images/{name...}/signatures", sign},
+    {"GET", "/gantry/images/{name...}/verify", verify},
     {"GET", "/images/json", list},
     {"GET", "/images/get", save_several},
     {"GET", "/images/search", search},
