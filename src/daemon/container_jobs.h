@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "base/byte_source.h"
 #include "base/unique_fd.h"
 #include "daemon/api/container_config.h"
 
@@ -144,6 +145,19 @@ struct ContainerUpdate {
   struct Output {
     api::Strings Warnings;
   };
+};
+
+// PUT /containers/{id}/archive. The archive is not part of the journal.
+struct ContainerExtract {
+  static constexpr std::string_view kName = "container.extract";
+  struct Input {
+    std::string container;
+    std::string path;              // of a directory in the container
+    bool keep_kinds = false;       // noOverwriteDirNonDir
+    bool container_owner = false;  // copyUIDGID: everything belongs to the container's user
+    std::shared_ptr<ByteSource> archive;
+  };
+  using Output = Nothing;
 };
 
 // A container's process ended (or its shim is gone): told by the exec driver, or found by the
@@ -289,6 +303,12 @@ GANTRY_JOB_FIELDS(ContainerUpdate::Input) {
 GANTRY_JOB_FIELDS(ContainerUpdate::Output) {
   static constexpr Field fields[] = {
       field<&daemon::ContainerUpdate::Output::Warnings>("Warnings", kNullEmpty)};
+};
+GANTRY_JOB_FIELDS(ContainerExtract::Input) {
+  using T = daemon::ContainerExtract::Input;
+  static constexpr Field fields[] = {field<&T::container>("container"), field<&T::path>("path"),
+                                     field<&T::keep_kinds>("keep_kinds"),
+                                     field<&T::container_owner>("container_owner")};
 };
 GANTRY_JOB_FIELDS(ContainerExit::Input) {
   using T = daemon::ContainerExit::Input;

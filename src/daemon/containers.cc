@@ -64,6 +64,16 @@ void Containers::Impl::register_jobs() {
   engine.add<ContainerPrune>(
       [this](JobContext& job, ContainerPrune::Input in) { return prune(job, in); },
       JobClass::maintenance);
+  // A tag must survive a power cut. Long, so that one which the daemon's end cut short is to be
+  // found in the journal.
+  engine.add<ImageCommit>(
+      [this](JobContext& job, ImageCommit::Input in) { return commit_image(job, in); },
+      {.job_class = JobClass::transfer,
+       .journaling = engine::Journaling::at_start,
+       .durability = graph::Durability::full});
+  engine.add<ContainerExtract>(
+      [this](JobContext& job, ContainerExtract::Input in) { return extract(job, std::move(in)); },
+      JobClass::transfer);
   // On a full disk an exec is how somebody looks for what fills it.
   const engine::JobOptions exec{.job_class = JobClass::container, .space = graph::Space::reserve};
   engine.add<ExecCreate>(

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/byte_source.h"
 #include "base/channel.h"
 #include "base/json.h"
 #include "base/result.h"
@@ -73,6 +74,20 @@ class Containers {
   Result<json::object> inspect(const std::string& container, bool size) const;
   // {"Titles": […], "Processes": [[…]…]}, by ps(1)'s columns.
   Result<json::object> top(const std::string& container, const std::string& ps_args) const;
+  // What it changed in its image's file system, as GET /containers/{id}/changes has it. Walks its
+  // layer: not for an I/O thread.
+  Result<json::array> changes(const std::string& container) const;
+  // What is at a path of it, for GET and HEAD /containers/{id}/archive. Mounts: not for an I/O
+  // thread.
+  struct PathRead {
+    std::string stat;                        // of X-Docker-Container-Path-Stat, JSON
+    std::string container;                   // full id
+    std::function<Status(ByteSink&)> write;  // the archive; whenever
+  };
+  Result<PathRead> open_path(const std::string& container, const std::string& path) const;
+  void path_was_read(const std::string& id) const;  // tells of it
+  // Writes all of its files as an archive; the same.
+  Result<std::function<Status(ByteSink&)>> open_export(const std::string& container) const;
   // What the container uses now, as GET /containers/{id}/stats has it. `previous` is the sample
   // before this one, empty for the first. A container that does not run gives its name and zeros.
   // Reads two dozen small files: not for an I/O thread.

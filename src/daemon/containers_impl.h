@@ -12,6 +12,7 @@
 #include "daemon/containers.h"
 #include "daemon/daemon.h"
 #include "daemon/events.h"
+#include "daemon/image_jobs.h"
 #include "daemon/networks.h"
 #include "engine/engine.h"
 #include "graph/graph.h"
@@ -154,6 +155,13 @@ class Containers::Impl {
   Result<Nothing> exec_start(engine::JobContext& job, ExecStart::Input input);
   Result<ExecRecord> find_exec(const std::string& id) const;
   void exec_exited(const std::string& id, int exit_code);
+
+  // ---- containers_copy.cc
+  Result<Nothing> extract(engine::JobContext& job, ContainerExtract::Input input);
+
+  // ---- containers_commit.cc
+  Result<ImageCommit::Output> commit_image(engine::JobContext& job,
+                                           const ImageCommit::Input& input);
 
   // ---- containers_list.cc
   int64_t changed_bytes(const std::string& id) const;  // of the regular files it changed or added

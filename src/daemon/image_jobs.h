@@ -10,6 +10,7 @@
 
 #include "base/byte_source.h"
 #include "base/json.h"
+#include "daemon/api/container_config.h"
 #include "image/api_types.h"
 #include "image/image_store.h"
 #include "registry/auth.h"
@@ -42,6 +43,25 @@ struct ImageImport {
   };
   struct Output {
     std::string id;
+  };
+};
+
+// POST /commit. An image of what a container changed; the handler is of the containers.
+struct ImageCommit {
+  static constexpr std::string_view kName = "image.commit";
+  struct Input {
+    std::string container;
+    std::string repository;
+    std::string tag;
+    std::string author;
+    std::string comment;
+    bool pause = true;                 // the container, while its layer is read
+    std::vector<std::string> changes;  // Dockerfile instructions
+    // In place of the container's own, from which it takes what it leaves out.
+    std::optional<api::ContainerConfig> config;
+  };
+  struct Output {
+    std::string Id;
   };
 };
 
@@ -134,6 +154,15 @@ GANTRY_IMAGE_INPUT(ImageTag, field<&T::image>("image"), field<&T::repository>("r
 GANTRY_IMAGE_INPUT(ImageRemove, field<&T::image>("image"), field<&T::force>("force"),
                    field<&T::no_prune>("no_prune"));
 GANTRY_IMAGE_INPUT(ImagePrune, field<&T::filters>("filters"));
+GANTRY_IMAGE_INPUT(ImageCommit, field<&T::container>("container"),
+                   field<&T::repository>("repository"), field<&T::tag>("tag"),
+                   field<&T::author>("author"), field<&T::comment>("comment"),
+                   field<&T::pause>("pause"), field<&T::changes>("changes"),
+                   field<&T::config>("config"));
 #undef GANTRY_IMAGE_INPUT
+template <>
+struct Schema<daemon::ImageCommit::Output> {
+  static constexpr Field fields[] = {field<&daemon::ImageCommit::Output::Id>("Id")};
+};
 
 }  // namespace gantry::json

@@ -7,9 +7,9 @@
 
 #include "base/fs.h"
 #include "base/id.h"
+#include "base/tar.h"
 #include "daemon/events.h"
 #include "daemon/image_jobs.h"
-#include "drivers/graph/tar.h"
 #include "engine/engine.h"
 #include "graph/content_store.h"
 #include "image/manifest.h"

@@ -3,7 +3,7 @@
 #include <fcntl.h>
 
 #include "base/sys.h"
-#include "drivers/graph/tar.h"
+#include "base/tar.h"
 #include "image/compression.h"
 #include "image/manifest.h"
 

@@ -10,7 +10,9 @@
 namespace gantry::image {
 
 // CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and WORKDIR,
-// in shell or JSON form where a Dockerfile has both. Errors are `invalid` and name the instruction.
+// in shell or JSON form where a Dockerfile has both; $NAME stands for what ENV or the configuration
+// says. As in a Dockerfile an ENTRYPOINT takes away a CMD that no instruction before it gave.
+// Errors are `invalid` and name the instruction.
 Status apply_changes(ContainerConfig& config, const std::vector<std::string>& changes);
 
 }  // namespace gantry::image

@@ -74,6 +74,15 @@ struct ImportOptions {
   std::vector<std::string> changes;  // Dockerfile instructions
 };
 
+struct CommitOptions {
+  std::string repository;  // "" leaves the image untagged
+  std::string tag;
+  std::string author;
+  std::string comment;
+  ContainerConfig config;  // of the new image, whole
+  std::string created_by;  // the command whose work it is, for the history
+};
+
 enum class Force { no, yes };
 enum class PruneParents { no, yes };
 struct RemoveOptions {
@@ -143,6 +152,12 @@ class ImageStore {
   // An image of one layer made of a root tarball, plain or compressed. Gives its id.
   virtual Result<Digest> import(engine::JobContext& job, ByteSource& tarball,
                                 const ImportOptions& options) = 0;
+  // An image of `base` (an id) and one layer more, the archive that `write_layer` writes. A layer
+  // that changes nothing is left out, as with Docker. `name` gets the familiar name, if there is
+  // one.
+  virtual Result<Digest> commit(engine::JobContext& job, std::string_view base,
+                                const std::function<Status(ByteSink&)>& write_layer,
+                                const CommitOptions& options, std::string& name) = 0;
   // Registers what pulls need (a resource kind and jobs of their own); once, before jobs run.
   virtual Status prepare_transfers(engine::Engine& engine) = 0;
   virtual void set_pull_policy(PullPolicy policy) = 0;

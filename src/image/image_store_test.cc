@@ -5,8 +5,8 @@
 
 #include "base/fs.h"
 #include "base/id.h"
+#include "base/tar.h"
 #include "drivers/graph/layer_directories.h"
-#include "drivers/graph/tar.h"
 #include "engine/engine.h"
 #include "graph/content_store.h"
 #include "graph/graph.h"
@@ -396,7 +396,7 @@ TEST_F(ImageStoreTest, ImportsARootTarball) {
     TRY(store_->import(job, source, options));
     return {};
   });
-  EXPECT_EQ(refused.error().message(), "FROM is not a valid change command");
+  EXPECT_EQ(refused.error().message(), "from is not a valid change command");
 }
 
 TEST_F(ImageStoreTest, ChainIdsFollowTheSpecification) {

@@ -102,6 +102,9 @@ class LocalStore final : public ImageStore {
                                         const Progress& progress) override;
   Result<Digest> import(engine::JobContext& job, ByteSource& tarball,
                         const ImportOptions& options) override;
+  Result<Digest> commit(engine::JobContext& job, std::string_view base,
+                        const std::function<Status(ByteSink&)>& write_layer,
+                        const CommitOptions& options, std::string& name) override;
   Result<std::string> tag(engine::JobContext& job, std::string_view source,
                           const std::string& repository, const std::string& tag) override;
   Result<std::vector<RemovedItem>> remove(engine::JobContext& job, std::string_view name,

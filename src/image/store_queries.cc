@@ -75,7 +75,7 @@ struct Selection {
   std::vector<std::string> labels;
   std::vector<std::string> without_labels;
   std::vector<std::string> references;
-  std::optional<int64_t> before;  // seconds
+  std::optional<int64_t> before;  // ns
   std::optional<int64_t> since;
 };
 
@@ -99,9 +99,12 @@ Result<std::vector<ImageSummary>> LocalStore::list(const ListOptions& options) c
       } else if (key == "before" || key == "since") {
         Located located = TRY(locate(view, value));
         ImageRecord record = TRY(json::parse<ImageRecord>(located.node.data));
-        (key == "before" ? selection.before : selection.since) = seconds_of(record.created);
+        (key == "before" ? selection.before : selection.since) =
+            parse_time(record.created).value_or(0);
       } else if (key == "until") {
-        selection.before = TRY(parse_moment(value));
+        int64_t moment = TRY(parse_moment(value));
+        moment *= 1'000'000'000;
+        selection.before = std::min(selection.before.value_or(moment), moment);
       } else {
         return invalid("invalid filter '{}'", key);
       }
@@ -117,7 +120,7 @@ Result<std::vector<ImageSummary>> LocalStore::list(const ListOptions& options) c
   }
   std::vector<ImageSummary> out;
   for (const auto& [node, record] : images) {
-    int64_t created = seconds_of(record.created);
+    int64_t created = parse_time(record.created).value_or(0);
     if (selection.before && created >= *selection.before) continue;
     if (selection.since && created <= *selection.since) continue;
     auto labelled = [&](const std::string& wanted) { return has_label(record.labels, wanted); };
@@ -140,7 +143,7 @@ Result<std::vector<ImageSummary>> LocalStore::list(const ListOptions& options) c
     summary.parent_id = record.parent;
     summary.repo_tags = familiar(names);
     summary.repo_digests = digests(names);
-    summary.created = created;
+    summary.created = created / 1'000'000'000;
     summary.size = record.size;
     if (!record.labels.empty()) summary.labels = record.labels;
     if (options.shared_size) {

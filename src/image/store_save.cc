@@ -2,7 +2,7 @@
 // repositories) and an OCI layout (oci-layout, index.json, blobs), as Docker 25 and later write it.
 #include <algorithm>
 
-#include "drivers/graph/tar.h"
+#include "base/tar.h"
 #include "image/local_store.h"
 
 namespace gantry::image {

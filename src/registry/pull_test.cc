@@ -4,8 +4,8 @@
 
 #include "base/fs.h"
 #include "base/id.h"
+#include "base/tar.h"
 #include "drivers/graph/graph_driver.h"
-#include "drivers/graph/tar.h"
 #include "engine/engine.h"
 #include "graph/content_store.h"
 #include "graph/graph.h"

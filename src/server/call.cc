@@ -100,6 +100,7 @@ http::Headers Call::headers(std::string_view content_type) const {
                     {"Docker-Experimental", "false"},
                     {"Ostype", "linux"},
                     {"Server", "Gantry/" GANTRY_VERSION " (linux)"}};
+  for (const auto& [name, value] : extra.fields()) out.add(name, value);
   if (!content_type.empty()) out.add("Content-Type", std::string(content_type));
   return out;
 }

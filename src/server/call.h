@@ -54,11 +54,16 @@ class Call {
   template <typename T>
   Result<T> body_as() {
     json::value document = TRY(body());
+    return decoded<T>(document);
+  }
+  template <typename T>
+  Result<T> decoded(const json::value& document) {
     auto decoded = json::from_value<T>(document);
     if (!decoded) return std::move(decoded).error().context("invalid JSON");
     return decoded;
   }
 
+  http::Headers extra;  // of this answer
   // What every answer carries: Api-Version, Server and the like.
   http::Headers headers(std::string_view content_type = {}) const;
   Status send(int status, const json::value& document);

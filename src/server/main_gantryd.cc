@@ -105,14 +105,15 @@ Status serve(DaemonOptions options, const std::vector<std::string>& arguments) {
   }
   auto daemon = TRY(daemon::Daemon::open(options.daemon).context("failed to start daemon"));
 
-  Router router({system_routes(), container_routes(), exec_routes(), image_routes(),
-                 volume_routes(), network_routes(), job_routes(), graph_routes(), swarm_routes()
+  Router router(
+      {system_routes(), container_routes(), container_file_routes(), exec_routes(), image_routes(),
+       volume_routes(), network_routes(), job_routes(), graph_routes(), swarm_routes()
 #ifdef GANTRY_FAILPOINTS
-                                                                                      ,
-                 failpoint_routes()
+                                                                            ,
+       failpoint_routes()
 #endif
-                },
-                daemon.get());
+      },
+      daemon.get());
   http::Server server({}, [&](http::Exchange& exchange) { router.handle(exchange); });
   for (Listener& listener : listeners) TRY(server.listen(std::move(listener.socket)));
   TRY(server.handle_signals({SIGTERM, SIGINT, SIGHUP}, [&](int signal) {

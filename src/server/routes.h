@@ -9,6 +9,7 @@ namespace gantry::server {
 
 std::span<const Route> system_routes();
 std::span<const Route> container_routes();
+std::span<const Route> container_file_routes();
 std::span<const Route> exec_routes();
 std::span<const Route> image_routes();
 std::span<const Route> volume_routes();

@@ -46,6 +46,46 @@ Result<typename Job::Output> run_job(Call& call, typename Job::Input input,
   return await_job(call, *handle, when_gone);
 }
 
+// Submits a job that reads the request's body from `upload`, which its input has too, and feeds it.
+// When the client goes the job gets an error out of the pipe, and is cancelled.
+template <typename Job>
+Result<typename Job::Output> upload_job(Call& call, typename Job::Input input,
+                                        const std::shared_ptr<BytePipe>& upload) {
+  auto wake = call.x.waker();
+  auto handle = call.daemon().engine().template submit<Job>(std::move(input), submit_options(call));
+  handle->on_done(wake);
+  upload->set_waker(wake);
+  auto wait = [&]() -> Status {
+    http::Wake woken = call.x.wait();
+    return woken == http::Wake::notified ? Status() : Status(gone_error(woken));
+  };
+  auto pump = [&]() -> Status {
+    std::string buffer(64u << 10, '\0');
+    while (!upload->reader_gone() && !handle->finished()) {
+      size_t size = TRY(call.x.read_some(buffer));
+      if (size == 0) break;
+      std::string piece = buffer.substr(0, size);
+      while (!upload->try_write(piece)) {
+        if (handle->finished() || upload->try_write(piece)) break;
+        TRY(wait());
+      }
+    }
+    upload->finish();
+    while (!handle->finished()) TRY(wait());
+    return {};
+  };
+  Status pumped = pump();
+  upload->set_waker(nullptr);
+  if (!pumped) {
+    upload->fail(pumped.error().kind() == ErrorKind::invalid
+                     ? invalid("{}", pumped.error().message())
+                     : Error(ErrorKind::cancelled, pumped.error().message()));
+    handle->cancel();
+    return std::move(pumped).error();
+  }
+  return handle->wait();
+}
+
 // Docker's stream of JSON documents about a long job: starts with the first event (or the job's
 // success); an error before that is returned, a later one is the last document of the stream.
 class ProgressStream {

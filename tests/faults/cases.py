@@ -441,6 +441,32 @@ class ExecStart(ExecCreate):
         return True
 
 
+@case
+class Extract(Case):
+    """A file is put into a container that was never started, and into its volume."""
+    job, group = "container.extract", "container"
+    changes_on_error = True  # what was unpacked before stays, as with Docker
+
+    def prepare(self):
+        self.create(host={"NetworkMode": NETWORK, "Binds": ["faults-named:/named"]})
+
+    def act(self):
+        path = self.engine.directory + "/extract.tar"
+        if not os.path.exists(path):
+            with open(self.engine.directory + "/extracted", "w") as file:
+                file.write("x")
+            subprocess.run(["tar", "-cf", path, "-C", self.engine.directory, "extracted"], check=True)
+        with open(path, "rb") as file:
+            return self.engine.ask("PUT", "/containers/walked/archive?path=/named", file.read())
+
+    def done(self):
+        return self.exists("/containers/walked/archive?path=/named/extracted")
+
+    def undo(self):
+        self.remove()
+        self.engine.ask("DELETE", "/volumes/faults-named")
+
+
 # --- images
 
 
@@ -484,6 +510,38 @@ class Load(ImageCase):
 
     def undo(self):
         self.remove_image("t/load:1")
+
+
+@case
+class Commit(ImageCase):
+    """Of a running container, which is paused meanwhile and goes on however the job ends."""
+    job = "image.commit"
+
+    def prepare(self):
+        self.run(command=["sh", "-c", "echo new >/new; exec sleep 100000"])
+        eventually(5, lambda: b"/new" in self.engine.ask("GET", "/containers/walked/changes").body)
+
+    def act(self):
+        return self.engine.ask("POST", "/commit?container=walked&repo=t/commit&tag=1&changes=CMD+true")
+
+    def done(self):
+        return self.image("t/commit:1")
+
+    def sound(self):
+        assert self.status() == "running", f"the container is {self.status()}"
+        pid = self.container()["State"]["Pid"]
+        with open(f"/proc/{pid}/cgroup") as groups:
+            for line in groups:
+                number, names, group = line.rstrip("\n").split(":", 2)
+                for state, frozen in ((f"/sys/fs/cgroup/freezer{group}/freezer.state", "FROZEN"),
+                                      (f"/sys/fs/cgroup{group}/cgroup.freeze", "1")):
+                    if ("freezer" in names.split(",") or number == "0") and os.path.exists(state):
+                        with open(state) as file:
+                            assert file.read().strip() != frozen, "the container is left frozen"
+
+    def undo(self):
+        self.remove()
+        self.remove_image("t/commit:1")
 
 
 @case

@@ -1,6 +1,7 @@
 #include "client/cli/root.h"
 
 #include "client/commands/commands.h"
+#include "client/commands/cp.h"
 
 namespace gantry::client {
 namespace {
@@ -54,7 +55,7 @@ struct Tree {
       return std::vector<Command>{in_group(inspect_commands(), kind).as("inspect")};
     };
     container = gather({run_commands(), attach_commands(), lifecycle_commands(), list_commands(),
-                        log_commands(), container_info_commands(), copy_commands(),
+                        log_commands(), container_info_commands(), copy_commands(), cp_commands(),
                         update_commands(), inspect("container-inspect")});
     image = gather({image_commands(), archive_commands(), transfer_commands(),
                     inspect("image-inspect"), trust_commands()});

@@ -62,10 +62,31 @@ Result<int> run_commit(Cli& cli, CommitOptions& options, Arguments& arguments) {
   return 0;
 }
 
+Result<int> run_diff(Cli& cli, NoOptions&, Arguments& names) {
+  constexpr std::string_view kLetters = "CAD";
+  if (names[0].empty()) return invalid("Container name cannot be empty");
+  Api* api = TRY(cli.api());
+  json::value changes = TRY(api->get(Path::of({"containers", names[0], "changes"})));
+  if (!changes.is_array()) return 0;  // null: nothing
+  std::string text;
+  for (const json::value& change : changes.get_array()) {
+    auto kind = static_cast<size_t>(number_of(change, "Kind"));
+    text += kind < kLetters.size() ? kLetters[kind] : '?';
+    text += " " + text_of(change, "Path") + "\n";
+  }
+  print_out(text);
+  return 0;
+}
+
 }  // namespace
 
 std::span<const Command> copy_commands() {
   static const Command commands[] = {
+      command<NoOptions, run_diff>(
+          {.name = "diff",
+           .use = "CONTAINER",
+           .summary = "Inspect changes to files or directories on a container's filesystem",
+           .arity = exactly(1)}),
       command<ExportOptions, run_export>(
           {.name = "export",
            .use = "[OPTIONS] CONTAINER",

@@ -96,7 +96,9 @@ class Instance {
   virtual const std::string& id() const = 0;
   virtual const std::string& directory() const = 0;
   virtual InstanceState state() const = 0;
-  virtual pid_t pid() const = 0;           // of the first process, in the daemon's pid namespace
+  virtual pid_t pid() const = 0;  // of the first process, in the daemon's pid namespace
+  // A pidfd of the first process, the caller's own: names nobody else once that has ended.
+  virtual Result<UniqueFd> process() const = 0;
   virtual int64_t started_at() const = 0;  // ns since the epoch; 0 before start()
   virtual std::optional<ExitStatus> exit_status() const = 0;  // set once `exited`
   // The network namespace; borrowed, valid while the instance is held; -1 after an adopted one has

@@ -52,6 +52,7 @@ class NativeInstance final : public Instance {
   const std::string& directory() const override { return session_->directory(); }
   InstanceState state() const override { return session_->state(); }
   pid_t pid() const override { return session_->pid(); }
+  Result<UniqueFd> process() const override { return session_->process(); }
   int64_t started_at() const override { return session_->started_at(); }
   std::optional<ExitStatus> exit_status() const override { return session_->exit_status(); }
   int netns_fd() const override { return session_->netns_fd(); }

@@ -110,6 +110,11 @@ Status Session::signal(int number) {
   return sent;
 }
 
+Result<UniqueFd> Session::process() const {
+  if (!start_.init.valid()) return conflict("container is not running");
+  return sys::dup(start_.init.get());
+}
+
 InstanceState Session::state() const {
   std::lock_guard lock(mutex_);
   return start_.state;

@@ -54,6 +54,7 @@ class Session : public std::enable_shared_from_this<Session> {
   const std::string& id() const { return start_.id; }
   const std::string& directory() const { return start_.directory; }
   pid_t pid() const { return start_.pid; }
+  Result<UniqueFd> process() const;  // a pidfd of the first process
   int netns_fd() const { return start_.netns.get(); }
   InstanceState state() const;
   int64_t started_at() const;

@@ -8,10 +8,10 @@
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/sys.h"
+#include "base/tar.h"
 #include "drivers/graph/graph_driver.h"
 #include "drivers/graph/layer_directories.h"
 #include "drivers/graph/rootfs_mount.h"
-#include "drivers/graph/tar.h"
 #include "drivers/graph/tree_diff.h"
 
 namespace gantry::drivers {

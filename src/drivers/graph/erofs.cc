@@ -15,9 +15,9 @@
 #include "base/overlay_mount.h"
 #include "base/page_cache.h"
 #include "base/sys.h"
+#include "base/tar.h"
 #include "drivers/graph/erofs_layer.h"
 #include "drivers/graph/overlay_driver.h"
-#include "drivers/graph/tar.h"
 
 namespace gantry::drivers {
 namespace {

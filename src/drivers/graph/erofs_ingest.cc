@@ -6,9 +6,9 @@
 #include "base/log.h"
 #include "base/page_cache.h"
 #include "base/sys.h"
+#include "base/tar.h"
 #include "drivers/graph/erofs_format.h"
 #include "drivers/graph/erofs_layer.h"
-#include "drivers/graph/tar.h"
 
 namespace gantry::drivers {
 namespace {

@@ -280,7 +280,8 @@ TEST_P(GraphDriverTest, DiffTellsWhatAContainerChanged) {
     UniqueFd x = sys::openat(root.get(), "d/x", O_WRONLY | O_APPEND).release();
     ASSERT_TRUE(sys::write_all(x.get(), "more"));
   }
-  EXPECT_EQ(changes("c1"), (std::vector<std::string>{"C /d/x", "C /etc", "D /etc/a", "A /new"}));
+  EXPECT_EQ(changes("c1"),
+            (std::vector<std::string>{"C /d", "C /d/x", "C /etc", "D /etc/a", "A /new"}));
   EXPECT_EQ(diff_size(*driver_, "c1").value(), 5u + 6u);
   StringSink sink;
   ASSERT_TRUE(write_diff(*driver_, "c1", sink));

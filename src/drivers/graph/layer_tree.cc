@@ -44,14 +44,6 @@ bool is_whiteout(const struct stat& st) {
   return S_ISCHR(st.st_mode) && st.st_rdev == makedev(0, 0);
 }
 
-Result<std::optional<struct stat>> stat_entry(int directory, const std::string& name) {
-  struct stat st;
-  if (::fstatat(directory, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0)
-    return std::optional<struct stat>(st);
-  if (errno == ENOENT) return std::optional<struct stat>();
-  return errno_error(errno, "stat {}", name);
-}
-
 Result<bool> is_opaque(int directory) {
   char value[2];
   ssize_t size = ::fgetxattr(directory, kOpaqueXattr, value, sizeof value);

@@ -16,19 +16,15 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/tree_walk.h"
 #include "base/unique_fd.h"
 
 namespace gantry::drivers {
-
-// A directory that is opened to be walked: never through a link.
-inline constexpr int kOpenDirectory = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 
 inline constexpr const char* kOpaqueXattr = "trusted.overlay.opaque";
 
 // A 0/0 character device: what overlayfs takes for "deleted below".
 bool is_whiteout(const struct stat& st);
-// The stat of an entry (links not followed); nothing when there is none.
-Result<std::optional<struct stat>> stat_entry(int directory, const std::string& name);
 Result<bool> is_opaque(int directory);
 Status make_opaque(int directory);
 Status make_whiteout(int directory, const std::string& name);

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "base/result.h"
-#include "drivers/graph/tar.h"
+#include "base/tar.h"
 
 namespace gantry::drivers {
 

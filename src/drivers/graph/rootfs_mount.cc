@@ -49,14 +49,21 @@ Result<UniqueFd> mount_overlay(const RootfsSource& source) {
   return mount_in_private_namespace(source);
 }
 
-Result<UniqueFd> open_rootfs(const RootfsSource& source) {
-  if (source.type == "bind") return sys::open(source.source, O_RDONLY | O_DIRECTORY);
+Result<UniqueFd> mount_rootfs(const RootfsSource& source, RootfsAccess access) {
+  if (source.type == "bind")
+    return sys::open_tree(AT_FDCWD, source.source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+  if (access == RootfsAccess::write) return mount_overlay(source);
   RootfsSource readable = source;
   readable.upper.clear();
   readable.work.clear();
   if (!source.upper.empty()) readable.top = source.upper;
   std::erase(readable.options, "volatile");
-  UniqueFd mount = TRY(mount_overlay(readable));
+  return mount_overlay(readable);
+}
+
+Result<UniqueFd> open_rootfs(const RootfsSource& source) {
+  if (source.type == "bind") return sys::open(source.source, O_RDONLY | O_DIRECTORY);
+  UniqueFd mount = TRY(mount_rootfs(source, RootfsAccess::read));
   return sys::openat(mount.get(), ".", O_RDONLY | O_DIRECTORY);
 }
 

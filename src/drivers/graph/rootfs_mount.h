@@ -12,6 +12,12 @@ namespace gantry::drivers {
 // use.
 Result<UniqueFd> open_rootfs(const RootfsSource& source);
 
+// A mount of the merged root, attached to nothing, to which others can be attached: for writing as
+// the recipe says (GraphDriver::recipe(), of a container that does not run), or for reading as
+// open_rootfs() does it.
+enum class RootfsAccess { read, write };
+Result<UniqueFd> mount_rootfs(const RootfsSource& source, RootfsAccess access);
+
 // Mounts an overlay as the recipe says, attached to nothing. For a private use such as the probe.
 Result<UniqueFd> mount_overlay(const RootfsSource& source);
 

@@ -12,8 +12,8 @@
 #include <string>
 
 #include "base/byte_source.h"
+#include "base/tar.h"
 #include "base/unique_fd.h"
-#include "drivers/graph/tar.h"
 
 namespace gantry::drivers {
 

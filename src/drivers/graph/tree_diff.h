@@ -18,7 +18,4 @@ Status diff_trees(int before, int now, int ignored, const ChangeVisitor& visit);
 Result<uint64_t> diff_size(GraphDriver& driver, const std::string& id);
 // The changes as a layer archive, whiteouts included: what commit makes an image of.
 Status write_diff(GraphDriver& driver, const std::string& id, ByteSink& out);
-// A whole tree as an archive (export); sockets are left out. `root` is an open directory.
-Status write_tree(int root, ByteSink& out);
-
 }  // namespace gantry::drivers

@@ -7,69 +7,17 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/directory_times.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "base/tar.h"
 #include "drivers/graph/layer_tree.h"
 #include "drivers/graph/member.h"
-#include "drivers/graph/tar.h"
 #include "drivers/graph/tar_split.h"
 
 namespace gantry::drivers {
 namespace {
-
-// Modification times of directories, which have to be set after everything else. On disk, since an
-// archive may hold any number of directories.
-class DirectoryTimes {
- public:
-  static Result<DirectoryTimes> create(int scratch) {
-    UniqueFd file = TRY(sys::openat(scratch, ".", O_RDWR | O_TMPFILE, 0600));
-    return DirectoryTimes(std::move(file));
-  }
-  Status add(const std::string& path, timespec mtime) {
-    uint32_t length = static_cast<uint32_t>(path.size());
-    buffer_.append(reinterpret_cast<const char*>(&mtime), sizeof mtime);
-    buffer_.append(reinterpret_cast<const char*>(&length), sizeof length);
-    buffer_ += path;
-    if (buffer_.size() < kFlushAt) return {};
-    TRY(sys::write_all(file_.get(), buffer_));
-    buffer_.clear();
-    return {};
-  }
-  Status apply(int root) {
-    TRY(sys::write_all(file_.get(), buffer_));
-    if (::lseek(file_.get(), 0, SEEK_SET) == -1) return error_from_errno(errno, "lseek");
-    FdSource source(file_.get());
-    for (;;) {
-      char head[sizeof(timespec) + sizeof(uint32_t)];
-      size_t got = TRY(read_full(source, head));
-      if (got == 0) return {};
-      timespec mtime;
-      uint32_t length;
-      std::memcpy(&mtime, head, sizeof mtime);
-      std::memcpy(&length, head + sizeof mtime, sizeof length);
-      std::string path(length, '\0');
-      TRY(read_full(source, std::span<char>(path)));
-      UniqueFd directory;
-      if (path.empty()) {
-        directory = TRY(sys::openat(root, ".", kOpenDirectory));
-      } else {
-        Result<UniqueFd> opened =
-            sys::openat2(root, path, kOpenDirectory, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
-        if (!opened) continue;  // replaced by a later member
-        directory = opened.release();
-      }
-      const timespec times[2] = {mtime, mtime};
-      if (::futimens(directory.get(), times) == -1) return errno_error(errno, "futimens {}", path);
-    }
-  }
-
- private:
-  explicit DirectoryTimes(UniqueFd file) : file_(std::move(file)) {}
-  static constexpr size_t kFlushAt = 64 << 10;
-  UniqueFd file_;
-  std::string buffer_;
-};
 
 struct Place {
   std::shared_ptr<LayerTree::Directory> directory;

@@ -1,5 +1,6 @@
 // /containers/… but for the streams (routes/container_streams.cc).
 #include "daemon/containers.h"
+#include "daemon/image_jobs.h"
 
 #include "server/routes.h"
 #include "server/routes/container_streams.h"
@@ -74,6 +75,30 @@ Status start(Call& call) {
   return send_changed(call, run_job<ContainerStart>(call, {call.name("id")}));
 }
 
+Status changes(Call& call) {
+  auto query = [&] { return call.daemon().containers().changes(call.name("id")); };
+  Result<json::array> found = call.x.run_blocking(query);
+  if (!found) return std::move(found).error();
+  return call.send(200, found.release());
+}
+
+Status commit(Call& call) {
+  ImageCommit::Input input;
+  input.container = call.query("container");
+  input.repository = call.query("repo");
+  input.tag = call.query("tag");
+  input.author = call.query("author");
+  input.comment = call.query("comment");
+  input.pause = call.query("pause").empty() || call.flag("pause");
+  input.changes = call.x.query().all("changes");
+  json::value body = TRY(call.body());
+  if (!body.is_null() && !body.is_object())
+    return json::type_error("an object", body).context("invalid JSON");
+  if (body.is_object() && !body.get_object().empty())
+    input.config = TRY(call.decoded<api::ContainerConfig>(body));
+  return call.answer(201, run_job<ImageCommit>(call, std::move(input)));
+}
+
 Result<ContainerStop::Input> stop_input(Call& call) {
   ContainerStop::Input input;
   input.container = call.name("id");
@@ -144,6 +169,7 @@ constexpr Route kRoutes[] = {
     {"POST", "/containers/prune", prune},
     {"GET", "/containers/{id}/json", inspect},
     {"GET", "/containers/{id}/top", top},
+    {"GET", "/containers/{id}/changes", changes},
     {"GET", "/containers/{id}/logs", container_logs},
     {"GET", "/containers/{id}/stats", container_stats},
     {"POST", "/containers/{id}/attach", container_attach},
@@ -158,6 +184,7 @@ constexpr Route kRoutes[] = {
     {"POST", "/containers/{id}/update", update},
     {"POST", "/containers/{id}/resize", resize},
     {"DELETE", "/containers/{id}", remove},
+    {"POST", "/commit", commit},
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include "daemon/image_jobs.h"
 #include "daemon/transfers.h"
 #include "daemon/trust.h"
+#include "image/platform.h"
 
 #include "server/pipe_stream.h"
 #include "server/routes.h"
@@ -19,24 +20,104 @@ Status send_list(Call& call, Result<std::vector<T>> list) {
   return call.send(200, json::encode(*list));
 }
 
+// ---- older shapes of an image
+
+constexpr ApiVersion kPlainNames{1, 43};  // before it "<none>:<none>" stood for no name
+constexpr ApiVersion kNoVirtualSize{1, 44};
+constexpr ApiVersion kNoContainerConfig{1, 45};
+constexpr ApiVersion kImageConfigOnly{1, 50};  // before it the fields of a container were in Config
+constexpr ApiVersion kSharedSizeAsked{1, 42};
+constexpr ApiVersion kNoFilter{1, 41};  // before it ?filter= was a pattern of names
+
+json::object container_fields() {
+  json::object out;
+  for (const char* name : {"Hostname", "Domainname", "User", "Image", "WorkingDir"}) out[name] = "";
+  for (const char* name :
+       {"AttachStderr", "AttachStdin", "AttachStdout", "OpenStdin", "StdinOnce", "Tty"})
+    out[name] = false;
+  for (const char* name : {"Cmd", "Entrypoint", "Env", "Labels", "OnBuild", "Volumes"})
+    out[name] = nullptr;
+  return out;
+}
+
+void make_older(json::object& image, ApiVersion version) {
+  if (version < kNoVirtualSize) image["VirtualSize"] = image["Size"];
+  if (version < kPlainNames && image["RepoTags"].is_array() &&
+      image["RepoTags"].get_array().empty() && image["RepoDigests"].is_array() &&
+      image["RepoDigests"].get_array().empty() && !image.contains("Config")) {
+    image["RepoTags"] = json::array{"<none>:<none>"};
+    image["RepoDigests"] = json::array{"<none>@<none>"};
+  }
+  if (!image.contains("Config")) return;
+  if (version < kNoVirtualSize && !image.contains("Created"))
+    image["Created"] = "0001-01-01T00:00:00Z";
+  if (version < kImageConfigOnly && image["Config"].is_object()) {
+    json::object& config = image["Config"].get_object();
+    for (auto& field : container_fields())
+      if (!config.contains(field.key())) config[field.key()] = field.value();
+  }
+  if (version < kNoContainerConfig) {
+    image["Container"] = "";
+    image["ContainerConfig"] = container_fields();
+  }
+}
+
+// "linux/arm64", or the same as JSON, as newer versions have it.
+Result<image::Platform> platform_of(const std::string& text) {
+  if (!text.starts_with('{')) return image::parse_platform(text);
+  json::value document = TRY(json::parse(text).context("invalid platform"));
+  return json::from_value<image::Platform>(document).context("invalid platform");
+}
+
+// An image here is of one platform, and no other can be shown, sent or removed of it.
+Status check_platform(Call& call, const std::string& name, const std::string& text) {
+  if (text.empty()) return {};
+  image::Platform wanted = TRY(platform_of(text));
+  image::Image image = TRY(call.daemon().images().store().find(name));
+  image::Platform offered;
+  offered.os = image.config.os;
+  offered.architecture = image.config.architecture;
+  offered.variant = image.config.variant;
+  if (image::matches(image::normalized(wanted), image::normalized(offered))) return {};
+  return not_found(
+      "image with reference {} was found but does not provide the specified platform ({})", name,
+      image::to_string(wanted));
+}
+
 Status list(Call& call) {
   image::ListOptions options;
   options.all = call.flag("all");
-  options.shared_size = call.flag("shared-size");
+  options.shared_size = call.version >= kSharedSizeAsked && call.flag("shared-size");
   options.filters = TRY(call.filters());
-  return send_list(
-      call, call.x.run_blocking([&] { return call.daemon().images().store().list(options); }));
+  if (call.version < kNoFilter && !call.query("filter").empty())
+    options.filters["reference"].push_back(call.query("filter"));
+  auto found =
+      TRY(call.x.run_blocking([&] { return call.daemon().images().store().list(options); }));
+  json::value images = json::encode(found);
+  for (json::value& image : images.get_array()) make_older(image.get_object(), call.version);
+  return call.send(200, images);
 }
 
 Status inspect(Call& call) {
-  return call.answer(200, call.daemon().images().store().inspect(call.name("name")));
+  TRY(check_platform(call, call.name("name"), call.query("platform")));
+  image::ImageInspect found = TRY(call.daemon().images().store().inspect(call.name("name")));
+  json::value image = json::encode(found);
+  make_older(image.get_object(), call.version);
+  return call.send(200, image);
 }
 
 Status history(Call& call) {
+  TRY(check_platform(call, call.name("name"), call.query("platform")));
   return send_list(call, call.daemon().images().store().history(call.name("name")));
 }
 
 Status load(Call& call) {
+  if (std::string text = call.query("platform"); !text.empty()) {
+    image::Platform wanted = TRY(platform_of(text));
+    if (!image::matches(image::normalized(wanted), image::host_platform()))
+      return unsupported("load: images of the platform {} cannot be kept by this engine",
+                         image::to_string(wanted));
+  }
   auto body = std::make_shared<BytePipe>();
   ImageLoad::Input input;
   input.archive = body;
@@ -81,6 +162,8 @@ Status tag(Call& call) {
 }
 
 Status remove(Call& call) {
+  for (const std::string& platform : call.x.query().all("platforms"))
+    TRY(check_platform(call, call.name("name"), platform));
   auto output = TRY(
       run_job<ImageRemove>(call, {call.name("name"), call.flag("force"), call.flag("noprune")}));
   return call.send(200, json::encode(output.items));
@@ -93,6 +176,7 @@ Status prune(Call& call) {
 
 Status save(Call& call, std::vector<std::string> names) {
   if (names.empty()) return invalid("no image to save: give names=IMAGE");
+  for (const std::string& name : names) TRY(check_platform(call, name, call.query("platform")));
   image::ImageStore& store = call.daemon().images().store();
   auto pipe = std::make_shared<BytePipe>();
   call.x.start_blocking([pipe, &store, names = std::move(names)] {
@@ -113,6 +197,8 @@ Status push(Call& call) {
   input.image = call.name("name");
   input.tag = call.query("tag");
   input.recompress = call.flag("recompress");
+  const std::string named = input.tag.empty() ? input.image : input.image + ":" + input.tag;
+  TRY(check_platform(call, named, call.query("platform")));
   input.credentials = TRY(credentials_of(call));
   return stream_job<ImagePush>(call, std::move(input), nullptr);
 }

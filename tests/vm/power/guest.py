@@ -115,7 +115,8 @@ class Power:
         return f"{kind}-{self.number}-{self.made}"
 
     def step(self):
-        self.random.choices([self.load, self.load_import, self.tag, self.volume, self.network], [3, 2, 4, 4, 2])[0]()
+        self.random.choices([self.load, self.load_import, self.commit, self.tag, self.volume, self.network],
+                            [3, 2, 3, 4, 4, 2])[0]()
 
     def done(self, status, wanted, answer, **what):
         self.must(status == wanted and b'"error"' not in (answer if isinstance(answer, bytes) else b""),
@@ -136,6 +137,22 @@ class Power:
         status, answer = self.engine.request("POST", "/images/create", out.getvalue(), fromSrc="-",
                                              repo=f"power/{name}", tag="1")
         self.done(status, 200, answer, kind="tag", name=f"power/{name}:1", image=None, files={})
+
+    def commit(self):
+        """A container's work as an image: what it wrote must be in it."""
+        name = f"power/{self.name('commit')}:1"
+        text = self.random.randbytes(20).hex()
+        status, made = self.engine.request("POST", "/containers/create", {
+            "Image": "busybox", "Cmd": ["sh", "-c", f"echo {text} >/work"], "HostConfig": {"NetworkMode": "none"}})
+        self.must(status == 201, f"create: {status} {made}")
+        status, answer = self.engine.request("POST", f"/containers/{made['Id']}/start")
+        self.must(status == 204, f"start: {status} {answer}")
+        self.engine.request("POST", f"/containers/{made['Id']}/wait")
+        status, answer = self.engine.request("POST", "/commit", None, container=made["Id"], repo=name[:-2], tag="1")
+        self.must(status == 201, f"commit: {status} {answer}")
+        files = {"/work": hashlib.sha256(f"{text}\n".encode()).hexdigest()}
+        self.done(status, 201, answer, kind="tag", name=name, image=answer["Id"], files=files)
+        self.must(self.engine.request("DELETE", f"/containers/{made['Id']}", force=1)[0] == 204, "rm")
 
     def tag(self):
         name = self.name("tag")

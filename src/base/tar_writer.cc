@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "drivers/graph/tar.h"
-#include "drivers/graph/tar_format.h"
+#include "base/tar.h"
+#include "base/tar_format.h"
 
 namespace gantry::tar {
 namespace {

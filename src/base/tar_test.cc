@@ -1,4 +1,4 @@
-#include "drivers/graph/tar.h"
+#include "base/tar.h"
 
 #include <gtest/gtest.h>
 

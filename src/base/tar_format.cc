@@ -1,4 +1,4 @@
-#include "drivers/graph/tar_format.h"
+#include "base/tar_format.h"
 
 #include <charconv>
 #include <climits>
@@ -6,7 +6,7 @@
 #include <ctime>
 #include <limits>
 
-#include "drivers/graph/tar.h"
+#include "base/tar.h"
 
 namespace gantry::tar {
 

@@ -2,8 +2,8 @@
 #include <cstring>
 #include <limits>
 
-#include "drivers/graph/tar.h"
-#include "drivers/graph/tar_format.h"
+#include "base/tar.h"
+#include "base/tar_format.h"
 
 namespace gantry::tar {
 namespace {

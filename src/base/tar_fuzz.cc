@@ -2,7 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "drivers/graph/tar.h"
+#include "base/tar.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace gantry;
