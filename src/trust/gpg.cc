@@ -24,6 +24,9 @@ constexpr uid_t kNobody = 65534;
 constexpr int kTimeoutMs = 20'000;
 constexpr size_t kContentLimit = 256u << 10;
 constexpr size_t kStatusLimit = 64u << 10;
+// What the helper ends with when it did not come as far as gpgv.
+constexpr int kNotContained = 70;
+constexpr int kNotStarted = 71;
 constexpr int kKeyringFd = 3;
 constexpr int kStatusFd = 4;
 
@@ -144,11 +147,15 @@ Result<OpenPgpMessage> verify_openpgp(const std::string& helper,
   options.descriptors = {{keyring.get(), kKeyringFd}, {status.get(), kStatusFd}};
   ProcessOutput ran =
       TRY(run_process(std::move(options), message, kTimeoutMs, kContentLimit).context("gpgv"));
+  const int code = WIFEXITED(ran.status) ? WEXITSTATUS(ran.status) : -1;
+  if (code == kNotContained || code == kNotStarted) {
+    std::replace(ran.err.begin(), ran.err.end(), '\n', ' ');
+    return Error(ErrorKind::unavailable, "GPG signatures cannot be verified: " + ran.err);
+  }
   if (::lseek(status.get(), 0, SEEK_SET) == -1) return error_from_errno(errno, "lseek");
   std::string said = TRY(sys::read_all(status.get(), kStatusLimit));
   OpenPgpMessage out = TRY(read_gpgv_status(said, std::move(ran.out)));
-  if (!WIFEXITED(ran.status) || WEXITSTATUS(ran.status) != 0)
-    return Error(ErrorKind::permission, "the GPG signature is not good: gpgv failed");
+  if (code != 0) return Error(ErrorKind::permission, "the GPG signature is not good: gpgv failed");
   return out;
 }
 
@@ -176,7 +183,7 @@ int run_gpg_helper() {
                    ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
   if (!contained) {
     fmt::print(stderr, "gpgv: {}\n", std::strerror(errno));
-    return 70;
+    return kNotContained;
   }
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a change of the user has undone it
   const char* arguments[] = {"gpgv",        "--quiet", "--homedir", "/nonexistent",
@@ -184,7 +191,7 @@ int run_gpg_helper() {
                              "--output",    "-",       "-",         nullptr};
   ::execv(kGpgv, const_cast<char**>(arguments));
   fmt::print(stderr, "gpgv: {}\n", std::strerror(errno));
-  return 71;
+  return kNotStarted;
 }
 
 }  // namespace gantry::trust

@@ -38,6 +38,8 @@ teardown() {
   usual_teardown
   on_engine gantry || return 0
   kill -CONT "$(cat "$TRUST/registry.pid")"
+  [ ! -e "$TRUST/http.pid" ] || kill "$(cat "$TRUST/http.pid")"
+  rm -f "$TRUST/http.pid" "$TRUST/registries.d/http.yaml"
   policy '"default": [{"type": "insecureAcceptAnything"}]'
   remove_all_containers
   gantry images -q --no-trunc "$REGISTRY/*/*" | sort -u | while read -r image; do gantry rmi -f "$image" >/dev/null; done
@@ -325,6 +327,19 @@ put_blob() { # BASE FILE DIGEST
   pull "$REGISTRY/t/gpg:1"
   refused "the GPG signature is not good"
   skopeo standalone-sign -o "${store[0]}/signature-2" "$BATS_TEST_TMPDIR/manifest" "$REGISTRY/t/gpg:1" good@example
+  pull "$REGISTRY/t/gpg:1"
+  assert_success
+
+  # The same store over HTTP; one that does not answer is no permission.
+  gantry rmi -f "$REGISTRY/t/gpg:1" >/dev/null
+  echo "docker: {\"$REGISTRY/t\": {sigstore: \"http://127.0.0.1:5997\"}}" >"$TRUST/registries.d/http.yaml"
+  pull "$REGISTRY/t/gpg:1"
+  refused "looking for signatures"
+  absent "$REGISTRY/t/gpg"
+  setsid /usr/bin/python3 -m http.server --bind 127.0.0.1 --directory "$TRUST/sigstore" 5997 \
+    >/dev/null 2>&1 </dev/null 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
+  echo $! >"$TRUST/http.pid"
+  eventually 10 curl -sf -o /dev/null http://127.0.0.1:5997/
   pull "$REGISTRY/t/gpg:1"
   assert_success
 }
