@@ -57,7 +57,7 @@ docker_rule() {
   local IFS=,
   policy "\"default\": [{\"type\": \"reject\"}], \"transports\": {\"docker\": {\"$REGISTRY\": [$*]},
     \"docker-archive\": {\"\": [{\"type\": \"insecureAcceptAnything\"}]},
-    \"tarball\": {\"\": [{\"type\": \"insecureAcceptAnything\"}]}}"
+    \"oci-archive\": {\"\": [{\"type\": \"insecureAcceptAnything\"}]}, \"tarball\": {\"\": [{\"type\": \"insecureAcceptAnything\"}]}}"
 }
 sigstore() { echo "{\"type\": \"sigstoreSigned\", \"keyPath\": \"$TRUST/$1.pub\"${2:+, \"signedIdentity\": $2}}"; }
 signed_by() { echo "{\"type\": \"signedBy\", \"keyType\": \"GPGKeys\", \"keyPath\": \"$TRUST/$1\"${2:+, \"signedIdentity\": $2}}"; }
@@ -390,6 +390,28 @@ put_blob() { # BASE FILE DIGEST
   assert_success
   run gantry run --rm --network none "$REGISTRY/t/early:1" /busybox true
   assert_success
+}
+
+@test "what is made here of other images has a rule of its own" {
+  docker_rule "$(sigstore one)"
+  id=$(gantry create --network none busybox true)
+  run gantry commit "$id" t/made:1
+  assert_success
+  run gantry run --rm --network none t/made:1 true
+  refused_by_run 'an image that was made here' 'default: reject'
+  policy '"default": [{"type": "reject"}], "transports": {"containers-storage": {"": [{"type": "insecureAcceptAnything"}]}}'
+  run gantry run --rm --network none t/made:1 true
+  assert_success
+  run gantry run --rm --network none busybox true
+  refused_by_run 'an image from a' 'default: reject'
+  policy '"default": [{"type": "insecureAcceptAnything"}]'
+  gantry rm "$id" >/dev/null
+  gantry rmi t/made:1 >/dev/null
+}
+refused_by_run() { # TEXT…
+  assert_failure 125
+  local text
+  for text in "$@"; do assert_output --partial "$text"; done
 }
 
 @test "load and import are refused by their own rules, with 403 and nothing left" {
