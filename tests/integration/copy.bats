@@ -84,12 +84,13 @@ archive_status() { api_status "$@" | tail -n 1; }
 }
 
 @test "extended attributes go along" {
-  setfattr -n user.colour -v red tree/one 2>/dev/null || skip "no extended attributes here"
-  client cp tree/one up:/tmp/x
-  client cp up:/tmp/x back
-  if on_engine gantry && [ "$CLIENT" = gantry ]; then
-    assert_equal "$(getfattr --only-values -n user.colour back)" red
-  fi
+  on_engine gantry || skip "dockerd copies no attributes but capabilities out"
+  /usr/bin/python3 -c 'import os; os.setxattr("tree/one", "user.colour", b"red")'
+  tar --xattrs -cf coloured.tar -C tree one
+  for c in up down; do
+    api_ok PUT "/containers/$c/archive?path=/tmp" --data-binary @coloured.tar
+    client cp "$c:/tmp/one" - | grep -aq 'SCHILY.xattr.user.colour=red'
+  done
 }
 
 @test "links are copied as links, and followed with -L and with a slash behind them" {
