@@ -54,6 +54,8 @@ def arguments():
     parser.add_argument("--out", required=True)
     parser.add_argument("--runs", type=int, default=40, help="runs of each contender, each way")
     parser.add_argument("--tiny", type=int, default=1000, help="tiny images that are pulled")
+    parser.add_argument("--rounds", type=int, default=5, help="of pull, push, load and save with each contender")
+    parser.add_argument("--images", help="directory that keeps the images of pull, push, load and save for the next time")
     parser.add_argument("--shims", type=int, default=50)
     parser.add_argument("--quick", action="store_true", help="few runs: to see that it works")
     parser.add_argument("names", nargs="*")
@@ -139,7 +141,8 @@ def bench_memory(options, engines):
 
 def main():
     options = arguments()
-    if not os.environ.get(ISOLATED):
+    # By itself, lest somebody set it: what follows mounts over /usr.
+    if not os.environ.get(ISOLATED) or not os.environ.get("GANTRY_ISOLATE_TMP"):
         isolate = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "isolate")
         os.environ[ISOLATED] = "1"
         os.execv(isolate, [isolate, sys.executable] + sys.argv)

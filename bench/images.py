@@ -81,8 +81,9 @@ class Layer:
 
     def __init__(self, tar):
         self.tar, self.packed = tar, tar + ".gz"
-        with open(self.packed, "wb") as out:
-            subprocess.run(["gzip", "-6nc", tar], check=True, stdout=out)
+        if not os.path.exists(self.packed):
+            with open(self.packed, "wb") as out:
+                subprocess.run(["gzip", "-6nc", tar], check=True, stdout=out)
         self.diff_id, self.digest = file_digest(tar), file_digest(self.packed)
         self.size = os.path.getsize(self.packed)
 

@@ -158,11 +158,12 @@ def bench_memory(engines, names):
 
 def bench(options, place):
     quick = options.quick
-    files, size, tiny, rounds = (1200, 60 << 20, 20, 2) if quick else (12000, 600 << 20, options.tiny, 5)
-    work = os.path.join(place.root, "images")
-    os.makedirs(work)
-    big_tar = os.path.join(work, "big.tar")
-    images.make_layer(big_tar, files, size)
+    files, size, tiny, rounds = (1200, 60 << 20, 20, 2) if quick else (12000, 600 << 20, options.tiny, options.rounds)
+    work = os.path.abspath(options.images or os.path.join(place.root, "images"))
+    os.makedirs(work, exist_ok=True)
+    big_tar = os.path.join(work, f"{files}-{size}.tar")
+    if not os.path.exists(big_tar):
+        images.make_layer(big_tar, files, size)
     big = images.Layer(big_tar)
     layers = [images.small_layer(work, f"layer-{n}", f"layer {n}", 1 << 20) for n in range(40)]
     main = fresh_registry(place)

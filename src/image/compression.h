@@ -1,5 +1,5 @@
 // Compressed streams, told by their first bytes and never by a name. Output is bounded only by the
-// caller; memory is bounded by the decoders' windows (8 MiB at most; what needs up to 128 MiB is
+// caller; memory is bounded by the decoders' windows (2 MiB at most; what needs up to 128 MiB is
 // decoded by image/decode_helper.h, more is refused).
 #pragma once
 

@@ -45,7 +45,11 @@ std::string sample() {
   return text;
 }
 
-class CompressionTest : public testing::TestWithParam<const char*> {};
+class CompressionTest : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override { set_decode_helper({"/proc/self/exe", kHelperVerb}); }
+  void TearDown() override { set_decode_helper({}); }
+};
 
 TEST_P(CompressionTest, ReadsWholeStreamsAndRefusesCutOnes) {
   std::string text = sample();

@@ -9,8 +9,8 @@
 
 namespace gantry::image {
 
-inline constexpr uint64_t kOwnWindow = 8u << 20;       // zstd: what RFC 8878 asks decoders to take
-inline constexpr uint64_t kOwnXzMemory = 10u << 20;    // xz -6, the default: a dictionary of 8 MiB
+inline constexpr uint64_t kOwnWindow = 2u << 20;  // zstd: its default level
+inline constexpr uint64_t kOwnXzMemory = 3u << 20;
 inline constexpr uint64_t kHelperWindow = 128u << 20;  // zstd --ultra -22, --long=27
 inline constexpr uint64_t kHelperMemory = 136u << 20;  // xz -9 needs 65 MiB
 

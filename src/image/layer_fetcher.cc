@@ -8,11 +8,23 @@
 #include "base/sys.h"
 #include "drivers/graph/graph_driver.h"
 #include "graph/content_store.h"
+#include "image/layer_gate.h"
 
 namespace gantry::image {
 namespace {
 
 constexpr auto kBetween = std::chrono::milliseconds(100);  // progress events of one layer
+
+// MiB that the layers of all pulls may hold together (layer_pipeline.h, decoders.h): however many
+// downloads are asked for, the daemon stays under 64.
+constexpr int kRoom = 40;
+constexpr int kRoomOfLayer = 6;
+constexpr int kRoomOfSmallLayer = 1;
+
+LayerGate& gate() {
+  static LayerGate gate(kRoom);
+  return gate;
+}
 
 // What was kept of a blob, then what the registry has of the rest.
 class Continued final : public ByteSource {
@@ -149,6 +161,8 @@ Status LayerFetcher::receive(WantedLayer& layer, PartialBlobs::Holder* partial) 
     claims_.progress(layer.chain_id, size, layer.blob.size);
   };
   TRY(failpoint("image.pull-layer"));
+  LayerGate::Pass pass = TRY(gate().enter(
+      is_small_layer(layer.blob.size) ? kRoomOfSmallLayer : kRoomOfLayer, job_.cancel()));
   Result<PipelineResult> result = run_pipeline(input, [&](ByteSource& tar) -> Status {
     drivers::IngestedLayer ingested = TRY(driver_.ingest(layer.directory, tar));
     layer.size = ingested.size;

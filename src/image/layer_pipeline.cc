@@ -247,9 +247,11 @@ class Pipeline {
 
 }  // namespace
 
+bool is_small_layer(int64_t size) { return size >= 0 && size < kSmall; }
+
 Result<PipelineResult> run_pipeline(const PipelineInput& input,
                                     const std::function<Status(ByteSource&)>& consume) {
-  if (input.size >= 0 && input.size < kSmall) return run_inline(input, consume);
+  if (is_small_layer(input.size)) return run_inline(input, consume);
   return Pipeline(input).run(consume);
 }
 

@@ -39,6 +39,9 @@ struct PipelineResult {
   Compression compression = Compression::none;
 };
 
+// Of so many compressed bytes: without threads and their buffers.
+bool is_small_layer(int64_t size);
+
 // Runs until the source's end or the first error. `consume` runs on the calling thread and reads
 // the tar to its end. Memory: under 4 MiB beside the decoder's window.
 Result<PipelineResult> run_pipeline(const PipelineInput& input,
