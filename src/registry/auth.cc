@@ -175,7 +175,7 @@ std::string Authenticator::authorization(const Scopes& scopes) {
 }
 
 Result<std::string> Authenticator::answer(const http::Headers& headers, const Scopes& scopes,
-                                          int cancel_fd) {
+                                          const std::string& sent, int cancel_fd) {
   std::optional<Challenge> bearer;
   bool basic = false;
   for (const auto& [name, value] : headers.fields()) {
@@ -196,10 +196,13 @@ Result<std::string> Authenticator::answer(const http::Headers& headers, const Sc
   if (!basic) return Error(ErrorKind::permission, "unauthorized: authentication required");
   if (credentials_.username.empty())
     return Error(ErrorKind::permission, "no basic auth credentials");
-  std::lock_guard lock(mutex_);
-  if (std::exchange(basic_, true))
+  std::string ours = "Basic " + base64_encode(credentials_.username + ":" + credentials_.password);
+  // Not whether they have been sent at all: requests go side by side.
+  if (sent == ours)
     return Error(ErrorKind::permission, "unauthorized: incorrect username or password");
-  return "Basic " + base64_encode(credentials_.username + ":" + credentials_.password);
+  std::lock_guard lock(mutex_);
+  basic_ = true;
+  return ours;
 }
 
 std::string Authenticator::refresh_token() {

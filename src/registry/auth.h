@@ -67,8 +67,10 @@ class Authenticator {
 
   // What to send without having been asked; "" when that is not known yet.
   std::string authorization(const Scopes& scopes);
-  // After a 401: what to send now. `permission` when there is nothing (new) to send.
-  Result<std::string> answer(const http::Headers& headers, const Scopes& scopes, int cancel_fd);
+  // After a 401 for a request with the Authorization `sent` ("": without one): what to send now.
+  // `permission` when there is nothing (new) to send.
+  Result<std::string> answer(const http::Headers& headers, const Scopes& scopes,
+                             const std::string& sent, int cancel_fd);
   // Of the latest token, when one was asked for; "" else.
   std::string refresh_token();
   void want_refresh_token() { offline_ = true; }

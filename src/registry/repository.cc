@@ -105,13 +105,13 @@ Result<http::Agent::Response> Repository::ask_once(Place& place, const Ask& ask,
   std::string authorization = home ? place.auth->authorization(scopes) : "";
   // A challenge is known: what it takes is asked for beforehand.
   if (home && authorization.empty() && place.challenge)
-    authorization = TRY(place.auth->answer(*place.challenge, scopes, options_.cancel_fd)
+    authorization = TRY(place.auth->answer(*place.challenge, scopes, "", options_.cancel_fd)
                             .context("Get \"{}\"", url.text()));
   if (!authorization.empty()) request.headers.set("Authorization", authorization);
   http::Agent::Response response = TRY(hosts_.agent().send(request, options_.cancel_fd));
   if (response.status != 401 || !home || ask.body_stream) return response;
   std::string answer =
-      TRY(place.auth->answer(response.headers, scopes, options_.cancel_fd)
+      TRY(place.auth->answer(response.headers, scopes, authorization, options_.cancel_fd)
               .context("{} \"{}\"", ask.method == "HEAD" ? "Head" : "Get", url.text()));
   { http::Agent::Response drained = std::move(response); }
   request.headers.set("Authorization", answer);
@@ -297,7 +297,7 @@ Result<std::string> check_login(Hosts& hosts, const AuthConfig& credentials, int
     Result<http::Agent::Response> response = hosts.agent().send(request, cancel_fd);
     if (response && response->status == 401) {
       std::string answer =
-          TRY(auth.answer(response->headers, {}, cancel_fd).context("Get \"{}\"", where));
+          TRY(auth.answer(response->headers, {}, "", cancel_fd).context("Get \"{}\"", where));
       request.headers.set("Authorization", answer);
       response = hosts.agent().send(request, cancel_fd);
     }
