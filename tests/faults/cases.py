@@ -519,7 +519,9 @@ class Commit(ImageCase):
 
     def prepare(self):
         self.run(command=["sh", "-c", "echo new >/new; exec sleep 100000"])
-        eventually(5, lambda: b"/new" in self.engine.ask("GET", "/containers/walked/changes").body)
+        # What runs must be what runs from then on.
+        with open(f"/proc/{self.container()['State']['Pid']}/cmdline") as command:
+            eventually(5, lambda: command.seek(0) == 0 and command.read().startswith("sleep"))
 
     def act(self):
         return self.engine.ask("POST", "/commit?container=walked&repo=t/commit&tag=1&changes=CMD+true")

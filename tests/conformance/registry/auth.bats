@@ -213,7 +213,7 @@ differs() { [ "$(serial)" != "$1" ]; }
   registry main 5000
   run "$GANTRY_REGISTRY" serve --root "$TEST_ROOT/other" --address 127.0.0.1:5000
   [ "$status" -eq 1 ]
-  [[ "$output" == *"127.0.0.1:5000: bind: address already in use"* ]]
+  [[ "$output" == *"127.0.0.1:5000': bind: address already in use"* ]]
 }
 
 @test "metrics want a user where there are users" {
