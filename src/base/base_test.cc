@@ -1,5 +1,7 @@
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <thread>
 
@@ -11,6 +13,7 @@
 #include "base/json.h"
 #include "base/process.h"
 #include "base/sys.h"
+#include "base/tree_walk.h"
 
 namespace gantry {
 namespace {
@@ -159,6 +162,50 @@ TEST_F(FsTest, RemovingATreeDoesNotFollowLinks) {
   EXPECT_FALSE(fs::exists(path_ + "/tree"));
   EXPECT_TRUE(fs::exists(path_ + "/keep/canary"));
   EXPECT_TRUE(fs::remove_tree(path_ + "/absent"));
+}
+
+// As a container can make it, a step at a time: no path is as long.
+int nest(int directory, int depth) {
+  UniqueFd at = sys::dup(directory).release();
+  for (int i = 0; i < depth; ++i) {
+    if (!sys::mkdirat(at.get(), "d", 0755)) return i;
+    at = sys::openat(at.get(), "d", O_RDONLY | O_DIRECTORY).release();
+  }
+  return depth;
+}
+
+TEST_F(TempDir, ATreeDeeperThanThereAreDescriptorsIsRemoved) {
+  ASSERT_TRUE(fs::make_directories(path_ + "/deep"));
+  UniqueFd deep = sys::open(path_ + "/deep", O_RDONLY | O_DIRECTORY).release();
+  ASSERT_EQ(nest(deep.get(), 3000), 3000);
+  rlimit before;
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit few{256, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  Status removed = fs::remove_tree(path_ + "/deep");
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_TRUE(removed) << removed.error().message();
+  EXPECT_FALSE(fs::exists(path_ + "/deep"));
+}
+
+TEST_F(TempDir, AWalkRefusesATreeThatNoPathReachesTheEndOf) {
+  rlimit descriptors;
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &descriptors), 0);
+  if (descriptors.rlim_max < 4096) GTEST_SKIP() << "too few descriptors";
+  descriptors.rlim_cur = descriptors.rlim_max;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &descriptors), 0);
+  for (auto [name, depth] : {std::pair("least", 2040), std::pair("most", 2100)}) {
+    const std::string path = path_ + "/" + name;
+    ASSERT_TRUE(fs::make_directories(path));
+    UniqueFd top = sys::open(path, O_RDONLY | O_DIRECTORY).release();
+    ASSERT_EQ(nest(top.get(), depth), depth);
+    Status walked =
+        walk_tree(top.get(), [](const TreeEntry&) -> Result<Descend> { return Descend::yes; });
+    EXPECT_EQ(walked.has_value(), depth < 2048);
+    if (!walked) {
+      EXPECT_EQ(walked.error().kind(), ErrorKind::invalid);
+    }
+  }
 }
 
 TEST_F(FsTest, LinksBelowARootStayInsideIt) {

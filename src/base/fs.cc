@@ -104,6 +104,20 @@ Result<std::vector<std::string>> list_directory(const std::string& path) {
 
 namespace {
 
+// How many levels are open at a time. A container may nest directories deeper than a process may
+// have descriptors.
+constexpr size_t kOpenLevels = 128;
+
+// Moves what lies too deep up to the top, from where it is removed later.
+Result<std::string> lift(int from, const std::string& name, int top) {
+  for (int attempt = 0; attempt < 16; ++attempt) {
+    std::string lifted = ".lifted-" + random_hex(16);
+    if (::renameat2(from, name.c_str(), top, lifted.c_str(), RENAME_NOREPLACE) == 0) return lifted;
+    if (errno != EEXIST) return errno_error(errno, "remove {}", name);
+  }
+  return errno_error(EEXIST, "remove {}", name);
+}
+
 // One level per iteration on an explicit stack: a hostile tree may be deeper than ours.
 Status remove_contents(UniqueFd top) {
   struct Level {
@@ -127,6 +141,11 @@ Status remove_contents(UniqueFd top) {
     if (::unlinkat(level.fd.get(), name.c_str(), 0) == 0 || errno == ENOENT) continue;
     if (errno != EISDIR && errno != EPERM) return errno_error(errno, "remove {}", name);
     if (::unlinkat(level.fd.get(), name.c_str(), AT_REMOVEDIR) == 0) continue;
+    if (levels.size() >= kOpenLevels) {
+      std::string lifted = TRY(lift(level.fd.get(), name, levels.front().fd.get()));
+      levels.front().names.push_back(std::move(lifted));
+      continue;
+    }
     UniqueFd child = TRY(sys::openat(level.fd.get(), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
     std::vector<std::string> names = TRY(list_directory(child.get()));
     levels.push_back({std::move(child), std::move(names), std::move(name)});

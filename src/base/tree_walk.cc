@@ -31,6 +31,9 @@ bool is_gone(const Error& error) {
          error.code() == ESTALE;
 }
 
+// What lies deeper has no path that a system call takes (PATH_MAX), and each level is a descriptor.
+constexpr size_t kDeepest = 2048;
+
 Status walk_tree(int root, const std::function<Result<Descend>(const TreeEntry&)>& enter) {
   struct Level {
     UniqueFd fd;
@@ -41,6 +44,8 @@ Status walk_tree(int root, const std::function<Result<Descend>(const TreeEntry&)
   auto open = [&](int parent, const std::string& name, std::string path) -> Status {
     Result<UniqueFd> opened = sys::openat(parent, name, kOpenDirectory);
     if (!opened && is_gone(opened.error())) return {};
+    if (levels.size() >= kDeepest)
+      return invalid("{}…: directories are nested more than {} deep", path.substr(0, 64), kDeepest);
     UniqueFd fd = TRY(std::move(opened));
     std::vector<std::string> names = TRY(sorted_names(fd.get()));
     std::reverse(names.begin(), names.end());

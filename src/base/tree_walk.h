@@ -26,7 +26,7 @@ bool is_gone(const Error& error);
 // Visits a tree depth first on an explicit stack (it may be as deep as a container liked to make
 // it), siblings in byte order. `enter` sees each entry before its contents and tells whether to
 // descend; the descriptors of it and of the directories above it are open until what is in them has
-// been seen.
+// been seen. `invalid` for a tree that is more than 2,048 directories deep.
 enum class Descend { no, yes };
 struct TreeEntry {
   int directory;
