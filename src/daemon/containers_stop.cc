@@ -220,6 +220,7 @@ Result<Nothing> Containers::Impl::rename(engine::JobContext& job,
     claim->keep();
     container->publish(record);
     table.release_name(old, record.id);
+    if (record.running()) daemon.networks().connected(record);  // by its new name
     publish_event(record, "rename", {{"oldName", "/" + old}});
   });
   return Nothing{};

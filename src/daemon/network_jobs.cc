@@ -146,18 +146,14 @@ Result<NetworkRemove::Output> Networks::remove(engine::JobContext& job,
     return make_error(ErrorKind::permission, "{} is a pre-defined network and cannot be removed",
                       name);
   TRY(job.lock({{engine::LockKind::network, name}}));
-  {
-    std::lock_guard lock(mutex_);
-    const auto network = connected_.find(id);
-    if (network != connected_.end() && !network->second.empty()) {
-      std::string who;
-      for (const auto& [container, endpoint] : network->second)
-        who += fmt::format("{}name:\"{}\" id:\"{}\"", who.empty() ? "" : ", ",
-                           endpoint.container_name, short_id(container));
-      return make_error(ErrorKind::permission,
-                        "error while removing network: network {} has active endpoints ({})", name,
-                        who);
-    }
+  if (const SharedNetworkNames connected = names_of(id)) {
+    std::string who;
+    for (const auto& [container, endpoint] : connected->endpoints)
+      who += fmt::format("{}name:\"{}\" id:\"{}\"", who.empty() ? "" : ", ",
+                         endpoint->container_name(), short_id(container));
+    return make_error(ErrorKind::permission,
+                      "error while removing network: network {} has active endpoints ({})", name,
+                      who);
   }
   drivers::NetworkDriver* driver = TRY(system_->driver(driver_name));
   TRY(job.release_owned("network:" + id));

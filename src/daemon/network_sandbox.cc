@@ -129,11 +129,9 @@ Status Networks::plan_endpoint(const ContainerRecord& record, const std::string&
     if (!pool.gateway || network.config.internal) continue;
     (pool.gateway->is_v4() ? shown.Gateway : shown.IPv6Gateway) = pool.gateway->to_string();
   }
-  if (network.config.name != "bridge" && endpoint.ipv4) {
-    shown.DNSNames = {record.name};
-    for (const std::string& alias : wanted.Aliases) shown.DNSNames.push_back(alias);
-    shown.DNSNames.push_back(short_id(record.id));
-  }
+  shown.DNSNames.clear();
+  if (network.config.name != "bridge" && !endpoint.interface_name.empty())
+    shown.DNSNames = dns_names(record, wanted.Aliases);
   plan.settings.insert_or_assign(network.config.name, std::move(shown));
   for (const engine::Resource& row : planned->rows) plan.rows.push_back(row);
   plan.attachments.push_back({std::move(network.config), std::move(*planned)});

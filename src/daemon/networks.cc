@@ -149,12 +149,15 @@ json::object Networks::to_json(const NetworkRecord& record, bool with_containers
   if (with_containers) {
     std::lock_guard lock(mutex_);
     if (const auto network = connected_.find(config.id); network != connected_.end()) {
-      for (const auto& [id, endpoint] : network->second)
-        containers[id] = {{"Name", endpoint.container_name},
-                          {"EndpointID", endpoint.endpoint_id},
-                          {"MacAddress", endpoint.mac},
-                          {"IPv4Address", endpoint.ipv4},
-                          {"IPv6Address", endpoint.ipv6}};
+      const auto text = [](const std::optional<drivers::Cidr>& address) {
+        return address ? address->to_string() : std::string();
+      };
+      for (const auto& [id, endpoint] : network->second->endpoints)
+        containers[id] = {{"Name", endpoint->container_name()},
+                          {"EndpointID", endpoint->endpoint_id},
+                          {"MacAddress", endpoint->mac},
+                          {"IPv4Address", text(endpoint->ipv4)},
+                          {"IPv6Address", text(endpoint->ipv6)}};
     }
   }
   json::object out;
@@ -190,7 +193,7 @@ Result<json::array> Networks::list(const std::map<std::string, api::Strings>& fi
     {
       std::lock_guard lock(mutex_);
       if (const auto network = connected_.find(record.config.id); network != connected_.end())
-        endpoints = network->second.size();
+        endpoints = network->second->endpoints.size();
     }
     bool wanted = true;
     for (const Filter& filter : kFilters) {
@@ -212,35 +215,6 @@ Result<json::array> Networks::list(const std::map<std::string, api::Strings>& fi
 Result<json::object> Networks::inspect(const std::string& network, bool) const {
   const NetworkRecord record = TRY(find(network));
   return to_json(record, true);
-}
-
-void Networks::connected(const ContainerRecord& record) {
-  const auto with_prefix = [](const std::string& address, int prefix) {
-    return address.empty() ? std::string() : address + "/" + std::to_string(prefix);
-  };
-  std::lock_guard lock(mutex_);
-  for (const auto& [name, settings] : record.networks) {
-    if (settings.EndpointID.empty()) continue;
-    connected_[settings.NetworkID][record.id] = {
-        record.name, settings.EndpointID, settings.MacAddress,
-        with_prefix(settings.IPAddress, settings.IPPrefixLen),
-        with_prefix(settings.GlobalIPv6Address, settings.GlobalIPv6PrefixLen)};
-  }
-}
-
-void Networks::disconnected(const ContainerRecord& record) {
-  std::lock_guard lock(mutex_);
-  for (auto network = connected_.begin(); network != connected_.end();) {
-    network->second.erase(record.id);
-    network = network->second.empty() ? connected_.erase(network) : std::next(network);
-  }
-}
-
-size_t Networks::endpoints() const {
-  std::lock_guard lock(mutex_);
-  size_t count = 0;
-  for (const auto& [id, containers] : connected_) count += containers.size();
-  return count;
 }
 
 Status Networks::take_down() {

@@ -12,11 +12,18 @@
 //   job.after_commit([=] { networks.connected(record); });
 //
 // Its end:  job.release_owned("container:" + id, kNetworkKinds); networks.disconnected(record).
+//
+// Names. Whoever answers for names (a DNS server) never asks the database: connected() and
+// disconnected() keep, for each network that has endpoints, an immutable NetworkNames, replaced
+// whole. names_of(network id) gives it, networks_of(container id) those of all networks that one
+// container is connected to, and on_names_changed() tells when to look again.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -83,6 +90,33 @@ struct SandboxPlan {
   }
 };
 
+// A connected endpoint and what it is called.
+struct EndpointNames {
+  std::string container_id, endpoint_id;
+  // The container's name, then its aliases on this network, its short id and its host name: each
+  // once, as it was given. They lead to all of the addresses; several endpoints may have the same
+  // one.
+  std::vector<std::string> names;
+  // What only this container calls others: (container as it was written, the name for it).
+  std::vector<std::pair<std::string, std::string>> links;
+  std::string mac;
+  std::optional<drivers::Cidr> ipv4, ipv6;  // with the network's prefix length
+
+  const std::string& container_name() const { return names.front(); }
+};
+// Docker's list of what a container is called on a network.
+std::vector<std::string> dns_names(const ContainerRecord& record, const api::Strings& aliases);
+using SharedEndpointNames = std::shared_ptr<const EndpointNames>;
+
+// All endpoints of one network.
+struct NetworkNames {
+  std::string id, name;
+  bool internal = false;      // nothing of it may reach the outside, questions for names included
+  bool user_defined = false;  // names are served: on every network but bridge, host and none
+  std::map<std::string, SharedEndpointNames> endpoints;  // by container id
+};
+using SharedNetworkNames = std::shared_ptr<const NetworkNames>;
+
 class Networks {
  public:
   // Opens the network system of the instance, registers its resource kinds and the jobs of
@@ -114,6 +148,14 @@ class Networks {
   void disconnected(const ContainerRecord& record);
   size_t endpoints() const;
 
+  // ---- names; from any thread, no database and no lock that is held for long
+  SharedNetworkNames names_of(const std::string& network_id) const;  // null: nothing is connected
+  // The networks that the container is connected to, by name.
+  std::vector<SharedNetworkNames> networks_of(const std::string& container_id) const;
+  // `changed` is called after every change of who is connected to a network, with the network's id,
+  // by a thread of a job: it must not block. To be set once, before the first container.
+  void on_names_changed(std::function<void(const std::string& network_id)> changed);
+
   // For system.rebuild: bridges of networks whose records were lost go.
   Status remove_lost() const;
 
@@ -123,9 +165,9 @@ class Networks {
 
  private:
   Networks(engine::Engine& engine, Events& events, const Options& options);
-  struct Connected {
-    std::string container_name, endpoint_id, mac, ipv4, ipv6;  // addresses with prefix
-  };
+  // With `endpoint` in place of what the container had on the network; null: without one.
+  void set_endpoint(const std::string& network_id, const std::string& container_id,
+                    SharedEndpointNames endpoint);
 
   json::object to_json(const NetworkRecord& record, bool with_containers) const;
   Result<std::vector<NetworkRecord>> records() const;
@@ -144,8 +186,9 @@ class Networks {
   const Options& options_;
   std::unique_ptr<drivers::NetworkSystem> system_;
 
+  std::function<void(const std::string&)> names_changed_;
   mutable std::mutex mutex_;
-  std::map<std::string, std::map<std::string, Connected>> connected_;  // network id -> container id
+  std::map<std::string, SharedNetworkNames> connected_;  // by network id; none that is empty
 };
 
 }  // namespace gantry::daemon

@@ -201,6 +201,58 @@ TEST(Networks, AContainerComesAndGoes) {
   });
 }
 
+TEST(Networks, NamesFollowWhoIsConnected) {
+  in_new_netns([] {
+    World world;
+    std::vector<std::string> changed;
+    world.networks->on_names_changed([&](const std::string& id) { changed.push_back(id); });
+    NetworkCreate::Input input;
+    input.Name = "app";
+    input.Internal = true;
+    input.ipam.Config.push_back({.Subnet = "10.77.0.0/24"});
+    const std::string id = world.engine->run<NetworkCreate>(input)->Id;
+    EXPECT_EQ(world.networks->names_of(id), nullptr);
+    ContainerRecord web = world.container("web", "app"), db = world.container("db", "app");
+    web.config.Hostname = "www";
+    web.networks["app"].Aliases = {"front", "web"};
+    web.networks["app"].Links = {"db:database"};
+    web.networks["bridge"];
+    UniqueFd netns = make_netns(), other = make_netns();
+    ASSERT_OK(world.engine->run<Start>({world.networks.get(), &web, netns.get()}));
+    ASSERT_OK(world.engine->run<Start>({world.networks.get(), &db, other.get()}));
+
+    const SharedNetworkNames app = world.networks->names_of(id);
+    ASSERT_NE(app, nullptr);
+    EXPECT_EQ(app->name, "app");
+    EXPECT_TRUE(app->internal);
+    EXPECT_TRUE(app->user_defined);
+    ASSERT_EQ(app->endpoints.size(), 2u);
+    const EndpointNames& endpoint = *app->endpoints.at(web.id);
+    EXPECT_EQ(endpoint.names,
+              (std::vector<std::string>{"web", "front", web.id.substr(0, 12), "www"}));
+    EXPECT_EQ(web.networks.at("app").DNSNames, endpoint.names);
+    EXPECT_EQ(endpoint.links,
+              (std::vector<std::pair<std::string, std::string>>{{"db", "database"}}));
+    EXPECT_EQ(endpoint.ipv4->to_string(), "10.77.0.2/24");
+    EXPECT_FALSE(endpoint.ipv6);
+    auto on = world.networks->networks_of(web.id);
+    ASSERT_EQ(on.size(), 2u);
+    EXPECT_EQ(on[0]->name, "app");
+    EXPECT_EQ(on[1]->name, "bridge");
+    EXPECT_FALSE(on[1]->user_defined);
+    EXPECT_EQ(std::count(changed.begin(), changed.end(), id), 2);
+
+    ASSERT_OK(world.engine->run<End>({world.networks.get(), &web}));
+    EXPECT_EQ(app->endpoints.size(), 2u);  // what was given out does not change
+    EXPECT_EQ(world.networks->names_of(id)->endpoints.size(), 1u);
+    EXPECT_EQ(world.networks->networks_of(web.id).size(), 0u);
+    EXPECT_EQ(std::count(changed.begin(), changed.end(), id), 3);
+    ASSERT_OK(world.engine->run<End>({world.networks.get(), &db}));
+    EXPECT_EQ(world.networks->names_of(id), nullptr);
+    ASSERT_OK(world.networks->take_down());
+  });
+}
+
 TEST(Networks, AFailedStartLeavesNothing) {
   in_new_netns([] {
     World world;
