@@ -281,18 +281,23 @@ Error Cgroup::missing(const CgroupWrite& write) const {
   return unsupported("{}: this host has no {} controller", write.field, write.controller);
 }
 
-Status Cgroup::write(const CgroupWrite& write, const Hierarchy& hierarchy) const {
-  std::string path = directory(hierarchy) + "/" + write.file;
-  Result<UniqueFd> fd = sys::open(path, O_WRONLY);
-  if (!fd) {
-    if (fd.error().code() == ENOENT && write.where_present) return {};
-    if (fd.error().code() == ENOENT)
-      return unsupported("{}: {} has no {}", write.field,
-                         hierarchy.v2 ? "cgroup v2" : "this kernel", write.file);
-    return std::move(fd).error().context(write.field);
-  }
-  return sys::write_all(fd->get(), write.value)
+// No descriptor: the kernel has no such file, and need not have one.
+Result<UniqueFd> Cgroup::open_for(const CgroupWrite& write, const Hierarchy& hierarchy) const {
+  Result<UniqueFd> fd = sys::open(directory(hierarchy) + "/" + write.file, O_WRONLY);
+  if (fd || fd.error().code() != ENOENT) return std::move(fd).context("{}", write.field);
+  if (write.where_present) return UniqueFd();
+  return unsupported("{}: {} has no {}", write.field, hierarchy.v2 ? "cgroup v2" : "this kernel",
+                     write.file);
+}
+
+Status Cgroup::write(const CgroupWrite& write, int fd) const {
+  return sys::write_all(fd, write.value)
       .context("{}: {} to {}", write.field, write.value, write.file);
+}
+
+Status Cgroup::write(const CgroupWrite& one, const Hierarchy& hierarchy) const {
+  UniqueFd fd = TRY(open_for(one, hierarchy));
+  return fd ? write(one, fd.get()) : Status();
 }
 
 // Version 1 refuses a limit below what is used; version 2 kills for it.
@@ -374,7 +379,14 @@ Status Cgroup::apply_devices(const std::vector<DeviceCgroup>& rules) {
       return unsupported("{}", attached.error().message());
     return attached;
   }
-  for (const CgroupWrite& one : writes) TRY(write(one, *hierarchy));
+  // A dozen rules, a file for each way: opened once.
+  std::string opened;
+  UniqueFd fd;
+  for (const CgroupWrite& one : writes) {
+    if (one.file != opened) fd = TRY(open_for(one, *hierarchy));
+    opened = one.file;
+    if (fd) TRY(write(one, fd.get()));
+  }
   return {};
 }
 

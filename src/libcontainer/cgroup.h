@@ -101,7 +101,9 @@ class Cgroup {
   const Hierarchy* with(std::string_view controller) const;
   const Hierarchy* unified() const;
   Status check_usage(const Resources& resources) const;
-  Status write(const CgroupWrite& write, const Hierarchy& hierarchy) const;
+  Result<UniqueFd> open_for(const CgroupWrite& write, const Hierarchy& hierarchy) const;
+  Status write(const CgroupWrite& write, int fd) const;
+  Status write(const CgroupWrite& one, const Hierarchy& hierarchy) const;
 
   Error missing(const CgroupWrite& write) const;
   Status check_threads(const std::vector<pid_t>& threads, const Hierarchy& hierarchy) const;

@@ -133,7 +133,12 @@ Status Container::Impl::take_directory() {
     return errno_error(errno, "mkdir {}", options.state_directory);
   }
   directory = TRY(sys::open(options.state_directory, O_RDONLY | O_DIRECTORY));
-  TRY(write_state(directory.get(), state));
+  return write_state(directory.get(), state);
+}
+
+// For those who come later: start, exec, delete.
+Status Container::Impl::keep_config() {
+  if (!directory) return {};
   TRY(failpoint("runtime.config"));
   UniqueFd config =
       TRY(sys::openat(directory.get(), "config.json", O_WRONLY | O_CREAT | O_EXCL, 0600));
@@ -156,7 +161,8 @@ Status Container::Impl::take_cgroup() {
   TRY(failpoint("runtime.cgroup.made"));
   if (directory && !state.cgroups_found.empty()) TRY(write_state(directory.get(), state));
   if (section.resources) TRY(cgroup->apply(*section.resources));
-  // Into a group that is there, without limits: it stays as it is.
+  // Into a group that is there, without limits: it stays as it is. Not beside init, which makes
+  // devices: between the reset and the rules after it nobody may.
   if (section.resources || state.cgroups_found.empty()) {
     Status devices = cgroup->apply_devices(device_rules(options.spec));
     if (!devices && devices.error().kind() != ErrorKind::unsupported) return devices;
@@ -224,6 +230,7 @@ Status Container::Impl::begin() {
     TRY(move_net_devices(section.net_devices, network.get()));
     TRY(sync.send(SyncMessage::moved));
   }
+  TRY(keep_config());  // beside init, which mounts meanwhile
   state.pid_start_time = TRY(process_start_time(cloned.pid));
   TRY(failpoint("runtime.state"));
   if (directory) TRY(write_state(directory.get(), state));

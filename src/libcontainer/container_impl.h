@@ -36,6 +36,7 @@ struct Container::Impl {
   Result<Cgroup*> open_cgroup() const;
   Status take_directory();
   Status take_cgroup();
+  Status keep_config();
   Status take_rdt();
   // For a child: where it writes "0" to be in the container's cgroups and RDT class.
   Result<std::vector<UniqueFd>> process_entries(const std::string& below = "") const;

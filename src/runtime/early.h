@@ -1,0 +1,19 @@
+// The first instructions of gantry-runtime, before the C library has begun.
+//
+// A start of a static program of libstdc++ costs some thirty page faults and as many CPUID
+// instructions, each of which leaves a virtual machine: half a millisecond to two. A verb that
+// enters a container executes the program twice (self_protection.h), so what the first execution
+// is for happens here, in a few system calls and nothing else. Where it cannot (no right to mount,
+// a kernel before 5.12), nothing has happened, and ensure_protected() finds another way or says
+// why.
+//
+// Nothing here is needed for correctness: ensure_protected() checks what the program runs from.
+#pragma once
+
+namespace gantry::runtime {
+
+// The words that make an early execution worth its while: verbs that enter a container, wherever
+// they stand on the command line. A word that only looks like one costs an execution, no more.
+inline constexpr const char* kEntering[] = {"create", "run", "exec", "restore"};
+
+}  // namespace gantry::runtime
