@@ -9,13 +9,11 @@
 # subdirectory with a CMakeLists.txt keeps its files to itself.
 
 function(gantry_add_rooms)
-  set(known "")
   foreach(path IN LISTS ARGN)
     string(REPLACE "drivers/graph" "graph_drivers" name ${path})
     string(REPLACE "drivers/network" "network_drivers" name ${name})
     string(REPLACE "drivers/exec" "exec_drivers" name ${name})
-    list(APPEND known ${name})
-    set_property(GLOBAL PROPERTY GANTRY_ROOMS_SO_FAR "${known}")
+    set_property(GLOBAL APPEND PROPERTY GANTRY_ROOMS_SO_FAR ${name})
     if(EXISTS ${CMAKE_SOURCE_DIR}/src/${path}/CMakeLists.txt)
       add_subdirectory(src/${path})
     endif()
