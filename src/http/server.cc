@@ -59,14 +59,31 @@ struct Server::Impl {
     core.on_closed = [this] { on_closed(); };
   }
 
+  // Somebody else's descriptor.
+  struct Watched {
+    Watched(Core& core, UniqueFd fd, std::function<void()> call)
+        : descriptor(core.io.get_executor(), fd.release()), ready(std::move(call)) {}
+    Descriptor descriptor;
+    std::function<void()> ready;
+  };
+
   Core core;
   const size_t max_connections;
   std::list<std::shared_ptr<Listener>> listeners;
+  std::list<std::shared_ptr<Watched>> watched;
   asio::executor_work_guard<Executor> work;
   Timer timer;      // retries accept; after stop(), bounds the draining
   int refused = 0;  // errno of the accept that is being retried
   std::unique_ptr<asio::signal_set> signals;
   std::function<void(int)> on_signal;
+
+  void wait_ready(const std::shared_ptr<Watched>& watch) {
+    watch->descriptor.async_wait(Descriptor::wait_read, [this, watch](const ErrorCode& code) {
+      if (code || core.stopping) return;
+      watch->ready();
+      wait_ready(watch);
+    });
+  }
 
   void wait_accept(const std::shared_ptr<Listener>& listener) {
     listener->descriptor.async_wait(Descriptor::wait_read, [this, listener](const ErrorCode& code) {
@@ -175,6 +192,8 @@ struct Server::Impl {
     ErrorCode ignored;
     for (auto& listener : listeners) listener->descriptor.close(ignored);
     listeners.clear();
+    for (auto& watch : watched) watch->descriptor.close(ignored);
+    watched.clear();
     if (signals) signals->cancel(ignored);
     work.reset();
     auto connections = core.connections;  // stop() takes idle ones out of the list
@@ -213,6 +232,14 @@ Status Server::listen(UniqueFd socket, std::shared_ptr<const TlsContext> tls) {
 void Server::replace_tls(std::shared_ptr<const TlsContext> tls) {
   for (auto& listener : impl_->listeners)
     if (listener->tls) listener->tls = tls;
+}
+
+Status Server::watch(int fd, std::function<void()> ready) {
+  UniqueFd copy = TRY(sys::dup(fd));
+  impl_->watched.push_back(
+      std::make_shared<Impl::Watched>(impl_->core, std::move(copy), std::move(ready)));
+  impl_->wait_ready(impl_->watched.back());
+  return {};
 }
 
 Status Server::handle_signals(std::vector<int> signals, std::function<void(int)> handler) {

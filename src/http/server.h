@@ -198,6 +198,11 @@ class Server {
   // Calls `handler` on the I/O thread when one of `signals` arrives.
   Status handle_signals(std::vector<int> signals, std::function<void(int)> handler);
 
+  // Calls `ready` on the I/O thread whenever `fd` is readable, until stop(); it must not block, and
+  // is called again when something is left. A copy of the descriptor is watched. Before run(), on
+  // its thread.
+  Status watch(int fd, std::function<void()> ready);
+
   // Runs on the calling thread until stop() was called and requests under way have ended.
   void run();
   // Runs `function` on the I/O thread. From any thread.

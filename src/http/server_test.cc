@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/un.h>
 
@@ -94,6 +95,31 @@ TEST_F(ServerTest, a_request_is_answered) {
   EXPECT_EQ(response->status(), 200);
   EXPECT_EQ(response->headers().get("x-path"), "/a b");
   EXPECT_EQ(*response->read_all(), "POST hello");
+}
+
+TEST_F(ServerTest, another_descriptor_is_watched_until_stop) {
+  auto socket = sys::listen_unix(path_, 0600, 16);
+  ASSERT_TRUE(socket);
+  server_ = std::make_unique<Server>(ServerOptions{}, [](Exchange& x) {
+    (void)x.respond(200, {}, "hello");
+  });
+  ASSERT_TRUE(server_->listen(std::move(*socket)));
+  UniqueFd events = *sys::eventfd(3, EFD_SEMAPHORE | EFD_NONBLOCK);
+  std::atomic<int> calls{0};
+  // One at a time, so that it is called again for what is left.
+  ASSERT_TRUE(server_->watch(events.get(), [&] {
+    uint64_t one;
+    if (sys::read(events.get(), &one, sizeof one)) ++calls;
+  }));
+  thread_ = std::thread([this] { server_->run(); });
+  EXPECT_TRUE(eventually([&] { return calls == 3; }));
+  const uint64_t two = 2;
+  ASSERT_TRUE(sys::write(events.get(), &two, sizeof two));
+  EXPECT_TRUE(eventually([&] { return calls == 5; }));
+  EXPECT_EQ(client().request({.target = "/"}).value().status(), 200);
+  stop();
+  ASSERT_TRUE(sys::write(events.get(), &two, sizeof two));
+  EXPECT_EQ(calls, 5);
 }
 
 TEST_F(ServerTest, the_connection_is_kept_and_pipelined_requests_are_answered_in_order) {

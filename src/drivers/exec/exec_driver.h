@@ -110,7 +110,13 @@ class Instance {
   // started is the container's ("exec: "x": executable file not found in $PATH", kind not_found →
   // 127, permission → 126, others 128: exit_status() has it). The instance has been undone and is
   // `exited` then, without a notice.
-  virtual Status start() = 0;
+  // Copies of `kept` stay with the shim, until the container ends, for the next daemon that adopts
+  // the instance.
+  virtual Status start(const std::vector<int>& kept = {}) = 0;
+  // The same for one that runs, in place of what was kept before.
+  virtual Status keep(const std::vector<int>& kept) = 0;
+  // Of an adopted instance: what an earlier daemon has given into keeping. Once.
+  virtual std::vector<UniqueFd> take_kept() = 0;
   // To the first process, at once and without the shim: works however busy the shim is.
   virtual Status signal(int signal) = 0;
   virtual Status resize(TerminalSize size) = 0;

@@ -57,7 +57,12 @@ class NativeInstance final : public Instance {
   std::optional<ExitStatus> exit_status() const override { return session_->exit_status(); }
   int netns_fd() const override { return session_->netns_fd(); }
   void set_listener(Listener listener) override { session_->set_listener(std::move(listener)); }
-  Status start() override { return session_->start(); }
+  Status start(const std::vector<int>& kept) override { return session_->start(kept); }
+  Status keep(const std::vector<int>& kept) override {
+    (void)TRY(session_->request(shim::MessageType::keep, {}, kept));
+    return {};
+  }
+  std::vector<UniqueFd> take_kept() override { return session_->take_kept(); }
   Status signal(int number) override { return session_->signal(number); }
 
   Status resize(TerminalSize size) override { return exec_resize({}, size); }
@@ -404,9 +409,13 @@ Result<std::shared_ptr<Instance>> NativeDriver::adopt_living(const std::string& 
   start.state = state.exit ? InstanceState::exited : InstanceState::running;
   start.started_at = state.started_at;
   start.exit = state.exit;
-  if (message.descriptors.size() == 2) {
+  if (message.descriptors.size() >= 2) {
     start.init = std::move(message.descriptors[0]);
     start.netns = std::move(message.descriptors[1]);
+    for (size_t i = 2; i < message.descriptors.size(); ++i)
+      start.kept.push_back(std::move(message.descriptors[i]));
+    // Some could not be copied: none of them is of use.
+    if (start.kept.size() != static_cast<size_t>(state.kept)) start.kept.clear();
   } else if (!state.exit) {
     return internal("{}: its shim did not hand its container over", directory);
   }

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -513,6 +514,37 @@ TEST_F(NativeDriverTest, AKilledShimTakesItsContainerWithIt) {
   deadline = monotonic_ns() + 20'000'000'000;
   while (!cgroup_empty(what) && monotonic_ns() < deadline) (void)sys::poll_one(-1, 0, 1);
   EXPECT_TRUE(cgroup_empty(what));
+}
+
+TEST_F(NativeDriverTest, WhatAShimKeepsComesBackWithAdoptAndGoesWithTheContainer) {
+  Launch what = launch({"cat"});
+  what.open_stdin = true;
+  auto instance = create(what);
+  ASSERT_TRUE(instance);
+  auto [ours, theirs] = *sys::socketpair(SOCK_SEQPACKET);
+  auto [later, kept_later] = *sys::socketpair(SOCK_SEQPACKET);
+  ASSERT_TRUE(instance->start({theirs.get()}));
+  theirs.reset();
+  ASSERT_TRUE(sys::write_all(ours.get(), "while nobody reads"));
+  for (int daemon = 0; daemon < 2; ++daemon) {  // each may be killed in its turn
+    instance.reset();
+    new_driver();
+    auto adopted = driver_->adopt(what.directory);
+    ASSERT_TRUE(adopted) << adopted.error().message();
+    instance = std::move(*adopted);
+  }
+  std::vector<UniqueFd> kept = instance->take_kept();
+  ASSERT_EQ(kept.size(), 1u);
+  EXPECT_TRUE(instance->take_kept().empty());
+  char buffer[64];
+  EXPECT_EQ(*sys::read(kept[0].get(), buffer, sizeof buffer), 18u);
+  kept.clear();
+  ASSERT_TRUE(sys::poll_one(ours.get(), POLLIN, 0).value_or(false) == false);
+  ASSERT_TRUE(instance->keep({kept_later.get(), kept_later.get()}));
+  kept_later.reset();
+  EXPECT_EQ(read_until(ours.get(), ""), "") << "the shim has closed what it kept before";
+  ASSERT_TRUE(instance->signal(SIGKILL));
+  EXPECT_EQ(read_until(later.get(), ""), "") << "and the rest at the container's end";
 }
 
 TEST_F(NativeDriverTest, AShimThatWasKilledWhileNoDaemonWasThereIsSettledByAdopt) {

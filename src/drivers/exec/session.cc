@@ -75,13 +75,18 @@ Result<std::string> Session::request(shim::MessageType type, std::string payload
   return std::move(pending.answer);
 }
 
-Status Session::start() {
+std::vector<UniqueFd> Session::take_kept() {
+  std::lock_guard lock(mutex_);
+  return std::exchange(start_.kept, {});
+}
+
+Status Session::start(const std::vector<int>& kept) {
   TRY(failpoint("exec.go"));
   {
     std::lock_guard lock(mutex_);
     starting_ = true;
   }
-  Result<std::string> answer = request(shim::MessageType::go, {});
+  Result<std::string> answer = request(shim::MessageType::go, {}, kept);
   std::unique_lock lock(mutex_);
   starting_ = false;
   if (answer) {

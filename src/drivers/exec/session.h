@@ -33,6 +33,7 @@ class Session : public std::enable_shared_from_this<Session> {
     std::optional<ExitStatus> exit;
     UniqueFd init;  // pidfd of the first process
     UniqueFd netns;
+    std::vector<UniqueFd> kept;  // given to the shim by an earlier daemon
     UniqueFd shim;  // pidfd of the shim
     UniqueFd socket;
     shim::Decoder decoder;  // with what was read from the socket already
@@ -45,7 +46,8 @@ class Session : public std::enable_shared_from_this<Session> {
   Result<std::string> request(shim::MessageType type, std::string payload,
                               const std::vector<int>& descriptors = {});
   // What request() would do with `go`, and what follows from it.
-  Status start();
+  Status start(const std::vector<int>& kept);
+  std::vector<UniqueFd> take_kept();
   Status signal(int number);
   void set_listener(Listener listener);
   // The caller has let go of the instance: one at its gate is undone, and nobody listens any more.

@@ -50,6 +50,21 @@ enum class Ipv6Servers { keep, drop };
 std::string build_resolv_conf(const ResolvConf& host, const ResolvOverrides& overrides,
                               Ipv6Servers ipv6);
 
+// The file of a container that has a DNS server of its own, at `server`, and the servers that this
+// one is to ask: those of --dns, else the host's (also on its loopback), else public ones.
+struct NamedResolvConf {
+  struct Server {
+    std::string address;   // also with a zone: fe80::1%eth0
+    bool of_host = false;  // of the host's file: to be asked from the host's network namespace
+  };
+  std::string text;
+  std::vector<Server> servers;
+  bool ndots_set = false;  // by the user, to more than none
+};
+NamedResolvConf build_named_resolv_conf(const ResolvConf& host, const ResolvOverrides& overrides,
+                                        Ipv6Servers ipv6, std::string_view host_path,
+                                        std::string_view server);
+
 // The file to read the host's servers from: systemd-resolved's own when the host points at its
 // stub.
 std::string host_resolv_conf_path();

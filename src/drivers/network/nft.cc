@@ -159,6 +159,13 @@ Rule& Rule::map(const std::string& map, uint32_t reg, uint32_t into) {
   });
   return *this;
 }
+Rule& Rule::load(std::string_view value, uint32_t reg) {
+  expression("immediate", [&] {
+    put_u32(*batch_, NFTA_IMMEDIATE_DREG, reg);
+    put_value(*batch_, NFTA_IMMEDIATE_DATA, value);
+  });
+  return *this;
+}
 Rule& Rule::dnat(IpFamily family, uint32_t address_reg, uint32_t port_reg) {
   expression("nat", [&] {
     put_u32(*batch_, NFTA_NAT_TYPE, NFT_NAT_DNAT);

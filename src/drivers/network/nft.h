@@ -76,6 +76,7 @@ class Rule {
   Rule& differs(std::string_view value, uint32_t reg = kReg0);
   Rule& in_set(const std::string& set, uint32_t reg = kReg0);
   Rule& map(const std::string& map, uint32_t reg, uint32_t into);
+  Rule& load(std::string_view value, uint32_t reg);  // a constant
   Rule& dnat(IpFamily family, uint32_t address_reg, uint32_t port_reg);
   Rule& masquerade();
   Rule& verdict(int32_t code);  // NF_ACCEPT, NF_DROP, NFT_RETURN

@@ -13,7 +13,7 @@
 //                                  of
 //                                        `launch`: the namespaces exist, so the network can be
 //                                        wired while init still builds its root file system
-//   go                             ──▶
+//   go [what is to be kept]        ──▶
 //                                  ◀──   done, or error: the container or its program could not be
 //                                  started
 //   attach, exec, resize, signal … ──▶   done, started or error, with the request's id
@@ -22,6 +22,9 @@
 // A daemon that comes back connects to the shim's socket and greets; the shim answers with its
 // greeting and its state. A later connection takes the place of an earlier one. Until `go`, the end
 // of the connection undoes the container.
+//
+// A shim *keeps* descriptors for whichever daemon comes next (sockets that the daemon serves inside
+// the container's network namespace): it never uses them, and they come back with its state.
 #pragma once
 
 #include <cstdint>
@@ -50,17 +53,18 @@ enum class MessageType : uint16_t {
   // Requests of the daemon.
   launch = 16,  // LaunchOptions
   spec,         // the OCI specification as JSON text; comes right after `launch`, with its id
-  go,           // empty
+  go,           // empty [what `keep` would bring]
   attach,       // AttachOptions [client]
   exec,         // ExecRequest [client, if AttachOptions ask for one]
   resize,       // ResizeRequest
   signal,       // SignalRequest
   close_stdin,  // ProcessRequest
   reopen_log,   // empty: the log file was moved away by somebody else
+  keep,         // empty [descriptors, in place of those that were kept before]
   // Answers.
   done = 64,  // empty; of exec StartedReply
   error,      // ErrorReply
-  state,      // StateReply [pidfd of init, network namespace]
+  state,      // StateReply [pidfd of init, network namespace, what is kept]
   // Notices.
   exited = 96,  // ExitStatus
   exec_exited,  // ExecExited
@@ -177,6 +181,7 @@ struct StateReply {
   std::string cgroup;  // the container's group, as /proc/PID/cgroup names it
   bool terminal = false;
   std::vector<std::string> execs;  // running now
+  int32_t kept = 0;                // descriptors that come after the first two
   std::optional<ExitStatus> exit;  // it has ended; the descriptors do not come then
 };
 
@@ -334,7 +339,8 @@ struct Schema<shim::StateReply> {
       field<&T::id>("id"),           field<&T::pid>("pid"),
       field<&T::started>("started"), field<&T::started_at>("startedAt"),
       field<&T::cgroup>("cgroup"),   field<&T::terminal>("terminal"),
-      field<&T::execs>("execs"),     field<&T::exit>("exit", kOmitEmpty)};
+      field<&T::execs>("execs"),     field<&T::kept>("kept", kOmitEmpty),
+      field<&T::exit>("exit", kOmitEmpty)};
 };
 
 }  // namespace gantry::json

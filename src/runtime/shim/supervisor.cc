@@ -291,6 +291,7 @@ void Supervisor::record_end(ExitStatus exit) {
   phase_ = Phase::ended;
   io_->process_ended();
   oom_.reset();
+  kept_.clear();  // sockets keep a network namespace alive
   log_.reset();
   log::ignored("exit", write_exit(options_.directory, exit_), log::Level::error);
   (void)failpoint("shim.exit.recorded");
@@ -310,6 +311,7 @@ void Supervisor::undo() {
   (void)failpoint("shim.undo");
   phase_ = Phase::undone;
   oom_.reset();
+  kept_.clear();
   if (container_) {
     if (init_ && !init_gone_) {
       (void)sys::pidfd_send_signal(init_.get(), SIGKILL);

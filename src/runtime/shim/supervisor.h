@@ -89,6 +89,7 @@ class Supervisor final : private ControlOwner {
   Answer signal(Message& message);
   Answer close_stdin(Message& message);
   Answer reopen_log(Message& message);
+  Answer keep(Message& message);
   // The streams of a running process; "" is the container's first.
   Result<ProcessIo*> io_of(const std::string& exec_id);
 
@@ -116,6 +117,7 @@ class Supervisor final : private ControlOwner {
   UniqueFd lock_;
   UniqueFd init_;  // pidfd
   UniqueFd netns_;
+  std::vector<UniqueFd> kept_;  // for the next daemon
   std::unique_ptr<LogWriter> log_;
   std::unique_ptr<ProcessIo> io_;
   std::unique_ptr<OomWatch> oom_;

@@ -25,6 +25,7 @@ const Supervisor::Request Supervisor::kRequests[] = {
     {MessageType::signal, &Supervisor::signal},
     {MessageType::close_stdin, &Supervisor::close_stdin},
     {MessageType::reopen_log, &Supervisor::reopen_log},
+    {MessageType::keep, &Supervisor::keep},
 };
 
 void Supervisor::control_message(Control& control, Message message) {
@@ -93,16 +94,20 @@ StateReply Supervisor::state_reply() const {
   reply.terminal = state_.terminal;
   for (const auto& [exec_id, exec] : execs_)
     if (!exec.exited) reply.execs.push_back(exec_id);
+  reply.kept = static_cast<int32_t>(kept_.size());
   if (phase_ == Phase::ended) reply.exit = exit_;
   return reply;
 }
 
 std::vector<UniqueFd> Supervisor::state_descriptors() const {
   std::vector<UniqueFd> descriptors;
-  for (int fd : {init_.get(), netns_.get()}) {
-    Result<UniqueFd> copy = sys::dup(fd);
+  const auto add = [&](const UniqueFd& fd) {
+    Result<UniqueFd> copy = sys::dup(fd.get());
     if (copy) descriptors.push_back(std::move(*copy));
-  }
+  };
+  add(init_);
+  add(netns_);
+  for (const UniqueFd& fd : kept_) add(fd);
   return descriptors;
 }
 
@@ -112,6 +117,7 @@ void Supervisor::notify(MessageType type, std::string_view payload) {
 
 Supervisor::Answer Supervisor::go(Message& message) {
   if (phase_ != Phase::at_gate) return conflict("the container has been started already");
+  kept_ = std::move(message.descriptors);
   Status started = std::exchange(creation_, Status());
   if (started) started = failpoint("shim.gate");
   if (started) started = container_->start();
@@ -225,6 +231,11 @@ Supervisor::Answer Supervisor::close_stdin(Message& message) {
   ProcessRequest request = TRY(message.as<ProcessRequest>());
   ProcessIo* io = TRY(io_of(request.exec_id));
   io->close_stdin();
+  return nothing_more();
+}
+
+Supervisor::Answer Supervisor::keep(Message& message) {
+  kept_ = std::move(message.descriptors);
   return nothing_more();
 }
 
