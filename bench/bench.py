@@ -11,6 +11,8 @@ Prints a table and writes DIRECTORY/bench.json. Names (default: all):
              gantry-runtime, crun, runc
   exec       CLIENT exec CONTAINER true
   ps         CLIENT ps
+  names      the DNS server of containers beside dockerd's: latency and queries a second; run --rm on a network with names
+             (bench/names.py)
   memory     PSS of an idle daemon, and the mean PSS of 50 shims
   engine     gantryd alone, asked on its socket, beside what the project holds itself to: time in the database per
              run, tag and untag, ps over 1,000 containers and inspect, start-up with them, garbage collection of
@@ -40,12 +42,13 @@ import contenders  # noqa: E402
 import engine as engine_bench  # noqa: E402
 import layers  # noqa: E402
 import measure  # noqa: E402
+import names as names_bench  # noqa: E402
 import registry as registry_bench  # noqa: E402
 import report  # noqa: E402
 import transfer  # noqa: E402
 
 ISOLATED = "GANTRY_BENCH_ISOLATED"
-BENCHES = ("run", "run-none", "bare", "exec", "ps", "memory", "engine", "registry", "layers", *transfer.NAMES)
+BENCHES = ("run", "run-none", "bare", "exec", "ps", "names", "memory", "engine", "registry", "layers", *transfer.NAMES)
 
 
 def arguments():
@@ -123,6 +126,8 @@ def bench_engines(options, engines):
             results += timed("ps, one container", {c: argv + ["ps"] for _, c, argv in clients}, options.runs)
         for engine in engines:
             engine.run("rm", "-f", "target")
+    if "names" in names:
+        results += names_bench.bench(options, engines, timed)
     if "memory" in names:
         results += bench_memory(options, engines)
     return results

@@ -5,6 +5,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "daemon/containers_impl.h"
+#include "daemon/name_service.h"
 
 namespace gantry::daemon {
 namespace {
@@ -91,6 +92,7 @@ Status Containers::Impl::adopt_one(engine::JobContext& job,
     // Not after the commit: its end may be told at any moment, and is recorded by a job that
     // waits for nothing of this one.
     daemon.networks().connected(record);
+    log::ignored("names of container " + record.name, daemon.names().adopt(record, **instance));
     container->set_running(record, *instance);
     watch(container, record.state.run, *instance);
   } else if (instance) {  // it ended while nobody listened, and its shim wrote down how

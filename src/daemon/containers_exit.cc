@@ -5,6 +5,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "daemon/containers_impl.h"
+#include "daemon/name_service.h"
 
 namespace gantry::daemon {
 namespace {
@@ -100,6 +101,7 @@ Result<Nothing> Containers::Impl::exited(engine::JobContext& job,
   job.after_commit([this, container, record, before, restart, remove] {
     container->publish(record);
     container->set_instance(nullptr);
+    daemon.names().end(record.id);
     daemon.networks().disconnected(before);
     publish_event(
         record, "die",

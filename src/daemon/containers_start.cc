@@ -8,6 +8,7 @@
 #include "base/sys.h"
 #include "daemon/containers_impl.h"
 #include "daemon/log_config.h"
+#include "daemon/name_service.h"
 #include "daemon/spec_builder.h"
 #include "daemon/trust.h"
 #include "drivers/exec/exec_driver.h"
@@ -160,12 +161,15 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
       TRY(daemon.exec_driver().create(launch).context("{}", kNotStarted));
   TRY(failpoint("container.join"));
   if (plan.mode == SandboxMode::own) TRY(daemon.networks().join(plan, instance->netns_fd()));
+  std::shared_ptr<NameService::Serving> serving =
+      TRY(daemon.names().serve(record, plan, instance->netns_fd()));
   auto attach_pending = [instance, terminal = record.config.Tty](Container& waiting) {
     for (Container::PendingAttach& pending : waiting.take_pending())
       log::ignored("attach", attach_to(*instance, std::move(pending), terminal));
   };
   attach_pending(container);
-  TRY(instance->start().context("{}", kNotStarted));
+  TRY(instance->start(serving ? serving->sockets() : std::vector<int>())
+          .context("{}", kNotStarted));
 
   record.networks = plan.settings;
   record.ports = plan.ports;
@@ -183,10 +187,11 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
   state.finished_at = state.finished_at;
   std::shared_ptr<Container> self = table.by_id(record.id);
   job.on_commit([this, record](graph::Transaction& tx) { return store(tx, record); });
-  job.after_commit([this, self, record, instance, attach_pending] {
+  job.after_commit([this, self, record, instance, attach_pending, serving] {
     self->set_running(record, instance);
     attach_pending(*self);  // who came while it was being started
     daemon.networks().connected(record);
+    if (serving) serving->keep();
     publish_event(record, "start");
     watch(self, record.state.run, instance);
   });

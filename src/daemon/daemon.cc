@@ -15,6 +15,7 @@
 #include "daemon/events.h"
 #include "daemon/images.h"
 #include "daemon/maintenance.h"
+#include "daemon/name_service.h"
 #include "daemon/networks.h"
 #include "daemon/transfers.h"
 #include "daemon/trust.h"
@@ -162,6 +163,7 @@ Daemon::~Daemon() {
   maintenance_.reset();
   containers_.reset();
   volumes_.reset();
+  names_.reset();
   networks_.reset();
   trust_.reset();
   transfers_.reset();
@@ -216,6 +218,7 @@ Result<std::unique_ptr<Daemon>> Daemon::open(Options options) {
   daemon->trust_ = Trust::create(*state.engine, daemon->images_->store(),
                                  daemon->transfers_->hosts(), o, std::move(policy));
   daemon->networks_ = TRY(Networks::open(*state.engine, *daemon->events_, o, daemon->instance_));
+  daemon->names_ = TRY(NameService::create(*daemon->networks_, o));
   daemon->volumes_ = std::make_unique<Volumes>(*daemon);
   daemon->containers_ = std::make_unique<Containers>(*daemon);
   daemon->maintenance_ = std::make_unique<Maintenance>(*daemon);
@@ -237,6 +240,7 @@ void Daemon::start() {
 
 void Daemon::adopt_and_reconcile() {
   log::ignored("adopting containers", containers_->adopt());
+  names_->begin();  // what was asked meanwhile is answered now that everybody is known
   // Before the first request is answered: `gantryd` and then `run busybox` is what a new user
   // types.
   images_->load_archives(options_.images_dirs, recovered_);

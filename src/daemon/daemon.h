@@ -32,6 +32,7 @@ class Containers;
 class Events;
 class Images;
 class Maintenance;
+class NameService;
 class Networks;
 class Transfers;
 class Trust;
@@ -58,6 +59,7 @@ class Daemon {
   Transfers& transfers() { return *transfers_; }
   Trust& trust() { return *trust_; }
   Networks& networks() { return *networks_; }
+  NameService& names() { return *names_; }
   Volumes& volumes() { return *volumes_; }
   Events& events() { return *events_; }
 
@@ -90,6 +92,7 @@ class Daemon {
   std::unique_ptr<Transfers> transfers_;
   std::unique_ptr<Trust> trust_;
   std::unique_ptr<Networks> networks_;
+  std::unique_ptr<NameService> names_;
   std::unique_ptr<Volumes> volumes_;
   std::unique_ptr<Containers> containers_;
   std::unique_ptr<Maintenance> maintenance_;

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <charconv>
 
-#include "base/fs.h"
 #include "base/id.h"
+#include "daemon/name_service.h"
 #include "daemon/network_ports.h"
 #include "daemon/networks.h"
 #include "daemon/options.h"
@@ -163,24 +163,13 @@ void Networks::plan_files(const ContainerRecord& record, SandboxPlan& plan) cons
   plan.hostname = drivers::build_hostname(hosts.hostname);
   plan.hosts = drivers::build_hosts(hosts);
 
-  const auto either = [](const api::Strings& own, const std::vector<std::string>& daemons) {
-    return std::vector<std::string>(own.empty() ? daemons : own);
-  };
-  const drivers::ResolvOverrides overrides{either(options.Dns, options_.dns),
-                                           either(options.DnsSearch, options_.dns_search),
-                                           either(options.DnsOptions, options_.dns_options)};
-  // A container in the host's namespace reaches the host's loopback servers, so it gets the file as
-  // it is.
-  const bool verbatim = plan.mode == SandboxMode::host && overrides.nameservers.empty() &&
-                        overrides.search.empty() && overrides.options.empty();
-  const std::string path =
-      plan.mode == SandboxMode::host ? "/etc/resolv.conf" : drivers::host_resolv_conf_path();
-  const std::string text = fs::read_file(path, 1 << 20).value_or("");
-  plan.resolv_conf = verbatim
-                         ? text
-                         : drivers::build_resolv_conf(
-                               drivers::parse_resolv_conf(text), overrides,
-                               has_ipv6 ? drivers::Ipv6Servers::keep : drivers::Ipv6Servers::drop);
+  Resolver resolver = plan.mode == SandboxMode::host ? Resolver::host : Resolver::direct;
+  for (const SandboxPlan::Attachment& attachment : plan.attachments)
+    if (has_names(attachment.network.name)) resolver = Resolver::named;
+  plan.resolv_conf =
+      resolv_conf_of(record, options_, resolver,
+                     has_ipv6 ? drivers::Ipv6Servers::keep : drivers::Ipv6Servers::drop)
+          .text;
 }
 
 Result<SandboxPlan> Networks::plan(const ContainerRecord& record) {

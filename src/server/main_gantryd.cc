@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "daemon/daemon.h"
+#include "daemon/name_service.h"
 #include "daemon/trust.h"
 #include "http/listen.h"
 #include "http/server.h"
@@ -116,6 +117,7 @@ Status serve(DaemonOptions options, const std::vector<std::string>& arguments) {
       daemon.get());
   http::Server server({}, [&](http::Exchange& exchange) { router.handle(exchange); });
   for (Listener& listener : listeners) TRY(server.listen(std::move(listener.socket)));
+  TRY(server.watch(daemon->names().descriptor(), [&] { daemon->names().run(); }));
   TRY(server.handle_signals({SIGTERM, SIGINT, SIGHUP}, [&](int signal) {
     if (signal == SIGHUP) return reload(arguments);
     log::info("stopping: signal {}; containers go on running", signal);

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 
+#include "base/failpoint.h"
 #include "base/netlink.h"
 #include "base/sys.h"
 #include "drivers/network/nft.h"
@@ -95,10 +96,13 @@ Result<Sockets> Sockets::duplicate() const {
 
 Result<Sockets> open_sockets(int netns) {
   Sockets sockets;
+  TRY(failpoint("network.names"));
   TRY(inside_netns(netns, [&]() -> Status {
         sockets = TRY(bind_sockets());
+        TRY(failpoint("network.names.bound"));
         return redirect(TRY(port_of(sockets.udp.get())));
       }).context("the DNS server of the container"));
+  TRY(failpoint("network.names.made"));
   return sockets;
 }
 
