@@ -29,7 +29,8 @@ struct ImageLoad {
   };
 };
 
-// POST /images/create?fromSrc=-. The last progress event is {"status": "sha256:…"}.
+// POST /images/create?fromSrc=…: without a tarball the source is a URL, which the job fetches. The
+// last progress event is {"status": "sha256:…"}.
 struct ImageImport {
   static constexpr std::string_view kName = "image.import";
   struct Input {

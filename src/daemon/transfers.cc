@@ -55,6 +55,7 @@ Result<std::unique_ptr<Transfers>> Transfers::create(engine::Engine& engine,
   transfers->pull_defaults_.parallel = options.max_concurrent_downloads;
   transfers->pull_defaults_.limits.max_size = options.max_layer_size;
   transfers->pull_defaults_.limits.max_ratio = options.max_layer_ratio;
+  store.set_limits(transfers->pull_defaults_.limits);
   transfers->parallel_uploads_ = options.max_concurrent_uploads;
   transfers->add_handlers();
   return transfers;

@@ -72,6 +72,8 @@ struct ImportOptions {
   std::string source;    // for the comment when there is no message ("-", a file, a URL)
   std::string platform;  // os[/arch[/variant]]; "" is the host's
   std::vector<std::string> changes;  // Dockerfile instructions
+  // Called on the job's thread again and again while the tarball is read, and at its end.
+  std::function<void()> while_reading;
 };
 
 struct CommitOptions {
@@ -166,6 +168,8 @@ class ImageStore {
   // Fetches what `reference` (with a tag or a digest) names; see image/transfer.h. The images' lock
   // is taken at the end only, and the change is part of the job's closing transaction.
   virtual Result<PulledImage> pull(engine::JobContext& job, RemoteRepository& remote,
+  // What layers may become that are loaded or imported; before jobs run.
+  virtual void set_limits(const LayerLimits& limits) = 0;
                                    const Reference& reference, const PullOptions& options,
                                    const Progress& progress) = 0;
   // Sends an image under the tag of `reference`, which names it here.

@@ -119,6 +119,7 @@ class LocalStore final : public ImageStore {
   Status prepare_transfers(engine::Engine& engine) override;
   void set_pull_policy(PullPolicy policy) override { pull_policy_ = std::move(policy); }
   void set_archive_policy(ArchivePolicy policy) override { archive_policy_ = std::move(policy); }
+  void set_limits(const LayerLimits& limits) override { limits_ = limits; }
   Result<PulledImage> pull(engine::JobContext& job, RemoteRepository& remote,
                            const Reference& reference, const PullOptions& options,
                            const Progress& progress) override;
@@ -139,6 +140,7 @@ class LocalStore final : public ImageStore {
     Digest diff_id;
   };
   struct Applied {
+    int64_t compressed_size = -1;  // of the blob; < 0: not known
     drivers::LayerInfo info;
     Digest diff_id;
     int64_t archive_size = 0;
@@ -192,6 +194,7 @@ class LocalStore final : public ImageStore {
   PullPolicy pull_policy_;
   ArchivePolicy archive_policy_;
   mutable std::mutex cache_mutex_;
+  LayerLimits limits_;
   mutable std::map<std::string, std::shared_ptr<const ImageConfig>> configs_;  // by image id
 };
 
