@@ -1,4 +1,4 @@
-"""Pull, push, load and save with Gantry (erofs and overlay2), dockerd and podman, interleaved: the same registry on
+"""Pull, push, load, save and commit with Gantry (erofs and overlay2), dockerd and podman, interleaved: the same registry on
 loopback, the same images. One layer of 600 MB with 12,000 files, 40 layers, and many tiny images.
 
 Every pull is cold: the image is removed and the disk's queue empty before it; what the registry reads is in the page
@@ -18,7 +18,7 @@ import registry
 
 PORT = 5071
 HOST = f"127.0.0.1:{PORT}"
-NAMES = ("pull", "push", "load", "save")
+NAMES = ("pull", "push", "load", "save", "commit")
 
 
 class Timer:
@@ -143,6 +143,20 @@ def bench_archives(timer, engines, place, archive, names, rounds):
             remove(engine, f"{HOST}/fresh:1")
 
 
+def bench_commit(timer, engines, rounds):
+    """Of a running container in which one small file is changed each time."""
+    for engine in engines:
+        engine.run("run", "-d", "--name", "committed", "--network", "none", "busybox", "sleep", "100000")
+    for number in range(rounds * 4):
+        for engine, contender, argv in clients(engines):
+            engine.run("exec", "committed", "sh", "-c", f"echo {number} >/file")
+            timer.run("commit of one changed file", contender, argv + ["commit", "-q"][: 2 if engine.name == "podman" else 1] +
+                      ["committed", f"made:{number}"])
+    for engine in engines:
+        engine.run("rm", "-f", "committed")
+        remove(engine, *(f"made:{number}" for number in range(rounds * 4)))
+
+
 def bench_memory(engines, names):
     values = {}
     for engine, contender, argv in clients(engines):
@@ -182,6 +196,10 @@ def bench(options, place):
                 memory = bench_memory(engines, ["big", "layers"])
             main.stop()
             main = None
+            if "commit" in options.names:
+                bench_commit(timer, engines, rounds)
+            if not {"push", "load", "save"} & set(options.names):
+                return timer.results() + memory
             archive = os.path.join(work, "archive.tar")
             images.archive(archive, f"{HOST}/fresh:1", [big])
             if "push" in options.names:

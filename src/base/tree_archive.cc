@@ -15,6 +15,11 @@
 #include "base/unique_fd.h"
 
 namespace gantry {
+namespace {
+
+constexpr size_t kPieceSize = 256u << 10;
+
+}  // namespace
 
 Status TreeArchiver::add(const std::string& path, int directory, const std::string& name) {
   std::optional<struct stat> st = TRY(stat_entry(directory, name));
@@ -59,7 +64,7 @@ Status TreeArchiver::add(const std::string& path, int directory, const std::stri
   if (S_ISDIR(st->st_mode)) {
     Result<UniqueFd> fd = sys::openat(directory, name, kOpenDirectory);
     if (!fd) return is_gone(fd.error()) ? Status() : Status(std::move(fd).error());
-    read_xattrs(fd->get(), entry);
+    TRY(read_xattrs(fd->get(), entry));
   }
   return writer_.begin(entry);
 }
@@ -81,31 +86,39 @@ Status TreeArchiver::add_file(tar::Entry& entry, int directory, const std::strin
   struct stat st = TRY(sys::fstat(file.get()));
   if (!S_ISREG(st.st_mode)) return {};
   entry.size = static_cast<uint64_t>(st.st_size);
-  read_xattrs(file.get(), entry);
+  TRY(read_xattrs(file.get(), entry));
   TRY(writer_.begin(entry));
-  std::vector<char> buffer(256 << 10);
+  buffer_.resize(kPieceSize);
   for (uint64_t left = entry.size; left > 0;) {
-    size_t part = static_cast<size_t>(std::min<uint64_t>(left, buffer.size()));
-    size_t got = TRY(sys::read(file.get(), buffer.data(), part));
+    size_t part = static_cast<size_t>(std::min<uint64_t>(left, buffer_.size()));
+    size_t got = TRY(sys::read(file.get(), buffer_.data(), part));
     if (got == 0) {  // it shrank while being read: the header promised more
-      std::fill_n(buffer.begin(), part, '\0');
+      std::fill_n(buffer_.begin(), part, '\0');
       got = part;
     }
-    TRY(writer_.write({buffer.data(), got}));
+    TRY(writer_.write({buffer_.data(), got}));
     left -= got;
   }
   return {};
 }
-void TreeArchiver::read_xattrs(int fd, tar::Entry& entry) {
-  char names[8192];
-  ssize_t size = ::flistxattr(fd, names, sizeof names);
-  if (size <= 0) return;
-  std::string value(64 << 10, '\0');
-  for (const char* name = names; name < names + size; name += std::strlen(name) + 1) {
+Status TreeArchiver::read_xattrs(int fd, tar::Entry& entry) {
+  xattr_names_.resize(64u << 10);  // XATTR_LIST_MAX
+  ssize_t size = ::flistxattr(fd, xattr_names_.data(), xattr_names_.size());
+  if (size == -1 && errno == EOPNOTSUPP) return {};
+  if (size == -1) return errno_error(errno, "flistxattr {}", entry.path);
+  if (size == 0) return {};
+  buffer_.resize(kPieceSize);
+  static_assert(kPieceSize >= 64u << 10);  // XATTR_SIZE_MAX
+  const char* end = xattr_names_.data() + size;
+  for (const char* name = xattr_names_.data(); name < end; name += std::strlen(name) + 1) {
     if (std::string_view(name).starts_with("trusted.overlay.")) continue;
-    ssize_t length = ::fgetxattr(fd, name, value.data(), value.size());
-    if (length >= 0) entry.xattrs.emplace_back(name, value.substr(0, static_cast<size_t>(length)));
+    ssize_t length = ::fgetxattr(fd, name, buffer_.data(), buffer_.size());
+    if (length == -1 && errno != ENODATA)  // it went meanwhile
+      return errno_error(errno, "fgetxattr {} {}", entry.path, name);
+    if (length >= 0)
+      entry.xattrs.emplace_back(name, std::string(buffer_.data(), static_cast<size_t>(length)));
   }
+  return {};
 }
 
 Status write_subtree(int parent, const std::string& name, const std::string& rename,

@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/byte_source.h"
 #include "base/result.h"
@@ -27,10 +28,13 @@ class TreeArchiver {
 
  private:
   Status add_file(tar::Entry& entry, int directory, const std::string& name);
-  static void read_xattrs(int fd, tar::Entry& entry);
+  Status read_xattrs(int fd, tar::Entry& entry);
 
   tar::Writer writer_;
   std::map<std::pair<dev_t, ino_t>, std::string> links_;
+  // Of one file after another; empty until the first.
+  std::vector<char> buffer_;
+  std::vector<char> xattr_names_;
 };
 
 // A whole tree as an archive (export). `root` is an open directory.

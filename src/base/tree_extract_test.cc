@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 #include "base/fs.h"
 #include "base/id.h"
@@ -139,6 +140,35 @@ TEST_F(TreeExtractTest, ATreeComesBackAsItWas) {
   EXPECT_EQ(st.st_nlink, 2u);
   ASSERT_EQ(::lstat((path_ + "/root/again/p").c_str(), &st), 0);
   EXPECT_TRUE(S_ISFIFO(st.st_mode));
+}
+
+// As many as a file may have: a list of 64 KiB.
+TEST_F(TreeExtractTest, AllAttributesOfAFileAreInItsArchive) {
+  const std::string directory = "/dev/shm/gantry-xattrs-" + random_hex(6);
+  ASSERT_TRUE(fs::make_directories(directory, 0755));
+  ASSERT_TRUE(fs::write_file(directory + "/file", "text"));
+  constexpr int kCount = 80;  // with names of 200 bytes: a list of 16 KB
+  int set = 0;
+  for (int i = 0; i < kCount; ++i) {
+    const std::string name = fmt::format("trusted.{:0>192}", i);
+    if (::setxattr((directory + "/file").c_str(), name.c_str(), "v", 1, 0) == 0) ++set;
+  }
+  UniqueFd root = sys::open(directory, O_RDONLY | O_DIRECTORY).release();
+  StringSink archive;
+  Status written = write_tree(root.get(), archive);
+  EXPECT_TRUE(fs::remove_tree(directory));
+  if (set < kCount) GTEST_SKIP() << "tmpfs does not take so many attributes here";
+  ASSERT_TRUE(written);
+  MemorySource source(archive.bytes());
+  tar::Reader reader(source);
+  size_t found = 0;
+  for (;;) {
+    Result<std::optional<tar::Entry>> entry = reader.next();
+    ASSERT_TRUE(entry);
+    if (!*entry) break;
+    if ((*entry)->path == "file") found = (*entry)->xattrs.size();
+  }
+  EXPECT_EQ(found, static_cast<size_t>(kCount));
 }
 
 }  // namespace

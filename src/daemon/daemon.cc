@@ -213,6 +213,7 @@ Result<std::unique_ptr<Daemon>> Daemon::open(Options options) {
   TRY(drivers::register_exec_resources(resources));
   daemon->images_ = TRY(Images::create(*state.engine, *state.content, state.graph_driver,
                                        *daemon->events_, root + "/tmp"));
+  daemon->images_->set_max_download(o.max_layer_size);
   daemon->transfers_ =
       TRY(Transfers::create(*state.engine, daemon->images_->store(), *daemon->events_, o));
   daemon->trust_ = Trust::create(*state.engine, daemon->images_->store(),

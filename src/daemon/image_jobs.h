@@ -29,7 +29,8 @@ struct ImageLoad {
   };
 };
 
-// POST /images/create?fromSrc=-. The last progress event is {"status": "sha256:…"}.
+// POST /images/create?fromSrc=…: without a tarball the source is a URL, which the job fetches. The
+// last progress event is {"status": "sha256:…"}.
 struct ImageImport {
   static constexpr std::string_view kName = "image.import";
   struct Input {
@@ -80,6 +81,19 @@ struct ImagePull {
   struct Output {
     std::string id;
   };
+};
+
+// A layer, or the compressed form of one, that a check has found missing: from a repository that
+// had it.
+struct ImageRefetch {
+  static constexpr std::string_view kName = "image.refetch";
+  struct Input {
+    std::string kind;  // "layer" or "blob"
+    std::string key;
+    // Not part of the journal.
+    registry::RegistryCredentials credentials;
+  };
+  using Output = image::Refetched;
 };
 
 // POST /images/{name}/push. Without a tag: all that are here.
@@ -147,6 +161,7 @@ GANTRY_IMAGE_INPUT(ImageImport, field<&T::source>("source"), field<&T::repositor
                    field<&T::platform>("platform"), field<&T::changes>("changes"));
 GANTRY_IMAGE_INPUT(ImagePull, field<&T::image>("image"), field<&T::tag>("tag"),
                    field<&T::platform>("platform"), field<&T::all_tags>("all_tags"));
+GANTRY_IMAGE_INPUT(ImageRefetch, field<&T::kind>("kind"), field<&T::key>("key"));
 GANTRY_IMAGE_INPUT(ImagePush, field<&T::image>("image"), field<&T::tag>("tag"),
                    field<&T::recompress>("recompress"));
 GANTRY_IMAGE_INPUT(ImageTag, field<&T::image>("image"), field<&T::repository>("repository"),

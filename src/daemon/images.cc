@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "daemon/events.h"
+#include "daemon/image_download.h"
 #include "daemon/image_jobs.h"
 #include "engine/engine.h"
 #include "image/archive.h"
@@ -55,6 +56,7 @@ Result<std::unique_ptr<Images>> Images::create(engine::Engine& engine, graph::Co
                                                const std::string& temporary_directory) {
   TRY(fs::make_directories(temporary_directory, 0700));
   std::unique_ptr<Images> images(new Images(engine, events));
+  images->downloads_ = download_agent();
   TRY(image::register_resource_kinds(engine.resources(), content));
   images->store_ = TRY(
       image::ImageStore::open(engine.database(), content, std::move(driver), temporary_directory));
@@ -92,8 +94,18 @@ Result<ImageLoad::Output> Images::load(engine::JobContext& job, ImageLoad::Input
 
 Result<ImageImport::Output> Images::import(engine::JobContext& job, ImageImport::Input input) {
   auto interrupt = interrupt_on_cancel(job, input.tarball);
-  if (!input.tarball) return invalid("no tarball was given");
   image::ImportOptions options;
+  if (!input.tarball && input.source != "-") {
+    const int cancel_fd = TRY(job.cancel().fd());
+    std::shared_ptr<ImageDownload> download =
+        TRY(ImageDownload::create(*downloads_, input.source, max_download_, cancel_fd));
+    input.tarball = download;
+    options.while_reading = [download, &job] {
+      while (std::optional<json::object> line = download->progress())
+        job.progress(std::move(*line));
+    };
+  }
+  if (!input.tarball) return invalid("no tarball was given");
   options.repository = std::move(input.repository);
   options.tag = std::move(input.tag);
   options.message = std::move(input.message);

@@ -15,6 +15,10 @@ class Engine;
 class JobContext;
 }  // namespace gantry::engine
 
+namespace gantry::http {
+class Agent;
+}
+
 namespace gantry::daemon {
 
 class Events;
@@ -39,6 +43,9 @@ class Images {
     running_ = std::move(running);
   }
 
+  // Bytes that an import may fetch; before jobs run.
+  void set_max_download(int64_t bytes) { max_download_ = bytes; }
+
   // Loads every archive (*.tar, *.tar.gz, *.tgz, *.tar.zst, *.tar.xz) of the directories that has
   // an image which is not here; one that fails is logged and passed over. Runs image.load jobs and
   // waits for them. `again`: also those whose images are here, for the names (after a rebuild).
@@ -58,6 +65,8 @@ class Images {
   Events& events_;
   std::unique_ptr<image::ImageStore> store_;
   std::function<bool(const std::string&)> running_;
+  std::unique_ptr<http::Agent> downloads_;
+  int64_t max_download_ = int64_t{64} << 30;
 };
 
 }  // namespace gantry::daemon

@@ -29,6 +29,9 @@ Maintenance::Maintenance(Daemon& daemon) : daemon_(daemon) {
       [this](engine::JobContext& job, SystemCheck::Input in) { return check(job, in); }, options);
   engine.add<SystemRebuild>(
       [this](engine::JobContext& job, SystemRebuild::Input) { return rebuild(job); }, options);
+  engine.add<ContainerRebase>(
+      [this](engine::JobContext& job, ContainerRebase::Input in) { return rebase(job, in); },
+      engine::JobClass::maintenance);
   engine.add<SystemCollect>(
       [this](engine::JobContext& job, SystemCollect::Input in) { return collect(job, in); },
       options);

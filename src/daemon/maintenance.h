@@ -36,6 +36,7 @@ class Maintenance {
   Result<SystemCollect::Output> collect(engine::JobContext& job, const SystemCollect::Input& input);
   Result<std::vector<graph::Node>> collect_step(engine::JobContext& job,
                                                 const CollectStep::Input& input);
+  Result<bool> rebase(engine::JobContext& job, const ContainerRebase::Input& input);
   void loop();
 
   Daemon& daemon_;

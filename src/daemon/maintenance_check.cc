@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/fs.h"
 #include "daemon/container_record.h"
 #include "daemon/daemon.h"
@@ -97,12 +98,27 @@ class Refetcher {
                                       pulled ? "what is there now is without it"
                                              : pulled.error().message()));
     }
-    return {};
+    return fetch_alone(gone, finding);
   }
 
-  bool fetched() const { return !last_.empty(); }
-
  private:
+  // What no image can be pulled for (its own tag is gone), or what a pull of one that is here does
+  // not look for (the compressed form of a layer).
+  Status fetch_alone(const image::StoreFinding& gone, CheckFinding& finding) {
+    Result<image::Refetched> fetched = job_.run<ImageRefetch>({gone.kind, gone.key, credentials_});
+    TRY(job_.check());
+    if (!fetched) {
+      add_detail(finding, "it cannot be fetched again: " + fetched.error().message());
+      return {};
+    }
+    for (const std::string& failure : fetched->failures)
+      add_detail(finding, "it cannot be fetched from " + failure);
+    if (fetched->from.empty()) return {};
+    finding.repaired = true;
+    finding.fetched_from = last_ = fetched->from;
+    add_detail(finding, "fetched again from " + fetched->from);
+    return {};
+  }
   Result<ImagePull::Output> pull(const image::ImageSource& source, const std::string& name) {
     auto [known, fresh] = asked_.try_emplace(name + " " + source.platform);
     if (!fresh) {
@@ -125,17 +141,11 @@ class Refetcher {
   std::string last_;                                   // the image that was fetched last
 };
 
-// Containers stand on directories, and a layer that came again has another.
-Status rebase_containers(Daemon& daemon) {
+// Containers stand on directories, and a layer that came again has another. Each under its own
+// lock: one that is being removed meanwhile is passed over.
+Status rebase_containers(Daemon& daemon, engine::JobContext& job) {
   std::vector<graph::Node> nodes = TRY(daemon.graph().read().list(graph::NodeKind::container));
-  for (const graph::Node& node : nodes) {
-    Result<ContainerRecord> record = json::parse<ContainerRecord>(node.data);
-    if (!record) continue;  // told of by check_containers
-    Result<image::Image> image = daemon.images().store().find(record->image_id);
-    if (!image || image->top_layer.empty()) continue;
-    Status rebased = daemon.graph_driver().rebase_container(node.key, image->top_layer);
-    if (!rebased && rebased.error().kind() != ErrorKind::not_found) return rebased;
-  }
+  for (const graph::Node& node : nodes) TRY(job.run<ContainerRebase>({node.key}));
   return {};
 }
 
@@ -158,7 +168,8 @@ Status check_store(Daemon& daemon, engine::JobContext& job, const SystemCheck::I
     if (input.repair) TRY(refetcher.fetch(one, finding));
     findings.push_back(std::move(finding));
   }
-  if (refetcher.fetched()) TRY(rebase_containers(daemon));
+  // Whatever was fetched now: an earlier repair may have been cut short before this.
+  if (input.repair) TRY(rebase_containers(daemon, job));
   return {};
 }
 
@@ -235,6 +246,21 @@ Result<std::vector<engine::Finding>> standing_findings(engine::Engine& engine) {
 }
 
 }  // namespace
+
+Result<bool> Maintenance::rebase(engine::JobContext& job, const ContainerRebase::Input& input) {
+  TRY(job.lock({{engine::LockKind::container, input.container, engine::LockMode::exclusive}}));
+  Result<graph::Node> node =
+      daemon_.graph().read().get(graph::NodeKind::container, input.container);
+  if (!node) return false;
+  Result<ContainerRecord> record = json::parse<ContainerRecord>(node->data);
+  if (!record) return false;  // told of by check_containers
+  Result<image::Image> image = daemon_.images().store().find(record->image_id);
+  if (!image || image->top_layer.empty()) return false;
+  TRY(failpoint("container.rebase"));
+  Status rebased = daemon_.graph_driver().rebase_container(input.container, image->top_layer);
+  if (!rebased && rebased.error().kind() != ErrorKind::not_found) return std::move(rebased).error();
+  return rebased.has_value();
+}
 
 Result<SystemCheck::Output> Maintenance::check(engine::JobContext& job,
                                                const SystemCheck::Input& input) {

@@ -43,6 +43,15 @@ struct SystemCheck {
   };
 };
 
+// One container, onto the directories that the layers of its image have now: they came again.
+struct ContainerRebase {
+  static constexpr std::string_view kName = "container.rebase";
+  struct Input {
+    std::string container;  // id
+  };
+  using Output = bool;  // whether there was such a container
+};
+
 // At a start that found the database damaged or gone: what is on the disk is taken in again.
 struct SystemRebuild {
   static constexpr std::string_view kName = "system.rebuild";
@@ -105,6 +114,11 @@ struct Schema<daemon::SystemCheck::Output> {
   static constexpr Field fields[] = {field<&T::findings>("Findings"),
                                      field<&T::unrepaired>("Unrepaired"),
                                      field<&T::duration_ns>("DurationNs")};
+};
+template <>
+struct Schema<daemon::ContainerRebase::Input> {
+  using T = daemon::ContainerRebase::Input;
+  static constexpr Field fields[] = {field<&T::container>("container")};
 };
 template <>
 struct Schema<daemon::SystemCollect::Input> {

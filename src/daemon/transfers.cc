@@ -55,6 +55,7 @@ Result<std::unique_ptr<Transfers>> Transfers::create(engine::Engine& engine,
   transfers->pull_defaults_.parallel = options.max_concurrent_downloads;
   transfers->pull_defaults_.limits.max_size = options.max_layer_size;
   transfers->pull_defaults_.limits.max_ratio = options.max_layer_ratio;
+  store.set_limits(transfers->pull_defaults_.limits);
   transfers->parallel_uploads_ = options.max_concurrent_uploads;
   transfers->add_handlers();
   return transfers;
@@ -63,6 +64,8 @@ Result<std::unique_ptr<Transfers>> Transfers::create(engine::Engine& engine,
 void Transfers::add_handlers() {
   engine_.add<ImagePull>([this](auto& job, auto input) { return pull(job, std::move(input)); },
                          kTransfer);
+  engine_.add<ImageRefetch>(
+      [this](auto& job, auto input) { return refetch(job, std::move(input)); }, kTransfer);
   engine_.add<ImagePush>([this](auto& job, auto input) { return push(job, std::move(input)); },
                          kTransfer);
 }
@@ -119,6 +122,23 @@ Result<ImagePull::Output> Transfers::pull_all(engine::JobContext& job,
     output = TRY(job.run<ImagePull>(std::move(one)));
   }
   return output;
+}
+
+Result<image::Refetched> Transfers::refetch(engine::JobContext& job, ImageRefetch::Input input) {
+  const int cancel_fd = TRY(job.cancel().fd());
+  image::RemoteOpener open =
+      [&](const std::string& name) -> Result<std::unique_ptr<image::RemoteRepository>> {
+    image::Reference source = TRY(image::Reference::parse(name));
+    registry::RepositoryOptions how;
+    how.cancel_fd = cancel_fd;
+    how.credentials = input.credentials.of(source.domain());
+    auto opened = TRY(registry::Repository::open(*hosts_, source, std::move(how)));
+    return std::unique_ptr<image::RemoteRepository>(std::move(opened));
+  };
+  image::StoreFinding finding;
+  finding.kind = input.kind;
+  finding.key = input.key;
+  return store_.refetch(job, finding, open, pull_defaults_);
 }
 
 Result<ImagePush::Output> Transfers::push(engine::JobContext& job, ImagePush::Input input) {

@@ -41,6 +41,7 @@ class Transfers {
   Result<ImagePull::Output> pull(engine::JobContext& job, ImagePull::Input input);
   Result<ImagePull::Output> pull_all(engine::JobContext& job, const ImagePull::Input& input,
                                      const image::Reference& name);
+  Result<image::Refetched> refetch(engine::JobContext& job, ImageRefetch::Input input);
   Result<ImagePush::Output> push(engine::JobContext& job, ImagePush::Input input);
   void add_handlers();
 

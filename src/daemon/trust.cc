@@ -96,10 +96,7 @@ Result<image::Admission> Trust::admit_archive(const image::ArchiveCandidate& can
   return trust::evaluate(evaluation(*policy), subject, {}, none);
 }
 
-bool Trust::is_refusal(const Error& error) {
-  return error.kind() == ErrorKind::permission &&
-         error.message().find(" is refused by the policy ") != std::string::npos;
-}
+bool Trust::is_refusal(const Error& error) { return trust::is_refusal(error); }
 
 Status Trust::check_use(const std::string& name) {
   if (!file_->current()) return {};
@@ -154,7 +151,8 @@ Status Trust::use_from(const trust::Policy& policy, const image::Origin& origin,
       return std::move(admitted).error();
     return Error(ErrorKind::permission,
                  fmt::format("{} (of what was kept when it was pulled: pull it again)",
-                             admitted.error().message()));
+                             admitted.error().message()),
+                 trust::kRefusalCode);
   }
   std::lock_guard lock(mutex_);
   if (proved_.size() > kProvedLimit) proved_.clear();

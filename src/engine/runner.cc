@@ -149,8 +149,12 @@ Status Runner::commit(JobContext& job) {
     TRY(put_row(job, tx, done));
     return trim(engine, state.id, tx);
   };
+  // A job that has changed nothing (an image that is up to date) has nothing to lose.
+  const bool changed =
+      !inside.commit_functions.empty() || !inside.taken.empty() || !inside.pending.empty();
+  const graph::Durability durability = changed ? options.durability : graph::Durability::normal;
   TRY(failpoint("engine.commit"));
-  TRY(write(job, options.durability, Engine::Impl::space_of(options), close));
+  TRY(write(job, durability, Engine::Impl::space_of(options), close));
   (void)failpoint("engine.committed");
   inside.taken.clear();
   done.resources = inside.names;

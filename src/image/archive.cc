@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 
+#include <limits>
+
 #include "base/sys.h"
 #include "base/tar.h"
 #include "image/compression.h"
@@ -30,6 +32,42 @@ class Spool final : public tar::RawObserver {
   uint64_t written_ = 0;
 };
 
+class Counted final : public ByteSource {
+ public:
+  explicit Counted(ByteSource& source) : source_(source) {}
+  Result<size_t> read(std::span<char> into) override {
+    size_t got = TRY(source_.read(into));
+    size_ += static_cast<int64_t>(got);
+    return got;
+  }
+  int64_t size() const { return size_; }
+
+ private:
+  ByteSource& source_;
+  int64_t size_ = 0;
+};
+
+// What comes out of a decoder, as long as it is not out of all proportion to what went in.
+class Proportionate final : public ByteSource {
+ public:
+  Proportionate(ByteSource& plain, const Counted& compressed, LayerLimits limits)
+      : plain_(plain), compressed_(compressed), limits_(limits) {
+    limits_.max_size = std::numeric_limits<int64_t>::max();
+  }
+  Result<size_t> read(std::span<char> into) override {
+    size_t got = TRY(plain_.read(into));
+    size_ += static_cast<int64_t>(got);
+    TRY(check_limits(limits_, "the archive", size_, compressed_.size()));
+    return got;
+  }
+
+ private:
+  ByteSource& plain_;
+  const Counted& compressed_;
+  LayerLimits limits_;
+  int64_t size_ = 0;
+};
+
 std::string directory_of(std::string_view path) {
   size_t slash = path.rfind('/');
   return slash == std::string_view::npos ? "" : std::string(path.substr(0, slash + 1));
@@ -37,12 +75,15 @@ std::string directory_of(std::string_view path) {
 
 }  // namespace
 
-Result<std::unique_ptr<Archive>> Archive::spool(ByteSource& source, const std::string& directory) {
+Result<std::unique_ptr<Archive>> Archive::spool(ByteSource& source, const std::string& directory,
+                                                const LayerLimits& limits) {
   auto archive = std::make_unique<Archive>();
   archive->file_ = TRY(sys::open(directory, O_TMPFILE | O_RDWR, 0600));
-  Decompressed plain = TRY(decompress(source));
+  Counted compressed(source);
+  Decompressed plain = TRY(decompress(compressed));
+  Proportionate bounded(*plain.source, compressed, limits);
   Spool spool(archive->file_.get());
-  tar::Reader reader(*plain.source, &spool);
+  tar::Reader reader(bounded, &spool);
   for (;;) {
     std::optional<tar::Entry> entry = TRY(reader.next());
     if (!entry) break;

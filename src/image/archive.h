@@ -12,13 +12,16 @@
 #include "base/byte_source.h"
 #include "base/digest.h"
 #include "base/unique_fd.h"
+#include "image/layer_pipeline.h"
 
 namespace gantry::image {
 
 class Archive {
  public:
-  // Reads `source` (plain or compressed) to its end into a nameless file in `directory`.
-  static Result<std::unique_ptr<Archive>> spool(ByteSource& source, const std::string& directory);
+  // Reads `source` (plain or compressed) to its end into a nameless file in `directory`. Of the
+  // limits the ratio counts: how large an archive of many layers may be is the disk's to say.
+  static Result<std::unique_ptr<Archive>> spool(ByteSource& source, const std::string& directory,
+                                                const LayerLimits& limits = {});
 
   bool contains(std::string_view path) const;
   Result<std::string> read(std::string_view path, size_t limit = 8u << 20) const;  // not_found

@@ -72,6 +72,8 @@ struct ImportOptions {
   std::string source;    // for the comment when there is no message ("-", a file, a URL)
   std::string platform;  // os[/arch[/variant]]; "" is the host's
   std::vector<std::string> changes;  // Dockerfile instructions
+  // Called on the job's thread again and again while the tarball is read, and at its end.
+  std::function<void()> while_reading;
 };
 
 struct CommitOptions {
@@ -112,6 +114,12 @@ struct StoreFinding {
 struct ImageSource {
   Reference reference;   // by digest
   std::string platform;  // the image's own: the digest may be an index's
+};
+
+// What refetch() did.
+struct Refetched {
+  std::string from;                   // "docker.io/library/busybox@sha256:…"; "": it is not here
+  std::vector<std::string> failures;  // of repositories that were asked in vain, with the reasons
 };
 
 // What rebuild() made of the disk.
@@ -160,6 +168,8 @@ class ImageStore {
                                 const CommitOptions& options, std::string& name) = 0;
   // Registers what pulls need (a resource kind and jobs of their own); once, before jobs run.
   virtual Status prepare_transfers(engine::Engine& engine) = 0;
+  // What layers may become that are loaded or imported; before jobs run.
+  virtual void set_limits(const LayerLimits& limits) = 0;
   virtual void set_pull_policy(PullPolicy policy) = 0;
   // The same for what is loaded or imported.
   virtual void set_archive_policy(ArchivePolicy policy) = 0;
@@ -187,6 +197,10 @@ class ImageStore {
                                                   const CheckOptions& options) = 0;
   // Of a finding: from where it can be had again, and whether it is on the disk (by now).
   virtual Result<std::vector<ImageSource>> sources_of(const StoreFinding& finding) const = 0;
+  // Fetches a layer, or the compressed form of one that is kept, from the repositories that are
+  // known to have had it. Nothing happens for what is no such thing.
+  virtual Result<Refetched> refetch(engine::JobContext& job, const StoreFinding& finding,
+                                    const RemoteOpener& open, const PullOptions& options) = 0;
   virtual Result<bool> is_here(const StoreFinding& finding) const = 0;
   // For a database that was lost or is not whole: images whose configuration and layers are on the
   // disk get their nodes again, and what has lost its resource row gets one.

@@ -78,15 +78,10 @@ class QueueSource final : public ByteSource {
   size_t used_ = 0;
 };
 
-Status check_limits(const PipelineInput& input, int64_t tar, int64_t compressed) {
+Status check(const PipelineInput& input, int64_t tar, int64_t compressed) {
   const LayerLimits& limits = input.limits;
-  if (tar > limits.max_size)
-    return invalid("layer {}: it unpacks to more than {} bytes: refused", input.name,
-                   limits.max_size);
-  if (tar > limits.ratio_from && tar / limits.max_ratio > compressed)
-    return invalid("layer {}: it unpacks to more than {} times its size: refused", input.name,
-                   limits.max_ratio);
-  return {};
+  if (tar <= limits.ratio_from && tar <= limits.max_size) return {};
+  return check_limits(limits, "layer " + input.name, tar, compressed);
 }
 
 // Everything on the caller's thread.
@@ -95,7 +90,7 @@ class Inline final : public ByteSource {
   explicit Inline(const PipelineInput& input) : input_(input) {}
   Result<size_t> read(std::span<char> into) override {
     size_t got = TRY(input_.compressed->read(into));
-    hash_.update({into.data(), got});
+    if (input_.digest_compressed) hash_.update({into.data(), got});
     size_ += static_cast<int64_t>(got);
     if (got > 0 && input_.tee) TRY(input_.tee({into.data(), got}));
     if (input_.read_so_far) input_.read_so_far(size_);
@@ -113,7 +108,7 @@ class InlineTar final : public ByteSource {
     size_t got = TRY(tar_.read(into));
     hash_.update({into.data(), got});
     size_ += static_cast<int64_t>(got);
-    TRY(check_limits(input_, size_, compressed_.size_));
+    TRY(check(input_, size_, compressed_.size_));
     return got;
   }
   const PipelineInput& input_;
@@ -132,7 +127,7 @@ Result<PipelineResult> run_inline(const PipelineInput& input,
   TRY(discard_all(tar));
   TRY(discard_all(compressed));
   PipelineResult result;
-  result.compressed = compressed.hash_.finish();
+  if (input.digest_compressed) result.compressed = compressed.hash_.finish();
   result.compressed_size = compressed.size_;
   result.tar = tar.hash_.finish();
   result.tar_size = tar.size_;
@@ -195,13 +190,13 @@ class Pipeline {
       block->size = TRY(input_.compressed->read(block->bytes));
       if (block->size == 0) break;
       if (!compressed_.push(block)) return {};  // the other end has failed
-      hash.update(block->view());
+      if (input_.digest_compressed) hash.update(block->view());
       if (input_.tee) TRY(input_.tee(block->view()));
       int64_t size = read_ += static_cast<int64_t>(block->size);
       if (input_.read_so_far) input_.read_so_far(size);
     }
     result_.compressed_size = read_;
-    result_.compressed = hash.finish();
+    if (input_.digest_compressed) result_.compressed = hash.finish();
     return {};
   }
 
@@ -220,7 +215,7 @@ class Pipeline {
       block->size = *got;
       if (block->size == 0) break;
       total += static_cast<int64_t>(block->size);
-      TRY(check_limits(input_, total, read_));
+      TRY(check(input_, total, read_));
       if (!hashed_.push(block) || !tar_.push(block)) return {};
     }
     result_.tar_size = total;
@@ -246,6 +241,16 @@ class Pipeline {
 };
 
 }  // namespace
+
+Status check_limits(const LayerLimits& limits, std::string_view what, int64_t unpacked,
+                    int64_t compressed) {
+  if (unpacked > limits.max_size)
+    return invalid("{}: it unpacks to more than {} bytes: refused", what, limits.max_size);
+  if (unpacked > limits.ratio_from && unpacked / limits.max_ratio > compressed)
+    return invalid("{}: it unpacks to more than {} times its size: refused", what,
+                   limits.max_ratio);
+  return {};
+}
 
 bool is_small_layer(int64_t size) { return size >= 0 && size < kSmall; }
 

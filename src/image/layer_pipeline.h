@@ -29,7 +29,13 @@ struct PipelineInput {
   // ends the whole.
   std::function<Status(std::string_view)> tee = nullptr;
   std::function<void(int64_t)> read_so_far = nullptr;  // bytes, from the same thread
+  bool digest_compressed = true;                       // else the result has none
 };
+
+// `invalid` once more has come out than may, of so many bytes; `what` names them ("layer
+// sha256:…").
+Status check_limits(const LayerLimits& limits, std::string_view what, int64_t unpacked,
+                    int64_t compressed);
 
 struct PipelineResult {
   Digest compressed;

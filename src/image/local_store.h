@@ -115,8 +115,11 @@ class LocalStore final : public ImageStore {
                                           const CheckOptions& options) override;
   Result<std::vector<ImageSource>> sources_of(const StoreFinding& finding) const override;
   Result<bool> is_here(const StoreFinding& finding) const override;
+  Result<Refetched> refetch(engine::JobContext& job, const StoreFinding& finding,
+                            const RemoteOpener& open, const PullOptions& options) override;
   Result<Rebuilt> rebuild(engine::JobContext& job) override;
   Status prepare_transfers(engine::Engine& engine) override;
+  void set_limits(const LayerLimits& limits) override { limits_ = limits; }
   void set_pull_policy(PullPolicy policy) override { pull_policy_ = std::move(policy); }
   void set_archive_policy(ArchivePolicy policy) override { archive_policy_ = std::move(policy); }
   Result<PulledImage> pull(engine::JobContext& job, RemoteRepository& remote,
@@ -137,6 +140,7 @@ class LocalStore final : public ImageStore {
     Digest parent;
     Digest chain_id;
     Digest diff_id;
+    int64_t compressed_size = -1;  // of the blob; < 0: not known
   };
   struct Applied {
     drivers::LayerInfo info;
@@ -178,6 +182,7 @@ class LocalStore final : public ImageStore {
   Status set_admission(graph::Transaction& tx, const Admission& admission,
                        graph::NodeId image) const;
 
+  friend class LayerRefetcher;
   friend class Loader;
   friend class Puller;
   friend class Pusher;
@@ -189,6 +194,7 @@ class LocalStore final : public ImageStore {
   std::string temporary_directory_;
   std::unique_ptr<PartialBlobs> partials_;
   LayerClaims claims_;
+  LayerLimits limits_;
   PullPolicy pull_policy_;
   ArchivePolicy archive_policy_;
   mutable std::mutex cache_mutex_;

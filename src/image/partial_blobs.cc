@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/fs.h"
+#include "base/log.h"
 #include "base/sys.h"
 
 namespace gantry::image {
@@ -119,6 +120,18 @@ Status PartialBlobs::forget(engine::JobContext& job,
     return {};
   });
   return {};
+}
+
+void PartialBlobs::empty(const std::vector<std::string>& digests) {
+  std::lock_guard lock(mutex_);
+  for (const std::string& text : digests) {
+    Result<Digest> digest = Digest::parse(text);
+    if (!digest || held_.contains(text)) continue;
+    Result<UniqueFd> file =
+        sys::open(directory_ + "/" + digest->hex(), O_WRONLY | O_TRUNC | O_NOFOLLOW);
+    if (!file && file.error().kind() != ErrorKind::not_found)
+      log::ignored("partial blob " + text, std::move(file).error());
+  }
 }
 
 PartialBlobs::Holder::~Holder() {

@@ -73,6 +73,9 @@ class PartialBlobs {
   // Those with a lease that are over the limits, the oldest first.
   Result<std::vector<std::string>> expired(const PartialLimits& limits) const;
   bool reserved(const Digest& digest) const;
+  // Empties those that nobody receives, so that what is not needed any more is not written to the
+  // disk first. They stay reserved.
+  void empty(const std::vector<std::string>& digests);
   // Adds to a transaction that what is kept of these blobs is given up.
   Status forget(engine::JobContext& job, const std::vector<std::string>& digests) const;
 

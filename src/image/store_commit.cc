@@ -84,6 +84,7 @@ Result<Digest> LocalStore::commit(engine::JobContext& job, std::string_view base
     input.parent = below.top_layer;
     input.diff_id = diff_id;
     input.chain_id = input.parent.empty() ? input.diff_id : chain_id(input.parent, input.diff_id);
+    input.compressed_size = static_cast<int64_t>(spool.size());
     FileRangeSource layer(file.get(), 0, spool.size());
     TRY(add_layer(job, input, layer, addition));
     addition.chain.push_back(input.chain_id);

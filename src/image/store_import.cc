@@ -8,7 +8,7 @@
 #include "base/sys.h"
 #include "engine/engine.h"
 #include "image/changes.h"
-#include "image/compression.h"
+#include "image/layer_pipeline.h"
 #include "image/local_store.h"
 
 namespace gantry::image {
@@ -70,23 +70,27 @@ Result<Digest> LocalStore::import(engine::JobContext& job, ByteSource& tarball,
   // taken.
   TRY(failpoint("image.import.spool"));
   UniqueFd spool = TRY(sys::open(temporary_directory_, O_TMPFILE | O_RDWR, 0600));
-  Decompressed plain = TRY(decompress(tarball));
-  Sha256 hash;
-  uint64_t size = 0;
-  std::vector<char> buffer(256 << 10);
-  for (;;) {
-    TRY(job.check());
-    size_t got = TRY(plain.source->read(buffer));
-    if (got == 0) break;
-    hash.update({buffer.data(), got});
-    TRY(sys::write_all(spool.get(), {buffer.data(), got}));
-    size += got;
-  }
+  PipelineInput pipeline;
+  pipeline.name = options.source == "-" ? "of the request" : options.source;
+  pipeline.compressed = &tarball;
+  pipeline.limits = limits_;
+  pipeline.digest_compressed = false;
+  PipelineResult read = TRY(run_pipeline(pipeline, [&](ByteSource& tar) -> Status {
+    std::vector<char> buffer(256 << 10);
+    for (;;) {
+      TRY(job.check());
+      size_t got = TRY(tar.read(buffer));
+      if (options.while_reading) options.while_reading();
+      if (got == 0) return {};
+      TRY(sys::write_all(spool.get(), {buffer.data(), got}));
+    }
+  }));
   LayerInput input;
-  input.diff_id = input.chain_id = hash.finish();
+  input.diff_id = input.chain_id = read.tar;
+  input.compressed_size = read.tar_size;
   TRY(failpoint("image.import.spooled"));
   TRY(lock(job));
-  FileRangeSource layer(spool.get(), 0, size);
+  FileRangeSource layer(spool.get(), 0, static_cast<uint64_t>(read.tar_size));
   TRY(add_layer(job, input, layer, addition));
   addition.chain = {input.chain_id};
   config.created = format_time(now_ns());

@@ -5,9 +5,7 @@
 #include "drivers/graph/layer_directories.h"
 #include "engine/engine.h"
 #include "image/archive.h"
-#include "image/compression.h"
 #include "image/local_store.h"
-#include "image/measured.h"
 
 namespace gantry::image {
 
@@ -27,28 +25,45 @@ std::string host_architecture() {
 #endif
 }
 
+// Heeds the job's cancellation.
+class Watched final : public ByteSource {
+ public:
+  Watched(ByteSource& source, engine::JobContext& job) : source_(source), job_(job) {}
+  Result<size_t> read(std::span<char> into) override {
+    TRY(job_.check());
+    return source_.read(into);
+  }
+
+ private:
+  ByteSource& source_;
+  engine::JobContext& job_;
+};
+
 }  // namespace
 
 Result<LocalStore::Applied> LocalStore::apply_layer(engine::JobContext& job,
                                                     const LayerInput& input, ByteSource& blob,
                                                     const std::string& directory) {
-  Decompressed plain = TRY(decompress(blob));
-  Measured measured(*plain.source, job);
-  Applied applied;
-  drivers::LayerSpec spec;
-  spec.chain_id = input.chain_id;
-  spec.diff_id = input.diff_id;
-  spec.parent = input.parent;
-  spec.directory = directory;
-  spec.accept = [&]() -> Status {
-    applied.diff_id = measured.finish();
-    applied.archive_size = measured.size();
-    if (applied.diff_id != input.diff_id)
-      return invalid("wrong diff id calculated on extraction: expected {}, got {}",
-                     input.diff_id.text(), applied.diff_id.text());
+  // Without the parent nothing is read.
+  if (!input.parent.empty()) (void)TRY(driver_->layer(input.parent));
+  Watched watched(blob, job);
+  PipelineInput pipeline;
+  pipeline.name = input.diff_id.text();
+  pipeline.size = input.compressed_size;
+  pipeline.compressed = &watched;
+  pipeline.limits = limits_;
+  pipeline.digest_compressed = false;
+  PipelineResult read = TRY(run_pipeline(pipeline, [&](ByteSource& tar) -> Status {
+    (void)TRY(driver_->ingest(directory, tar));
     return {};
-  };
-  applied.info = TRY(driver_->apply(spec, measured));
+  }));
+  if (read.tar != input.diff_id)
+    return invalid("wrong diff id calculated on extraction: expected {}, got {}",
+                   input.diff_id.text(), read.tar.text());
+  Applied applied;
+  applied.diff_id = read.tar;
+  applied.archive_size = read.tar_size;
+  applied.info = TRY(driver_->publish({input.chain_id, input.diff_id, input.parent, directory}));
   return applied;
 }
 
@@ -235,6 +250,7 @@ class Loader {
       bool made = !made_.insert(input.chain_id.text()).second;
       if (made) continue;
       std::unique_ptr<ByteSource> source = TRY(archive_.open(layers[i]));
+      input.compressed_size = static_cast<int64_t>(TRY(archive_.size(layers[i])));
       TRY(store_.add_layer(job_, input, *source, addition).context("layer {}", layers[i]));
     }
     TRY(store_.put_config(job_, blob, addition));
@@ -263,7 +279,7 @@ class Loader {
 Result<std::vector<LoadedImage>> LocalStore::load(engine::JobContext& job, ByteSource& archive,
                                                   const Progress& progress) {
   TRY(failpoint("image.spool"));
-  std::unique_ptr<Archive> spooled = TRY(Archive::spool(archive, temporary_directory_));
+  std::unique_ptr<Archive> spooled = TRY(Archive::spool(archive, temporary_directory_, limits_));
   TRY(failpoint("image.spooled"));
   TRY(job.check());
   TRY(lock(job));

@@ -431,6 +431,7 @@ class Puller {
     addition_.names.push_back(by_digest());
     std::vector<std::string> done;
     for (const std::string& digest : reserved_) done.push_back(digest);
+    store_.partials_->empty(done);
     if (!done.empty()) TRY(store_.partials_->forget(job_, done));
     std::vector<Addition> additions;
     additions.push_back(std::move(addition_));

@@ -1,6 +1,7 @@
 // Giving images back: Docker's rules for untagging and deleting (moby daemon/images/image_delete.go
 // tells the rules; the words are what its clients know).
 #include <algorithm>
+#include <map>
 
 #include "base/clock.h"
 #include "engine/engine.h"
@@ -205,21 +206,27 @@ Result<std::vector<RemovedItem>> Remover::commit() {
       TRY(graph->unlink(tx, container, EdgeKind::uses, image));
       if (!members.empty()) TRY(graph->link(tx, container, EdgeKind::uses, members.back().to));
     }
+    // Images first: they may share layers. A layer has the same place in every stack it is in.
+    std::map<graph::NodeId, size_t> heights;
     for (const Node& image : images) {
       std::vector<graph::Edge> members = TRY(view.out(image.id, EdgeKind::member));
+      for (size_t i = 0; i < members.size(); ++i) heights[members[i].to] = i;
       TRY(graph->remove(tx, image.id));
-      for (auto edge = members.rbegin(); edge != members.rend(); ++edge) {
-        Result<Node> layer = view.get(edge->to);
-        if (layer && layers.contains(layer->key)) TRY(graph->remove(tx, layer->id));
-      }
       Result<Node> blob = view.get(NodeKind::blob, image.key);
       if (blob) TRY(graph->remove(tx, blob->id));
-      for (const std::string& key : manifests) {
-        Result<Node> manifest = view.get(NodeKind::blob, key);
-        if (!manifest) continue;
-        std::vector<graph::Edge> holders = TRY(view.in(manifest->id));
-        if (holders.empty()) TRY(graph->remove(tx, manifest->id));
-      }
+    }
+    std::vector<std::pair<size_t, graph::NodeId>> stacked;
+    for (const auto& [id, height] : heights) stacked.emplace_back(height, id);
+    std::sort(stacked.rbegin(), stacked.rend());
+    for (const auto& [height, id] : stacked) {
+      Result<Node> layer = view.get(id);
+      if (layer && layers.contains(layer->key)) TRY(graph->remove(tx, id));
+    }
+    for (const std::string& key : manifests) {
+      Result<Node> manifest = view.get(NodeKind::blob, key);
+      if (!manifest) continue;
+      std::vector<graph::Edge> holders = TRY(view.in(manifest->id));
+      if (holders.empty()) TRY(graph->remove(tx, manifest->id));
     }
     return {};
   };

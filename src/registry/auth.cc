@@ -1,6 +1,7 @@
 #include "registry/auth.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/base64.h"
 #include "base/clock.h"
@@ -195,7 +196,7 @@ Result<std::string> Authenticator::answer(const http::Headers& headers, const Sc
   }
   if (!basic) return Error(ErrorKind::permission, "unauthorized: authentication required");
   if (credentials_.username.empty())
-    return Error(ErrorKind::permission, "no basic auth credentials");
+    return Error(ErrorKind::permission, "no basic auth credentials", ENOKEY);
   std::string ours = "Basic " + base64_encode(credentials_.username + ":" + credentials_.password);
   // Not whether they have been sent at all: requests go side by side.
   if (sent == ours)

@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 
 #include "base/json.h"
@@ -114,6 +115,7 @@ Error error_of(http::Agent::Response& response) {
 }
 
 bool is_denied(const Error& error) { return error.kind() == ErrorKind::permission; }
+bool lacks_credentials(const Error& error) { return is_denied(error) && error.code() == ENOKEY; }
 bool is_manifest_unknown(const Error& error) {
   return error.message().find("manifest unknown") != std::string::npos;
 }

@@ -25,6 +25,8 @@ int retry_after(const http::Headers& headers);
 
 // Which of its codes a registry gave for an error, told by the error's own words.
 bool is_denied(const Error& error);
+// The registry asks for credentials and there are none to send.
+bool lacks_credentials(const Error& error);
 bool is_manifest_unknown(const Error& error);
 bool is_name_unknown(const Error& error);
 

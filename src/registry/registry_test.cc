@@ -319,6 +319,52 @@ TEST_F(RegistryTest, search_asks_the_index_that_is_named) {
   EXPECT_EQ(limit.error().message(), "Limit 200 is outside the range of [1, 100]");
 }
 
+TEST_F(RegistryTest, signatures_that_the_registry_keeps_are_asked_of_one_that_says_so) {
+  const std::string digest = registry_.put_manifest("1", "{\"a\":1}", "application/x");
+  std::atomic<bool> keeps{true};
+  std::atomic<int> asked{0};
+  registry_.hook = [&](http::Exchange& x) {
+    if (x.path() == "/v2/" && keeps) {
+      (void)x.respond(200, {{"X-Registry-Supports-Signatures", "1"}}, "{}");
+      return true;
+    }
+    if (!x.path().starts_with("/extensions/")) return false;
+    ++asked;
+    if (x.path() != "/extensions/v2/a/b/signatures/" + digest) {
+      (void)x.respond(404, {}, "");
+      return true;
+    }
+    (void)x.respond(
+        200, {},
+        fmt::format(
+            R"({{"signatures":[{{"version":2,"name":"{0}@1","type":"atomic","content":"{1}"}},)"
+            R"({{"version":2,"name":"{0}@2","type":"other","content":"{1}"}},)"
+            R"({{"version":2,"name":"{0}@3","type":"atomic","content":"!"}}]}})",
+            digest, base64_encode("signed")));
+    return true;
+  };
+  {
+    auto repository = open();
+    auto manifest = repository->manifest("1");
+    ASSERT_TRUE(manifest) << manifest.error().message();
+    auto kept = repository->kept_signatures(manifest->digest);
+    ASSERT_TRUE(kept) << kept.error().message();
+    EXPECT_EQ(*kept, std::vector<std::string>{"signed"});
+    auto none = repository->kept_signatures(Digest::of("another"));
+    ASSERT_TRUE(none) << none.error().message();
+    EXPECT_TRUE(none->empty());
+  }
+  EXPECT_EQ(asked, 2);
+  keeps = false;
+  hosts_.reset();
+  auto repository = open();
+  ASSERT_TRUE(repository->manifest("1"));
+  auto kept = repository->kept_signatures(Digest::of("{\"a\":1}"));
+  ASSERT_TRUE(kept);
+  EXPECT_TRUE(kept->empty());
+  EXPECT_EQ(asked, 2);  // nobody was asked
+}
+
 TEST(Challenges, are_read_with_quotes_commas_and_several_at_once) {
   auto all = parse_challenges(
       R"(Bearer realm="https://a/t?x=1,2",service="s \"q\"",scope="a b", Basic realm=x)");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/base64.h"
 #include "base/clock.h"
 #include "base/fs.h"
 #include "registry_server/route.h"
@@ -72,6 +73,7 @@ Result<std::shared_ptr<const AuthState>> Auth::load(const Options& options) {
   state->issuer = options.token_issuer;
   state->endpoint = options.token_endpoint;
   state->token_lifetime_ns = options.token_lifetime;
+  state->refresh_lifetime_ns = options.refresh_lifetime;
   if (!options.htpasswd.empty()) state->users = TRY(Htpasswd::load(options.htpasswd));
   if (!options.rights.empty()) state->rights = TRY(Rights::load(options.rights));
   for (const std::string& path : options.token_keys)
@@ -105,7 +107,7 @@ Result<Credentials> parse_basic(std::string_view value) {
   value.remove_prefix(6);
   while (value.starts_with(' ')) value.remove_prefix(1);
   if (value.size() > 4096) return invalid("it is too long");
-  std::string text = TRY(base64_decode(value));
+  std::string text = TRY(base64_decode_strict(value));
   size_t colon = text.find(':');
   if (colon == std::string::npos) return invalid("it has no ':'");
   return Credentials{text.substr(0, colon), text.substr(colon + 1)};
@@ -143,6 +145,34 @@ Auth::Answer Auth::identify(http::Exchange& exchange, const AuthState& state) {
                              {state.issuer, state.service, now_ns() / 1'000'000'000});
   if (!claims) return {std::nullopt, unauthorized(claims.error().message())};
   return {Identity{claims->subject, std::move(claims->access)}, std::nullopt};
+}
+
+namespace {
+
+std::string refresh_audience(const AuthState& state) { return state.service + " refresh"; }
+
+}  // namespace
+
+Result<std::string> refresh_token(const AuthState& state, const std::string& user) {
+  const int64_t now = now_ns();
+  TokenClaims claims;
+  claims.issuer = state.issuer;
+  claims.subject = user;
+  claims.audience = {refresh_audience(state)};
+  claims.issued = claims.not_before = now / 1'000'000'000;
+  claims.expires = (now + state.refresh_lifetime_ns) / 1'000'000'000;
+  claims.id = state.users->fingerprint(user);
+  if (claims.id.empty()) return internal("there is no user {}", user);
+  return sign_token(claims, state.signing_key);
+}
+
+Result<std::string> refreshed_user(const AuthState& state, std::string_view token) {
+  TokenClaims claims = TRY(verify_token(
+      token, state.keys, {state.issuer, refresh_audience(state), now_ns() / 1'000'000'000}));
+  if (claims.subject.empty() || claims.id.empty() ||
+      claims.id != state.users->fingerprint(claims.subject))
+    return make_error(ErrorKind::permission, "the token is refused: the password was changed");
+  return std::move(claims.subject);
 }
 
 std::string challenge(const AuthState& state, const http::Exchange& exchange, bool tls,

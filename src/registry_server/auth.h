@@ -34,6 +34,7 @@ struct AuthState {
   Key signing_key;  // of the token endpoint
   bool endpoint = false;
   int64_t token_lifetime_ns = 0;
+  int64_t refresh_lifetime_ns = 0;
 
   // A set of Right.
   unsigned rights_of(const Identity& identity, const std::string& repository) const;
@@ -66,6 +67,13 @@ class Auth {
   PasswordCache passwords_;
   std::atomic<int> checking_{0};
 };
+
+// A refresh token stands for a user's password at the token endpoint, and is good for nothing else:
+// it is made for another audience. It ends with its time, and when the user's line in the htpasswd
+// file changes or goes.
+Result<std::string> refresh_token(const AuthState& state, const std::string& user);
+// The user that it is of. Errors: permission.
+Result<std::string> refreshed_user(const AuthState& state, std::string_view token);
 
 // WWW-Authenticate for a refused request. `scope` as "repository:NAME:pull,push", "" for none;
 // `error` is "invalid_token", "insufficient_scope" or "".

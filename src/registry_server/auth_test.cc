@@ -117,7 +117,8 @@ struct Signer {
     return out;
   }
   std::string token(const std::string& header, const std::string& claims) const {
-    std::string text = base64url_encode(header) + "." + base64url_encode(claims);
+    std::string text =
+        base64_url_encode_unpadded(header) + "." + base64_url_encode_unpadded(claims);
     EVP_MD_CTX* context = EVP_MD_CTX_new();
     EVP_DigestSignInit(context, nullptr, name == "EdDSA" ? nullptr : EVP_sha256(), nullptr,
                        key.get());
@@ -128,7 +129,7 @@ struct Signer {
     EVP_MD_CTX_free(context);
     signature.resize(size);
     if (name == "ES256") signature = raw(signature);
-    return text + "." + base64url_encode(signature);
+    return text + "." + base64_url_encode_unpadded(signature);
   }
   std::string claims(int64_t expires, const std::string& more = "") const {
     return fmt::format(
@@ -180,13 +181,13 @@ TEST(TokenTest, WhatIsNotSignedByAKnownKeyIsRefused) {
   EXPECT_FALSE(verify_token(rsa.token(R"({"alg":"RS256"})", signer.claims(2000)), keys, kDemands));
   // Another content under the same signature.
   size_t first = good.find('.'), second = good.rfind('.');
-  std::string forged =
-      good.substr(0, first + 1) + base64url_encode(signer.claims(3000)) + good.substr(second);
+  std::string forged = good.substr(0, first + 1) + base64_url_encode_unpadded(signer.claims(3000)) +
+                       good.substr(second);
   EXPECT_FALSE(verify_token(forged, keys, kDemands));
   // No signature, and a public key taken for a secret.
   for (const char* algorithm : {"none", "None", "HS256", "ES384", ""}) {
-    std::string text = base64url_encode(fmt::format(R"({{"alg":"{}"}})", algorithm)) + "." +
-                       base64url_encode(signer.claims(2000));
+    std::string text = base64_url_encode_unpadded(fmt::format(R"({{"alg":"{}"}})", algorithm)) +
+                       "." + base64_url_encode_unpadded(signer.claims(2000));
     EXPECT_FALSE(verify_token(text + ".", keys, kDemands)) << algorithm;
     EXPECT_FALSE(verify_token(text + ".AAAA", keys, kDemands)) << algorithm;
   }
@@ -229,7 +230,7 @@ TEST(TokenTest, KeysComeAsJsonToo) {
   KeySet keys;
   Status added =
       keys.add(fmt::format(R"({{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"k","x":"{}"}}]}})",
-                           base64url_encode(point)));
+                           base64_url_encode_unpadded(point)));
   ASSERT_TRUE(added) << added.error().message();
   std::string claims = signer.claims(2000);
   EXPECT_TRUE(verify_token(signer.token(R"({"alg":"EdDSA","kid":"k"})", claims), keys, kDemands));
@@ -260,14 +261,14 @@ TEST(TokenTest, OwnTokensAreVerified) {
 }
 
 TEST(Base64Test, OnlyTheStrictFormIsRead) {
-  EXPECT_EQ(*base64url_decode("AQID"), "\1\2\3");
-  EXPECT_EQ(*base64_decode("YTpi"), "a:b");
-  EXPECT_EQ(*base64_decode("YQ=="), "a");
+  EXPECT_EQ(*base64_url_decode_strict("AQID"), "\1\2\3");
+  EXPECT_EQ(*base64_decode_strict("YTpi"), "a:b");
+  EXPECT_EQ(*base64_decode_strict("YQ=="), "a");
   for (const char* bad : {"A", "AB", "AA=A", "A+==", "AAA=="})
-    EXPECT_FALSE(base64_decode(bad)) << bad;
+    EXPECT_FALSE(base64_decode_strict(bad)) << bad;
   for (size_t size = 0; size < 50; ++size) {
     std::string bytes = random_hex(size);
-    EXPECT_EQ(*base64url_decode(base64url_encode(bytes)), bytes);
+    EXPECT_EQ(*base64_url_decode_strict(base64_url_encode_unpadded(bytes)), bytes);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <crypt.h>
 #include <openssl/crypto.h>
 
+#include "base/digest.h"
 #include "base/fs.h"
 #include "base/id.h"
 #include "registry_server/content_digest.h"
@@ -81,6 +82,12 @@ bool Htpasswd::check(const std::string& user, const std::string& password) const
   bool possible = found != hashes_.end() && password.find('\0') == std::string::npos;
   bool right = verify(password, possible ? found->second : kNobody);
   return possible && right;
+}
+
+std::string Htpasswd::fingerprint(const std::string& user) const {
+  auto found = hashes_.find(user);
+  if (found == hashes_.end()) return {};
+  return Digest::of("htpasswd " + user + ":" + found->second).hex();
 }
 
 Result<std::string> htpasswd_line(const std::string& user, const std::string& password, int cost) {

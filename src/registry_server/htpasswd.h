@@ -22,6 +22,8 @@ class Htpasswd {
 
   // An unknown user takes as long as a wrong password.
   bool check(const std::string& user, const std::string& password) const;
+  // Changes with the user's line; "" for an unknown user. Tells nothing of the password.
+  std::string fingerprint(const std::string& user) const;
   size_t size() const { return hashes_.size(); }
 
  private:

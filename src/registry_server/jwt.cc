@@ -189,9 +189,9 @@ Result<TokenClaims> verify_token(std::string_view token, const KeySet& keys,
   size_t second = first == std::string_view::npos ? first : token.find('.', first + 1);
   if (second == std::string_view::npos || token.find('.', second + 1) != std::string_view::npos)
     return refused("it is no JSON web token");
-  auto header_text = base64url_decode(token.substr(0, first));
-  auto claims_text = base64url_decode(token.substr(first + 1, second - first - 1));
-  auto signature = base64url_decode(token.substr(second + 1));
+  auto header_text = base64_url_decode_strict(token.substr(0, first));
+  auto claims_text = base64_url_decode_strict(token.substr(first + 1, second - first - 1));
+  auto signature = base64_url_decode_strict(token.substr(second + 1));
   if (!header_text || !claims_text || !signature) return refused("it is no JSON web token");
   auto header = json::parse<Header>(*header_text);
   if (!header) return refused("its header is malformed");
@@ -216,8 +216,8 @@ Result<std::string> sign_token(const TokenClaims& claims, const Key& key) {
                     {"jti", claims.id},
                     {"access", json::encode(claims.access)}};
   body["aud"] = claims.audience.empty() ? "" : claims.audience.front();
-  std::string text =
-      base64url_encode(json::serialize(header)) + "." + base64url_encode(json::serialize(body));
+  std::string text = base64_url_encode_unpadded(json::serialize(header)) + "." +
+                     base64_url_encode_unpadded(json::serialize(body));
   std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
                                                                   EVP_MD_CTX_free);
   std::string der(160, '\0');
@@ -228,7 +228,7 @@ Result<std::string> sign_token(const TokenClaims& claims, const Key& key) {
                      reinterpret_cast<const unsigned char*>(text.data()), text.size()) != 1)
     return internal("the token cannot be signed");
   der.resize(size);
-  return text + "." + base64url_encode(TRY(from_der(der)));
+  return text + "." + base64_url_encode_unpadded(TRY(from_der(der)));
 }
 
 }  // namespace gantry::registry_server

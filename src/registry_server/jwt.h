@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/base64.h"
 #include "base/result.h"
 
 typedef struct evp_pkey_st EVP_PKEY;
@@ -77,11 +78,5 @@ Result<std::string> private_key_pem(const Key& key);
 Result<std::string> key_id(const Key& key);
 Result<Key> public_part(const Key& key);
 Result<std::string> sign_token(const TokenClaims& claims, const Key& key);
-
-// base64url without padding (RFC 4648, 5); the strict form only.
-Result<std::string> base64url_decode(std::string_view text);
-std::string base64url_encode(std::string_view bytes);
-// With or without padding, as in Authorization.
-Result<std::string> base64_decode(std::string_view text);
 
 }  // namespace gantry::registry_server

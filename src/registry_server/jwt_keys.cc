@@ -53,7 +53,7 @@ Result<Key> from_params(const char* type, OSSL_PARAM* params) {
 }
 
 Result<Key> rsa_key(const JsonKey& json) {
-  std::string n = TRY(base64url_decode(json.n)), e = TRY(base64url_decode(json.e));
+  std::string n = TRY(base64_url_decode_strict(json.n)), e = TRY(base64_url_decode_strict(json.e));
   if (n.size() < 256 || n.size() > 1024 || e.empty() || e.size() > 8)
     return invalid("an RSA key has 2048 to 8192 bits");
   auto number = [](const std::string& bytes) {
@@ -74,7 +74,7 @@ Result<Key> rsa_key(const JsonKey& json) {
 
 Result<Key> ec_key(const JsonKey& json) {
   if (json.curve != "P-256") return invalid("curve '{}' is not P-256", json.curve);
-  std::string x = TRY(base64url_decode(json.x)), y = TRY(base64url_decode(json.y));
+  std::string x = TRY(base64_url_decode_strict(json.x)), y = TRY(base64_url_decode_strict(json.y));
   if (x.size() != 32 || y.size() != 32) return invalid("a P-256 coordinate has 32 bytes");
   std::string point = "\x04" + x + y, group = "prime256v1";
   OSSL_PARAM params[] = {
@@ -86,7 +86,7 @@ Result<Key> ec_key(const JsonKey& json) {
 
 Result<Key> ed_key(const JsonKey& json) {
   if (json.curve != "Ed25519") return invalid("curve '{}' is not Ed25519", json.curve);
-  std::string x = TRY(base64url_decode(json.x));
+  std::string x = TRY(base64_url_decode_strict(json.x));
   Key key(EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr,
                                       reinterpret_cast<const unsigned char*>(x.data()), x.size()));
   if (!key) return openssl_error("Ed25519 key");
@@ -203,7 +203,7 @@ Result<Key> key_of_chain(const std::vector<std::string>& chain, X509_STORE* root
   std::unique_ptr<STACK_OF(X509), void (*)(STACK_OF(X509)*)> between(
       sk_X509_new_null(), [](STACK_OF(X509) * stack) { sk_X509_free(stack); });
   for (const std::string& text : chain) {
-    std::string der = TRY(base64_decode(text).context("x5c"));
+    std::string der = TRY(base64_decode_strict(text).context("x5c"));
     auto at = reinterpret_cast<const unsigned char*>(der.data());
     certificates.emplace_back(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
     if (!certificates.back()) return openssl_error("x5c");

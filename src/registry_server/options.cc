@@ -116,6 +116,8 @@ constexpr Option kOptions[] = {
     {"token-endpoint", flag<&O::token_endpoint>,
      "serve tokens at /token for the users of htpasswd"},
     {"token-lifetime", duration<&O::token_lifetime>, "of tokens that are served (5m)"},
+    {"refresh-lifetime", duration<&O::refresh_lifetime>,
+     "of tokens that stand for a password, for clients that keep one (720h)"},
     {"delete", flag<&O::deletes>, "allow deleting (off)"},
     {"read-only", flag<&O::read_only>, "refuse every change (off)"},
     {"quota-total", size<&O::quota_total>, "most bytes in the store (0: no limit)"},
@@ -214,6 +216,8 @@ Status check(Options& options) {
   }
   if (options.upload_age < 60'000'000'000) return invalid("upload-age is at least 1m");
   if (options.token_lifetime < 1'000'000'000) return invalid("token-lifetime is at least 1s");
+  if (options.refresh_lifetime < options.token_lifetime)
+    return invalid("refresh-lifetime is at least token-lifetime");
   if (!options.upstream.empty())
     TRY(http::Url::parse(options.upstream).context("upstream wants a URL (https://HOST)"));
   if (!options.upstream_username.empty() && options.upstream.empty())

@@ -27,7 +27,8 @@ struct Options {
   std::vector<std::string> token_keys;
   std::string token_roots;
   bool token_endpoint = false;
-  int64_t token_lifetime = 300'000'000'000;  // ns
+  int64_t token_lifetime = 300'000'000'000;                        // ns
+  int64_t refresh_lifetime = 720 * int64_t{3600} * 1'000'000'000;  // ns
 
   bool deletes = false;
   bool read_only = false;

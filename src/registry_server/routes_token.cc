@@ -33,7 +33,10 @@ void fail_login(Registry& registry, Call& call, const ApiError& error) {
   call.fail(error, std::move(headers));
 }
 
-void issue(Call& call, const http::Query& query) {
+// Whether the client keeps a token in the password's place.
+enum class Keeps { nothing, refresh_token };
+
+void issue(Call& call, const http::Query& query, Keeps keeps) {
   std::vector<std::string> scopes = scopes_of(query);
   std::string service(query.get("service"));
   if (!service.empty() && service != call.auth->service)
@@ -57,12 +60,16 @@ void issue(Call& call, const http::Query& query) {
   claims.id = random_hex(16);
   auto token = sign_token(claims, call.auth->signing_key);
   if (!token) return call.fail(failed(token.error()));
-  call.answer_json(200,
-                   json::object{{"token", *token},
-                                {"access_token", *token},
-                                {"expires_in", call.auth->token_lifetime_ns / 1'000'000'000},
-                                {"issued_at", format_time(now / 1'000'000'000 * 1'000'000'000)}},
-                   {{"Cache-Control", "no-store"}});
+  json::object answer{{"token", *token},
+                      {"access_token", *token},
+                      {"expires_in", call.auth->token_lifetime_ns / 1'000'000'000},
+                      {"issued_at", format_time(now / 1'000'000'000 * 1'000'000'000)}};
+  if (keeps == Keeps::refresh_token && !call.identity.user.empty()) {
+    auto refresh = refresh_token(*call.auth, call.identity.user);
+    if (!refresh) return call.fail(failed(refresh.error()));
+    answer["refresh_token"] = *refresh;
+  }
+  call.answer_json(200, std::move(answer), {{"Cache-Control", "no-store"}});
 }
 
 }  // namespace
@@ -80,7 +87,8 @@ void serve_token(Registry& registry, Call& call) {
       if (who.error) return fail_login(registry, call, *who.error);
       call.identity = std::move(*who.identity);
     }
-    return issue(call, call.x.query());
+    const bool offline = call.x.query().get("offline_token") == "true";
+    return issue(call, call.x.query(), offline ? Keeps::refresh_token : Keeps::nothing);
   }
   if (!call.is("POST"))
     return call.fail(unsupported_operation("only GET and POST"), {{"Allow", "GET, POST"}});
@@ -91,14 +99,23 @@ void serve_token(Registry& registry, Call& call) {
   }
   call.received += body->size();
   http::Query form = http::Query::parse(*body);
-  if (form.get("grant_type") != "password")
-    return call.answer_json(400, json::object{{"error", "unsupported_grant_type"},
-                                              {"error_description", "only 'password' is served"}});
+  const std::string grant(form.get("grant_type"));
+  if (grant == "refresh_token") {
+    auto user = refreshed_user(*call.auth, form.get("refresh_token"));
+    if (!user) return fail_login(registry, call, unauthorized(user.error().message()));
+    call.identity = {*user, std::nullopt};
+    return issue(call, form, Keeps::nothing);
+  }
+  if (grant != "password")
+    return call.answer_json(
+        400, json::object{{"error", "unsupported_grant_type"},
+                          {"error_description", "'password' and 'refresh_token' are served"}});
   auto who = auth.check_password(call.x, *call.auth, std::string(form.get("username")),
                                  std::string(form.get("password")));
   if (who.error) return fail_login(registry, call, *who.error);
   call.identity = std::move(*who.identity);
-  issue(call, form);
+  const bool offline = form.get("access_type") == "offline";
+  issue(call, form, offline ? Keeps::refresh_token : Keeps::nothing);
 }
 
 }  // namespace gantry::registry_server

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/base64.h"
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/json.h"
@@ -19,20 +20,6 @@ struct TokenAnswer {
   std::string token, access_token;
   int64_t expires_in = 60;
 };
-
-std::string base64(std::string_view bytes) {
-  static constexpr std::string_view kAlphabet =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (size_t at = 0; at < bytes.size(); at += 3) {
-    uint32_t bits = 0;
-    size_t count = std::min<size_t>(3, bytes.size() - at);
-    for (size_t i = 0; i < 3; ++i)
-      bits = bits << 8 | (i < count ? static_cast<unsigned char>(bytes[at + i]) : 0);
-    for (size_t i = 0; i < 4; ++i) out += i <= count ? kAlphabet[bits >> (18 - 6 * i) & 63] : '=';
-  }
-  return out;
-}
 
 Error unavailable(std::string_view what) {
   return make_error(ErrorKind::unavailable, "upstream: {}", what);
@@ -122,7 +109,7 @@ Status Upstream::reload(const Options& options) {
 
 std::string Upstream::basic() const {
   std::lock_guard lock(mutex_);
-  return username_.empty() ? "" : "Basic " + base64(username_ + ":" + password_);
+  return username_.empty() ? "" : "Basic " + base64_encode(username_ + ":" + password_);
 }
 
 Result<Upstream::Answer> Upstream::send(const http::Url& url, const std::string& method,

@@ -2,7 +2,7 @@
 // job (or cancels it) when the client goes away.
 #pragma once
 
-#include <deque>
+#include <functional>
 
 #include "base/byte_source.h"
 #include "daemon/daemon.h"
@@ -46,8 +46,49 @@ Result<typename Job::Output> run_job(Call& call, typename Job::Input input,
   return await_job(call, *handle, when_gone);
 }
 
-// Submits a job that reads the request's body from `upload`, which its input has too, and feeds it.
-// When the client goes the job gets an error out of the pipe, and is cancelled.
+// Feeds the request's body to `upload` (null: there is none) and waits for the job's end. `between`
+// is called whenever there may be something to pass on; `handle` and the pipe wake the call. When
+// the client goes the job gets an error out of the pipe, and is cancelled.
+template <typename Output>
+Status feed_job(Call& call, engine::JobHandle<Output>& handle, BytePipe* upload,
+                const std::function<Status()>& between) {
+  auto wait = [&]() -> Status {
+    http::Wake woken = call.x.wait();
+    return woken == http::Wake::notified ? Status() : Status(gone_error(woken));
+  };
+  auto pump = [&]() -> Status {
+    std::string buffer(64u << 10, '\0');
+    while (upload != nullptr && !upload->reader_gone() && !handle.finished()) {
+      size_t size = TRY(call.x.read_some(buffer));
+      if (size == 0) break;
+      std::string piece = buffer.substr(0, size);
+      while (!upload->try_write(piece)) {
+        TRY(between());
+        // A job that has ended reads no more, and tells of its end once.
+        if (handle.finished() || upload->try_write(piece)) break;
+        TRY(wait());
+      }
+      TRY(between());
+    }
+    if (upload != nullptr) upload->finish();
+    while (!handle.finished()) {
+      TRY(between());
+      if (!handle.finished()) TRY(wait());
+    }
+    return between();
+  };
+  Status pumped = pump();
+  if (upload != nullptr) upload->set_waker(nullptr);
+  if (pumped) return {};
+  if (upload != nullptr)
+    upload->fail(pumped.error().kind() == ErrorKind::invalid
+                     ? invalid("{}", pumped.error().message())
+                     : Error(ErrorKind::cancelled, pumped.error().message()));
+  handle.cancel();
+  return pumped;
+}
+
+// Submits a job that reads the request's body from `upload`, which its input has too.
 template <typename Job>
 Result<typename Job::Output> upload_job(Call& call, typename Job::Input input,
                                         const std::shared_ptr<BytePipe>& upload) {
@@ -55,34 +96,7 @@ Result<typename Job::Output> upload_job(Call& call, typename Job::Input input,
   auto handle = call.daemon().engine().template submit<Job>(std::move(input), submit_options(call));
   handle->on_done(wake);
   upload->set_waker(wake);
-  auto wait = [&]() -> Status {
-    http::Wake woken = call.x.wait();
-    return woken == http::Wake::notified ? Status() : Status(gone_error(woken));
-  };
-  auto pump = [&]() -> Status {
-    std::string buffer(64u << 10, '\0');
-    while (!upload->reader_gone() && !handle->finished()) {
-      size_t size = TRY(call.x.read_some(buffer));
-      if (size == 0) break;
-      std::string piece = buffer.substr(0, size);
-      while (!upload->try_write(piece)) {
-        if (handle->finished() || upload->try_write(piece)) break;
-        TRY(wait());
-      }
-    }
-    upload->finish();
-    while (!handle->finished()) TRY(wait());
-    return {};
-  };
-  Status pumped = pump();
-  upload->set_waker(nullptr);
-  if (!pumped) {
-    upload->fail(pumped.error().kind() == ErrorKind::invalid
-                     ? invalid("{}", pumped.error().message())
-                     : Error(ErrorKind::cancelled, pumped.error().message()));
-    handle->cancel();
-    return std::move(pumped).error();
-  }
+  TRY(feed_job(call, *handle, upload.get(), [] { return Status(); }));
   return handle->wait();
 }
 
@@ -135,42 +149,9 @@ Status stream_job(
     }
     return {};
   };
-  auto wait = [&]() -> Status {
-    http::Wake woken = call.x.wait();
-    return woken == http::Wake::notified ? Status() : Status(gone_error(woken));
-  };
-  auto pump = [&]() -> Status {
-    std::string buffer(64u << 10, '\0');
-    while (upload && !upload->reader_gone() && !handle->finished()) {
-      size_t size = TRY(call.x.read_some(buffer));
-      if (size == 0) break;
-      std::string piece = buffer.substr(0, size);
-      while (!upload->try_write(piece)) {
-        TRY(drain());
-        // A job that has ended reads no more, and tells of its end once.
-        if (handle->finished() || upload->try_write(piece)) break;
-        TRY(wait());
-      }
-      TRY(drain());
-    }
-    if (upload) upload->finish();
-    while (!handle->finished()) {
-      TRY(drain());
-      if (!handle->finished()) TRY(wait());
-    }
-    return drain();
-  };
-  Status pumped = pump();
-  if (upload) upload->set_waker(nullptr);
+  Status fed = feed_job(call, *handle, upload.get(), drain);
   if (progress) progress->set_waker(nullptr), progress->close();
-  if (!pumped) {
-    if (upload)
-      upload->fail(pumped.error().kind() == ErrorKind::invalid
-                       ? invalid("{}", pumped.error().message())
-                       : Error(ErrorKind::cancelled, pumped.error().message()));
-    handle->cancel();
-    return pumped;
-  }
+  if (!fed) return fed;
   auto output = handle->wait();
   if (!output) return stream.finish(std::move(output).error());
   if (last) last(*output, stream);

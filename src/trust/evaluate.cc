@@ -32,8 +32,10 @@ class Evaluator {
       if (met.error().kind() == ErrorKind::cancelled) return std::move(met).error();
       ErrorKind kind = met.error().kind() == ErrorKind::unavailable ? ErrorKind::unavailable
                                                                     : ErrorKind::permission;
-      return Error(kind, fmt::format("{} is refused by the policy {}, {}: {}", subject_name(),
-                                     how_.policy_name, rule(requirement), met.error().message()));
+      return Error(kind,
+                   fmt::format("{} is refused by the policy {}, {}: {}", subject_name(),
+                               how_.policy_name, rule(requirement), met.error().message()),
+                   kind == ErrorKind::permission ? kRefusalCode : met.error().code());
     }
     return std::move(out_);
   }
@@ -182,6 +184,10 @@ Result<image::Admission> evaluate(const Evaluation& how, const Subject& subject,
                                   const std::vector<image::Verification>& verified,
                                   SignatureSource& source) {
   return Evaluator(how, subject, verified, source).run();
+}
+
+bool is_refusal(const Error& error) {
+  return error.kind() == ErrorKind::permission && error.code() == kRefusalCode;
 }
 
 Result<std::vector<KeyVerdict>> verify_with_key(const std::string& public_key_pem,

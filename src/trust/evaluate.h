@@ -2,6 +2,7 @@
 // by a signature where it asks for one. Blocking; thread-safe.
 #pragma once
 
+#include <cerrno>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,6 +35,10 @@ struct Evaluation {
 // `verified` are verifications of earlier: those that are of the very same requirement, keys and
 // name count, and nothing is asked of `source` then. A signature that could not be looked for (a
 // registry that does not answer) is that error.
+//
+// The code of a refusal, which no system call gives: what tells it from other errors.
+inline constexpr int kRefusalCode = EKEYREJECTED;
+bool is_refusal(const Error& error);
 Result<image::Admission> evaluate(const Evaluation& how, const Subject& subject,
                                   const std::vector<image::Verification>& verified,
                                   SignatureSource& source);

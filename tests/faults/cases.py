@@ -5,6 +5,7 @@ A job type without a case, and a case without a job type, fail the walk (walk.py
 
 import atexit
 import base64
+import glob
 import json
 import os
 import shutil
@@ -637,6 +638,50 @@ class Push(RegistryCase):
 
 
 @case
+class Refetch(RegistryCase):
+    """A layer that is gone, of an image that was made here of one whose own name is gone."""
+
+    job, changes_on_error = "image.refetch", True
+
+    def layers(self):
+        root = glob.glob(self.engine.data + "/*/layers")[0]
+        return {os.path.realpath(f"{root}/{name}") for name in os.listdir(root)}
+
+    def prepare(self):
+        before = self.layers()
+        pulled = f"{self.registry()}/t/pull:1"
+        answer = self.streamed(self.engine.ask("POST", f"/images/create?fromImage={self.encoded('t/pull')}&tag=1"))
+        assert answer.ok, answer.message
+        self.engine.must("POST", "/containers/create?name=walked", {"Image": pulled, "Cmd": ["x"]})
+        self.engine.must("POST", "/commit?container=walked&repo=t/refetch&tag=1&changes=CMD+true")
+        self.remove_image(pulled)
+        for layer in self.layers() - before:
+            shutil.rmtree(layer)
+
+    def act(self):
+        answer = self.engine.ask("POST", "/gantry/system/check?repair=1")
+        if answer.ok and answer.json()["Findings"]:
+            told = "; ".join(one.get("Detail", "") for one in answer.json()["Findings"] if not one["Repaired"])
+            if told:
+                return Answer(500, json.dumps({"message": told}).encode())
+        return answer
+
+    def done(self):
+        findings = self.engine.ask("POST", "/gantry/system/check").json()["Findings"]
+        return not [one for one in findings if one["Kind"] == "layer"]
+
+    def undo(self):
+        self.remove()
+        self.remove_image("t/refetch:1")
+        self.remove_image(f"{self.registry()}/t/pull:1")
+
+
+@case
+class RebaseContainer(Refetch):
+    job = "container.rebase"
+
+
+@case
 class SignImage(RegistryCase):
     """All that it changes is the registry's: what was sent before the failing step stays there, and is told."""
 
@@ -717,18 +762,6 @@ class PruneImages(ImageCase):
 
     def undo(self):
         self.engine.ask("POST", "/images/prune")
-
-
-@case
-class Pull(ImageCase):
-    """There is no registry client yet: it says so, and leaves nothing."""
-    job, refused = "image.pull", True
-
-    def act(self):
-        return self.streamed(self.engine.ask("POST", "/images/create?fromImage=localhost:1/x&tag=1"))
-
-    def done(self):
-        return True
 
 
 # --- networks and volumes

@@ -217,6 +217,37 @@ ls: /etc/group: No such file or directory
 
 # --- lists -----------------------------------------------------------------------------------------------
 
+@test "images that share layers are removed together" {
+  tar -C "$BATS_TEST_DIRNAME" -c images.bats | client import - t/base:1
+  before=$(client images -qa | sort -u | wc -l)
+  # A child without a layer of its own, whose parent has lost its name.
+  client create --name box t/base:1 x
+  client commit -c 'CMD ["a"]' box t/child:1
+  client rm box
+  client rmi t/base:1
+  run client rmi t/child:1
+  assert_success
+  # Several without names, on layers that are each other's.
+  tar -C "$BATS_TEST_DIRNAME" -c images.bats | client import - t/base:1
+  client create --name box t/base:1 x
+  client cp "$BATS_TEST_DIRNAME/copy.bats" box:/one
+  first=$(client commit box)
+  second=$(client commit -c 'CMD ["b"]' box)
+  client rm box
+  client create --name box "$first" x
+  client cp "$BATS_TEST_DIRNAME/copy.bats" box:/two
+  third=$(client commit box)
+  client rm box
+  client rmi t/base:1
+  run client image prune -f
+  assert_success
+  for image in "$first" "$second" "$third"; do
+    run client image inspect "$image"
+    assert_failure
+  done
+  assert_equal "$(client images -qa | sort -u | wc -l)" $((before - 1))
+}
+
 @test "images can be chosen by label, reference, before, since, until and dangling" {
   client create --name box busybox true
   client commit -c 'LABEL kind=one' box t/one:1

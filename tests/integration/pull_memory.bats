@@ -75,3 +75,29 @@ peak_kib() { awk '/^VmHWM:/ { print $2 }' "/proc/$(engine_pid)/status"; }
   assert_equal "$(gantry images -q "$R/window")" ""
   gantry pull -q "$R/window:1"
 }
+
+@test "forty layers in one image, pulled twice at a time, leave the daemon under 64 MiB" {
+  mkdir "$BATS_TEST_TMPDIR/layers"
+  for i in $(seq 40); do
+    mkdir -p "$BATS_TEST_TMPDIR/root"
+    head -c 2000000 /dev/urandom >"$BATS_TEST_TMPDIR/root/$i"
+    tar -C "$BATS_TEST_TMPDIR/root" -c "$i" | gzip -1 >"$BATS_TEST_TMPDIR/layers/$i.gz"
+    rm "$BATS_TEST_TMPDIR/root/$i"
+  done
+  for name in forty reversed; do
+    /usr/bin/python3 "$REPOSITORY/tests/lib/push_layer.py" $R $name - \
+      $(find "$BATS_TEST_TMPDIR/layers" -name '*.gz' | sort $([ $name = forty ] || echo -r))
+  done
+  engine_stop main
+  engine_start main --bridge none --max-concurrent-downloads 20
+  gantry pull -q "$R/reversed:1" &
+  pull=$!
+  gantry pull -q "$R/forty:1"
+  wait $pull
+  peak=$(peak_kib)
+  echo "most resident: $peak KiB"
+  assert [ "$peak" -lt 65536 ]
+  assert_equal "$(gantry image inspect -f '{{len .RootFS.Layers}}' "$R/forty:1")" 40
+  run gantry system check --content
+  assert_output "Everything is as it should be."
+}

@@ -133,3 +133,47 @@ mended() {
   assert_line "1 found, 0 repaired."
   assert_line "  $digest"
 }
+
+@test "a layer that no image of a registry has any more is fetched from where it was first seen" {
+  gantry_registry main 5998
+  publish base
+  gantry create --name made --network none "$R/base:1" cat /readme >/dev/null
+  gantry commit -c 'CMD ["cat", "/readme"]' made child:1 >/dev/null
+  gantry rmi -f "$R/base:1" >/dev/null
+  layer=$(node_keys child:1 layer | tail -n 1)
+  rm -r "$(layer_of child:1)"
+  run check
+  assert_failure 1
+  assert_line --regexp "^missing: layer $layer"
+  # It is told when there is nothing to fetch it from.
+  registry_stop main
+  run check --repair
+  assert_failure 1
+  assert_line --regexp "^missing: layer $layer.*cannot be fetched from $R/base: .*connection refused"
+  gantry_registry main 5998
+  run check --repair
+  assert_success
+  assert_line --regexp "^missing: layer $layer.*fetched again from $R/base@sha256:[0-9a-f]{64}.* \[repaired\]$"
+  run check --content
+  assert_output "Everything is as it should be."
+  assert_equal "$(gantry run --rm --network none child:1)" one
+  assert_equal "$(gantry start -a made)" one
+  gantry rm -f made
+  gantry rmi -f child:1
+}
+
+@test "the compressed form of a layer, where it is kept, is fetched again" {
+  engine_stop main
+  engine_start main --keep-compressed
+  gantry_registry main 5998
+  publish kept
+  form=$(curl -s "http://$R/v2/kept/manifests/1" -H 'Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json' | jq -r '.layers[-1].digest')
+  rm "$(blob "$form")"
+  mended "missing: blob" kept
+  # (LC_ALL: any byte is a character.)
+  LC_ALL=C sed -i 's/./x/20' "$(blob "$form")"
+  mended "corrupt: blob" kept --content
+  cmp "$(blob "$form")" <(curl -s "http://$R/v2/kept/blobs/$form")
+  engine_stop main
+  engine_start main
+}

@@ -1,6 +1,7 @@
 """usage: push_layer.py HOST:PORT NAME TAR BLOB…: puts an image into a plain registry whose layers are the BLOBs as they are.
-TAR is what each of them unpacks to."""
+TAR is what each of them unpacks to; "-": each is a gzip file of its own."""
 
+import gzip
 import hashlib
 import json
 import sys
@@ -19,11 +20,12 @@ def put(url, method, data, kind):
 
 host, name, tar, *blobs = sys.argv[1:]
 base = f"http://{host}/v2/{name}"
-diff_id = digest(open(tar, "rb").read())
+contents = [open(blob, "rb").read() for blob in blobs]
+diff_ids = [digest(gzip.decompress(data)) for data in contents] if tar == "-" else [digest(open(tar, "rb").read())] * len(blobs)
 config = json.dumps({"os": "linux", "architecture": "amd64", "config": {},
-                     "rootfs": {"type": "layers", "diff_ids": [diff_id] * len(blobs)}}).encode()
+                     "rootfs": {"type": "layers", "diff_ids": diff_ids}}).encode()
 layers = []
-for data in [config, *(open(blob, "rb").read() for blob in blobs)]:
+for data in [config, *contents]:
     put(f"{base}/blobs/uploads/?digest={digest(data)}", "POST", data, "application/octet-stream")
     layers.append({"mediaType": "application/vnd.oci.image.layer.v1.tar+zstd", "digest": digest(data), "size": len(data)})
 layers[0]["mediaType"] = "application/vnd.oci.image.config.v1+json"

@@ -47,7 +47,7 @@ std::vector<Command> gather(std::initializer_list<std::span<const Command>> grou
 }
 
 struct Tree {
-  std::vector<Command> container, image, network, volume, job, system, graph, all;
+  std::vector<Command> container, image, manifest, network, volume, job, system, graph, all;
   Command root;
 
   Tree() {
@@ -59,6 +59,7 @@ struct Tree {
                         update_commands(), inspect("container-inspect")});
     image = gather({image_commands(), archive_commands(), transfer_commands(),
                     inspect("image-inspect"), trust_commands()});
+    manifest = gather({manifest_commands()});
     network = gather({network_commands(), inspect("network-inspect")});
     volume = gather({volume_commands(), inspect("volume-inspect")});
     job = gather({job_commands(), inspect("job-inspect")});
@@ -88,6 +89,8 @@ struct Tree {
     all.push_back(management("container", "Manage containers", container));
     all.push_back(management("graph", "Show what is kept, and why", graph));
     all.push_back(management("image", "Manage images", image));
+    all.push_back(
+        management("manifest", "Manage Docker image manifests and manifest lists", manifest));
     all.push_back(management("network", "Manage networks", network));
     all.push_back(management("volume", "Manage volumes", volume));
     all.push_back(management("job", "Manage jobs of the engine", job));

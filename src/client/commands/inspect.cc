@@ -66,15 +66,70 @@ constexpr Kind kKinds[] = {
      }},
 };
 
-Result<std::string> fetch(Api& api, std::string_view kind, const std::string& name,
-                          const InspectOptions& options) {
+// What the API leaves out when it is empty and Docker's client, which knows the type, has all the
+// same: a template may ask for it.
+struct LeftOut {
+  std::string_view kind, object, member;  // `object` "" is the whole
+  enum class Type { text, flag, list, map } type;
+};
+constexpr LeftOut kLeftOut[] = {
+    {"image", "", "Created", LeftOut::Type::text},
+    {"image", "", "OsVersion", LeftOut::Type::text},
+    {"image", "", "Variant", LeftOut::Type::text},
+    {"image", "Config", "ArgsEscaped", LeftOut::Type::flag},
+    {"image", "Config", "Cmd", LeftOut::Type::list},
+    {"image", "Config", "Entrypoint", LeftOut::Type::list},
+    {"image", "Config", "Env", LeftOut::Type::list},
+    {"image", "Config", "ExposedPorts", LeftOut::Type::map},
+    {"image", "Config", "Labels", LeftOut::Type::map},
+    {"image", "Config", "OnBuild", LeftOut::Type::list},
+    {"image", "Config", "Shell", LeftOut::Type::list},
+    {"image", "Config", "StopSignal", LeftOut::Type::text},
+    {"image", "Config", "User", LeftOut::Type::text},
+    {"image", "Config", "Volumes", LeftOut::Type::map},
+    {"image", "Config", "WorkingDir", LeftOut::Type::text},
+};
+
+void add_left_out(json::value& document, std::string_view kind) {
+  for (const LeftOut& one : kLeftOut) {
+    json::object* object = one.kind == kind ? document.if_object() : nullptr;
+    if (object != nullptr && !one.object.empty()) {
+      json::value* inner = object->if_contains(one.object);
+      object = inner != nullptr ? inner->if_object() : nullptr;
+    }
+    if (object == nullptr || object->contains(one.member)) continue;
+    json::value& added = (*object)[one.member];
+    switch (one.type) {
+      case LeftOut::Type::text:
+        added = "";
+        break;
+      case LeftOut::Type::flag:
+        added = false;
+        break;
+      case LeftOut::Type::list:
+        added = json::array();
+        break;
+      case LeftOut::Type::map:
+        added = json::object();
+        break;
+    }
+  }
+}
+
+struct Fetched {
+  std::string_view kind;
+  std::string body;
+};
+Result<Fetched> fetch(Api& api, std::string_view kind, const std::string& name,
+                      const InspectOptions& options) {
   if (name.empty()) return not_found("No such object: {}", name);
   for (const Kind& known : kKinds) {
     if (kind.empty() ? known.name == kJob : kind != known.name) continue;  // a number names others
-    auto body = api.call("GET", known.path(name, options));
-    if (body || !kind.empty()) return body;
-    if (body.error().kind() != ErrorKind::not_found && body.error().kind() != ErrorKind::invalid)
-      return body;
+    Result<std::string> body = api.call("GET", known.path(name, options));
+    if (body) return Fetched{known.name, body.release()};
+    const bool elsewhere =
+        body.error().kind() == ErrorKind::not_found || body.error().kind() == ErrorKind::invalid;
+    if (!kind.empty() || !elsewhere) return std::move(body).error();
   }
   return not_found("Error: No such object: {}", name);
 }
@@ -93,21 +148,22 @@ Result<int> inspect(Cli& cli, const InspectOptions& options, const Arguments& na
   Api* api = TRY(cli.api());
   std::string list, errors;
   for (const std::string& name : names) {
-    auto body = fetch(*api, kind, name, options);
-    if (!body) {
-      if (body.error().kind() == ErrorKind::unavailable) return std::move(body).error();
-      errors += body.error().message() + "\n";
+    auto found = fetch(*api, kind, name, options);
+    if (!found) {
+      if (found.error().kind() == ErrorKind::unavailable) return std::move(found).error();
+      errors += found.error().message() + "\n";
       continue;
     }
     if (parsed) {
-      json::value document = TRY(json::parse(*body));
+      json::value document = TRY(json::parse(found->body));
+      add_left_out(document, found->kind);
       const std::string shown = TRY(parsed->execute(document, {.missing = MissingField::no_entry})
                                         .context("template parsing error"));
       print_out(shown);
       print_out("\n");
       continue;
     }
-    list += (list.empty() ? "" : ",") + compact_json(*body);
+    list += (list.empty() ? "" : ",") + compact_json(found->body);
   }
   if (options.format == "json")
     print_out("[{}]\n", list);

@@ -126,11 +126,10 @@ Status load(Call& call) {
 }
 
 Status import(Call& call) {
-  auto body = std::make_shared<BytePipe>();
   ImageImport::Input input;
   input.source = call.query("fromSrc");
-  if (input.source != "-")
-    return unsupported("import from {}: only a tarball in the request's body", input.source);
+  std::shared_ptr<BytePipe> body;  // else the job fetches it
+  if (input.source == "-") body = std::make_shared<BytePipe>();
   input.tarball = body;
   input.repository = call.query("repo");
   input.tag = call.query("tag");

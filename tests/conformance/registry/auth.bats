@@ -129,6 +129,36 @@ token() { # USER SCOPE…
   [ "$(stat -c %a "$TEST_ROOT/main/token-key.pem")" = 600 ]
 }
 
+@test "a refresh token stands for the password at the token endpoint, until the password changes" {
+  local form="service=gantry-registry&scope=repository:team/app:pull,push" refresh access
+  cp "$TEST_ROOT/htpasswd" "$TEST_ROOT/htpasswd.own"
+  registry main 5000 --auth token --token-endpoint --htpasswd "$TEST_ROOT/htpasswd.own" --rights "$TEST_ROOT/rights"
+  wants 200 -u alice:secret-alice "http://127.0.0.1:5000/token?service=gantry-registry"
+  [ "$(jq 'has("refresh_token")' "$TEST_ROOT/body")" = false ]
+  wants 200 "http://127.0.0.1:5000/token?service=gantry-registry&offline_token=true"
+  [ "$(jq 'has("refresh_token")' "$TEST_ROOT/body")" = false ] # nobody has a password
+  wants 200 -u alice:secret-alice "http://127.0.0.1:5000/token?service=gantry-registry&offline_token=true"
+  refresh=$(jq -r .refresh_token "$TEST_ROOT/body")
+  wants 200 -d "grant_type=password&access_type=offline&username=alice&password=secret-alice&$form" http://127.0.0.1:5000/token
+  [ "$(jq -r .refresh_token "$TEST_ROOT/body" | wc -c)" -gt 50 ]
+  wants 200 -d "grant_type=refresh_token&refresh_token=$refresh&$form" http://127.0.0.1:5000/token
+  access=$(jq -r .access_token "$TEST_ROOT/body")
+  push_image $R/team/app v1 -H "Authorization: Bearer $access"
+  # Neither is good for the other.
+  wants 401 -H "Authorization: Bearer $refresh" $R/
+  wants 401 -d "grant_type=refresh_token&refresh_token=$access&$form" http://127.0.0.1:5000/token
+  wants 401 -d "grant_type=refresh_token&refresh_token=${refresh%????}AAAA&$form" http://127.0.0.1:5000/token
+  wants 401 -d "grant_type=refresh_token&$form" http://127.0.0.1:5000/token
+  wants 400 -d "grant_type=other&$form" http://127.0.0.1:5000/token
+  # Another password, and it is over.
+  sed -i /^alice:/d "$TEST_ROOT/htpasswd.own"
+  echo another | "$GANTRY_BUILD/bin/gantry-registry" htpasswd alice 4 >>"$TEST_ROOT/htpasswd.own"
+  registry_stop main
+  registry main 5000 --auth token --token-endpoint --htpasswd "$TEST_ROOT/htpasswd.own" --rights "$TEST_ROOT/rights"
+  wants 401 -d "grant_type=refresh_token&refresh_token=$refresh&$form" http://127.0.0.1:5000/token
+  wants 200 -u alice:another "http://127.0.0.1:5000/token?service=gantry-registry&offline_token=true"
+}
+
 b64() { openssl base64 -A | tr '+/' '-_' | tr -d =; }
 # foreign KEY ALGORITHM CLAIMS [HEADER-FIELDS]: signs with openssl's command
 foreign() {
