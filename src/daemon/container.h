@@ -2,6 +2,7 @@
 // and holds what only a living daemon has (the instance, waiting clients).
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <map>
@@ -62,6 +63,10 @@ class Container {
   bool wait_stopped(const std::string& run,
                     std::optional<std::chrono::steady_clock::time_point> deadline,
                     const std::function<bool()>& cancelled);
+  // Healthchecks belong to a generation: what was planned or begun in an earlier one comes to
+  // nothing.
+  uint64_t new_check_generation() { return ++check_generation_; }
+  uint64_t check_generation() const { return check_generation_; }
   // Wakes wait_stopped() to look at `cancelled` again.
   void nudge();
 
@@ -79,6 +84,7 @@ class Container {
   std::shared_ptr<drivers::Instance> instance_;
   std::vector<PendingAttach> pending_;
   std::vector<Waiter> waiters_;
+  std::atomic<uint64_t> check_generation_ = 0;
 };
 
 // Thread-safe.

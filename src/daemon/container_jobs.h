@@ -175,6 +175,17 @@ struct ContainerExit {
   using Output = Nothing;
 };
 
+// One run of a container's healthcheck, an exec of its own, and what it says of the container.
+struct ContainerHealthCheck {
+  static constexpr std::string_view kName = "container.health-check";
+  struct Input {
+    std::string container;   // full id
+    std::string run;         // nothing is done when that is over
+    int64_t generation = 0;  // nor when the checks were stopped meanwhile
+  };
+  using Output = Nothing;
+};
+
 // At start: takes over the containers whose shims live, before any other job of a container. Gives
 // the ends that nobody saw, each to become a container.exit.
 struct ContainerAdopt {
@@ -316,6 +327,11 @@ GANTRY_JOB_FIELDS(ContainerExit::Input) {
       field<&T::container>("container"),     field<&T::run>("run"),
       field<&T::exit_code>("exit_code"),     field<&T::oom_killed>("oom_killed"),
       field<&T::finished_at>("finished_at"), field<&T::reason>("reason", kOmitEmpty)};
+};
+GANTRY_JOB_FIELDS(ContainerHealthCheck::Input) {
+  using T = daemon::ContainerHealthCheck::Input;
+  static constexpr Field fields[] = {field<&T::container>("container"), field<&T::run>("run"),
+                                     field<&T::generation>("generation")};
 };
 GANTRY_JOB_FIELDS(ExecConfig) {
   using T = daemon::ExecConfig;

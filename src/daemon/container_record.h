@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,9 +17,9 @@ namespace gantry::daemon {
 // One mount of the container beyond those every container has; made from Binds, Mounts, Tmpfs,
 // Volumes of the image and VolumesFrom at create time.
 struct MountPoint {
-  std::string type;         // bind, volume, tmpfs
+  std::string type;         // bind, volume, tmpfs, image
   std::string name;         // volume: its name
-  std::string source;       // bind: host path; volume: its directory
+  std::string source;       // bind: host path; volume: its directory; image: its id
   std::string destination;  // clean absolute path in the container
   std::string driver;       // volume: "local"
   std::string mode;         // as written: "ro", "z", …
@@ -30,6 +31,20 @@ struct MountPoint {
   std::string read_only_recursive;
   api::Strings tmpfs_options;  // tmpfs: as mount(8) writes them ("size=1m", "noexec")
   bool anonymous = false;      // volume made for this container without a name
+  std::string subpath;         // volume: what of it is mounted, looked up beneath it; "": all
+  std::string layer;           // image: the id of the layer through which it is mounted
+};
+
+// What one run of a container's healthcheck came to. Times in ns since the epoch.
+struct HealthResult {
+  int64_t start = 0, end = 0;
+  int exit_code = 0;  // -1: it could not be run, or not in time
+  std::string output;
+};
+struct Health {
+  std::string status = "starting";  // starting healthy unhealthy
+  int failing_streak = 0;
+  std::vector<HealthResult> log;  // the last five
 };
 
 struct ContainerState {
@@ -45,6 +60,7 @@ struct ContainerState {
   bool start_follows =
       false;  // stopped by `restart`: neither --rm nor the restart policy acts on its end
   int restart_count = 0;
+  std::optional<Health> health;  // of a container with a healthcheck that was started
 
   // Between two runs: somebody will start it unless it is stopped first.
   bool between_runs() const {
@@ -69,6 +85,7 @@ struct ContainerRecord {
   std::vector<MountPoint> mounts;
   std::string log_path;
   std::string platform = "linux";
+  bool restart_unhealthy = false;  // as whoever created it asked by a label (daemon/health.h)
   ContainerState state;
 
   bool running() const { return state.status == "running" || state.status == "paused"; }
@@ -94,7 +111,23 @@ struct Schema<daemon::MountPoint> {
       field<&T::recursive>("recursive"),
       field<&T::read_only_recursive>("read_only_recursive", kOmitEmpty),
       field<&T::tmpfs_options>("tmpfs_options", kOmitEmpty),
-      field<&T::anonymous>("anonymous", kOmitEmpty)};
+      field<&T::anonymous>("anonymous", kOmitEmpty),
+      field<&T::subpath>("subpath", kOmitEmpty),
+      field<&T::layer>("layer", kOmitEmpty)};
+};
+template <>
+struct Schema<daemon::HealthResult> {
+  using T = daemon::HealthResult;
+  static constexpr Field fields[] = {field<&T::start>("start"), field<&T::end>("end"),
+                                     field<&T::exit_code>("exit_code"),
+                                     field<&T::output>("output", kOmitEmpty)};
+};
+template <>
+struct Schema<daemon::Health> {
+  using T = daemon::Health;
+  static constexpr Field fields[] = {field<&T::status>("status"),
+                                     field<&T::failing_streak>("failing_streak", kOmitEmpty),
+                                     field<&T::log>("log", kOmitEmpty)};
 };
 template <>
 struct Schema<daemon::ContainerState> {
@@ -109,7 +142,8 @@ struct Schema<daemon::ContainerState> {
                                      field<&T::run>("run", kOmitEmpty),
                                      field<&T::manually_stopped>("manually_stopped", kOmitEmpty),
                                      field<&T::start_follows>("start_follows", kOmitEmpty),
-                                     field<&T::restart_count>("restart_count", kOmitEmpty)};
+                                     field<&T::restart_count>("restart_count", kOmitEmpty),
+                                     field<&T::health>("health", kOmitEmpty)};
 };
 template <>
 struct Schema<daemon::ContainerRecord> {
@@ -131,6 +165,7 @@ struct Schema<daemon::ContainerRecord> {
                                      field<&T::mounts>("mounts"),
                                      field<&T::log_path>("log_path"),
                                      field<&T::platform>("platform"),
+                                     field<&T::restart_unhealthy>("restart_unhealthy", kOmitEmpty),
                                      field<&T::state>("state")};
 };
 

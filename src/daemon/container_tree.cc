@@ -9,12 +9,12 @@
 #include <algorithm>
 #include <functional>
 #include <list>
-#include <thread>
 
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/sys.h"
 #include "daemon/mounts.h"
+#include "daemon/special_mounts.h"
 #include "drivers/graph/graph_driver.h"
 #include "drivers/graph/rootfs_mount.h"
 
@@ -29,13 +29,6 @@ struct Part {
   std::string path;
   UniqueFd mount;
 };
-
-// On a thread of its own, whose namespaces can be changed.
-Status apart(const std::function<Status()>& work) {
-  Status done = internal("not run");
-  std::thread([&] { done = work(); }).join();
-  return done;
-}
 
 // A copy, which must not share with its original: what is attached to the one would appear on the
 // other, and that may be the host's.
@@ -68,8 +61,16 @@ Status take_running(int process, const ContainerRecord& record, ContainerTree::V
 }
 
 // Volumes and binds, from where they are on the host.
-Status take_mounts(const ContainerRecord& record, std::list<Part>& parts) {
+Status take_mounts(const ContainerRecord& record, drivers::GraphDriver& driver,
+                   std::list<Part>& parts) {
   for (const MountPoint& mount : record.mounts) {
+    if (is_special(mount)) {
+      UniqueFd tree = TRY(open_special(mount, driver).context("mount {}", mount.destination));
+      if (!mount.writable)
+        TRY(sys::mount_setattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0));
+      parts.push_back({mount.destination, std::move(tree)});
+      continue;
+    }
     if (mount.type != "volume" && mount.type != "bind") continue;
     unsigned recursive = mount.type == "bind" && mount.recursive ? AT_RECURSIVE : 0;
     UniqueFd clone =
@@ -211,7 +212,7 @@ Result<ContainerTree> ContainerTree::open(const Container& container, drivers::G
   } else {
     root = TRY(drivers::mount_rootfs(record->rootfs, drivers::RootfsAccess::read));
   }
-  if (volumes == Volumes::all) TRY(take_mounts(*record, parts));
+  if (volumes == Volumes::all) TRY(take_mounts(*record, driver, parts));
   parts.sort([](const Part& a, const Part& b) { return a.path < b.path; });  // outer ones first
   const bool read_only = record->host_config.ReadonlyRootfs;
   const bool make_places = access == Access::write && !running;

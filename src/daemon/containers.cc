@@ -25,6 +25,9 @@ void Containers::Impl::register_jobs() {
   engine.add<ContainerStart>(
       [this](JobContext& job, ContainerStart::Input in) { return start(job, in); },
       JobClass::container);
+  engine.add<ContainerHealthCheck>(
+      [this](JobContext& job, ContainerHealthCheck::Input in) { return health_check(job, in); },
+      JobClass::control);
   engine.add<ContainerAdopt>(
       [this](JobContext& job, ContainerAdopt::Input in) { return adopt(job, in); },
       JobClass::control);

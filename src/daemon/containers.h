@@ -60,6 +60,7 @@ struct AttachQuery {
   bool logs = false, stream = false, standard_in = false, standard_out = false,
        standard_error = false;
   std::string detach_keys;
+  bool raw = false;  // without frames, as over a WebSocket
 };
 
 class Containers {
@@ -97,6 +98,11 @@ class Containers {
   bool has_terminal_exec(const std::string& exec) const;
   Result<std::string> full_id(const std::string& container) const;
 
+  // ---- for jobs that hold the locks of these containers
+  // Those of them that run are kept still while `work` is done.
+  Status hold_still(const api::Strings& ids, const std::function<Status()>& work);
+  bool is_running(const std::string& id) const;
+
   // ---- subscriptions and streams
   Result<std::shared_ptr<WaitChannel>> wait(const std::string& container, WaitCondition condition);
   Result<std::unique_ptr<LogStream>> logs(const std::string& container, const LogsQuery& query);
@@ -129,6 +135,11 @@ class Containers {
     int64_t running = 0, paused = 0, stopped = 0;
   };
   Counts counts() const;
+  // Healthchecks that were run since the daemon began, and that failed.
+  struct CheckCounts {
+    int64_t run = 0, failed = 0;
+  };
+  CheckCounts check_counts() const;
 
   // ---- start-up, each once and in this order, before any other job of a container
   // Reads what the graph remembers into memory.

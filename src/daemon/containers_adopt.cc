@@ -10,12 +10,6 @@
 namespace gantry::daemon {
 namespace {
 
-engine::SubmitOptions ourselves() {
-  engine::SubmitOptions options;
-  options.caller.name = "gantryd";
-  return options;
-}
-
 constexpr int64_t kFirstRetry = 250'000'000, kLongestRetry = 16'000'000'000;
 
 // Whether a daemon that starts owes this container a start: its policy's, or that of a restart
@@ -95,6 +89,7 @@ Status Containers::Impl::adopt_one(engine::JobContext& job,
     log::ignored("names of container " + record.name, daemon.names().adopt(record, **instance));
     container->set_running(record, *instance);
     watch(container, record.state.run, *instance);
+    start_checks(container);
   } else if (instance) {  // it ended while nobody listened, and its shim wrote down how
     const drivers::ExitStatus end = (*instance)->exit_status().value_or(drivers::ExitStatus{});
     output.ended.push_back(

@@ -2,6 +2,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "daemon/containers_impl.h"
+#include "daemon/held_still.h"
 #include "daemon/images.h"
 #include "daemon/validate.h"
 #include "drivers/graph/graph_driver.h"
@@ -78,42 +79,6 @@ std::string words(const api::StringOrList& command) {
   return out;
 }
 
-// Keeps a container still until let_go(). Not a state that the graph remembers: a daemon that
-// dies meanwhile finds a container that is said to run, and lets it go on when it adopts it.
-class HeldStill {
- public:
-  HeldStill(const ContainerRecord& record, std::shared_ptr<drivers::Instance> instance)
-      : id_(record.id) {
-    if (record.state.status == "running") instance_ = std::move(instance);
-  }
-  HeldStill(const HeldStill&) = delete;
-  ~HeldStill() {
-    if (held_) log::ignored("container " + id_, let_go());
-  }
-  Status hold() {
-    if (!instance_) return {};
-    held_ = true;  // first: a pause that fails may have frozen a part
-    Status paused = instance_->pause();
-    if (paused || instance_->state() == drivers::InstanceState::exited) return {};
-    return std::move(paused).context("Cannot pause container {}", id_);
-  }
-  // When it fails it is tried once more by the destructor.
-  Status let_go() {
-    if (!held_) return {};
-    Status resumed = instance_->resume();
-    if (!resumed && resumed.error().kind() != ErrorKind::conflict &&
-        instance_->state() != drivers::InstanceState::exited)
-      return std::move(resumed).context("Cannot unpause container {}", id_);
-    held_ = false;
-    return {};
-  }
-
- private:
-  const std::string id_;
-  std::shared_ptr<drivers::Instance> instance_;  // null: nothing runs
-  bool held_ = false;
-};
-
 }  // namespace
 
 Result<ImageCommit::Output> Containers::Impl::commit_image(engine::JobContext& job,
@@ -147,6 +112,24 @@ Result<ImageCommit::Output> Containers::Impl::commit_image(engine::JobContext& j
                   {{"comment", comment}, {"imageID", id.text()}, {"imageRef", name}});
   });
   return ImageCommit::Output{id.text()};
+}
+
+Status Containers::hold_still(const api::Strings& ids, const std::function<Status()>& work) {
+  std::vector<std::unique_ptr<HeldStill>> held;
+  for (const std::string& id : ids) {
+    std::shared_ptr<Container> container = impl_->table.by_id(id);
+    if (!container) continue;
+    held.push_back(std::make_unique<HeldStill>(*container->record(), container->instance()));
+    TRY(held.back()->hold());
+  }
+  TRY(work());
+  for (const std::unique_ptr<HeldStill>& one : held) TRY(one->let_go());
+  return {};
+}
+
+bool Containers::is_running(const std::string& id) const {
+  std::shared_ptr<Container> container = impl_->table.by_id(id);
+  return container && container->record()->running();
 }
 
 Result<json::array> Containers::changes(const std::string& reference) const {

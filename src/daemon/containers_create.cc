@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -55,6 +56,19 @@ Result<std::vector<MountPoint>> inherited_mounts(const ContainerTable& table,
   return out;
 }
 
+// What a mount says of the volume that is made for it.
+api::StringMap volume_labels(const api::HostConfig& host, const MountPoint& mount) {
+  for (const api::Mount& given : host.Mounts)
+    if (given.Type == "volume" && given.Target == mount.destination && given.volume)
+      return given.volume->Labels;
+  return {};
+}
+
+struct ImageMount {
+  std::string layer, image;
+  Digest top_layer;
+};
+
 void set_command(ContainerRecord& record) {
   api::Strings words;
   if (record.config.Entrypoint.items) words = *record.config.Entrypoint.items;
@@ -78,8 +92,12 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
   ContainerRecord record;
   record.id = new_id();
   record.created = now_ns();
+  // Before the image's labels come in, which steer nothing.
+  if (auto label = config.Labels.find(std::string(kRestartUnhealthyLabel));
+      label != config.Labels.end())
+    record.restart_unhealthy = label->second == "true" || label->second == "1";
   merge_image_config(config, image.config);
-  set_defaults(host, daemon.options().log_driver, daemon.options().log_options);
+  set_defaults(host, daemon.options());
   api::Strings warnings = TRY(validate(config, host));
   for (std::string& warning : discard_unsupported(host, limit_support()))
     warnings.push_back(std::move(warning));
@@ -118,6 +136,19 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
     mount.source = daemon.volumes().directory(mount.name);
     locks.push_back({engine::LockKind::volume, mount.name});
   }
+  // An image is mounted through a layer of its own, which is never written to.
+  std::vector<ImageMount> image_mounts;
+  std::set<std::string> mounted_images;
+  for (MountPoint& mount : record.mounts) {
+    if (mount.type != "image") continue;
+    image::Image mounted = TRY(daemon.images().store().find(mount.name));
+    TRY(daemon.trust().check_use(mounted));
+    mount.source = mounted.id.text();
+    mount.layer = new_id();
+    image_mounts.push_back({mount.layer, mount.source, mounted.top_layer});
+    if (mount.source != record.image_id && mounted_images.insert(mount.source).second)
+      locks.push_back({engine::LockKind::image, mount.source, engine::LockMode::shared});
+  }
   TRY(job.lock(std::move(locks)));
 
   std::vector<engine::Resource> intents = {
@@ -125,6 +156,8 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
       {std::string(drivers::kContainerKind), record.id, owner_of(record.id), ""}};
   api::Strings new_volumes = TRY(daemon.volumes().missing(record.mounts));
   for (const std::string& name : new_volumes) intents.push_back(daemon.volumes().intent(name));
+  for (const ImageMount& mount : image_mounts)
+    intents.push_back({std::string(drivers::kContainerKind), mount.layer, owner_of(record.id), ""});
   TRY(job.take(std::move(intents)));
 
   TRY(failpoint("container.files"));
@@ -136,6 +169,9 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
       {record.id, image.top_layer,
        host.AutoRemove ? drivers::ContainerLifetime::ephemeral : drivers::ContainerLifetime::kept,
        size_limit}));
+  for (const ImageMount& mount : image_mounts)
+    TRY(daemon.graph_driver().create_container(
+        {mount.layer, mount.top_layer, drivers::ContainerLifetime::kept, 0}));
   TRY(daemon.volumes().copy_up(record.mounts, record.rootfs));
 
   TRY(failpoint("container.made"));
@@ -145,13 +181,20 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
     for (const MountPoint& mount : record.mounts)
       if (mount.type == "volume" &&
           std::find(new_volumes.begin(), new_volumes.end(), mount.name) != new_volumes.end())
-        TRY(daemon.volumes().add_node(tx, mount.name, mount.anonymous));
+        TRY(daemon.volumes().add_node(tx, mount.name, mount.anonymous,
+                                      volume_labels(record.host_config, mount)));
     TRY(store(tx, record));
     graph::View view = daemon.graph().read(tx);
     graph::Node node = TRY(view.get(graph::NodeKind::container, record.id));
     TRY(daemon.graph().claim_name(tx, graph::NodeKind::container, record.name, node.id));
     graph::Node image_node = TRY(view.get(graph::NodeKind::image, record.image_id));
     TRY(daemon.graph().link(tx, node.id, graph::EdgeKind::uses, image_node.id));
+    std::set<std::string> linked = {record.image_id};
+    for (const MountPoint& mount : record.mounts) {
+      if (mount.type != "image" || !linked.insert(mount.source).second) continue;
+      graph::Node mounted = TRY(view.get(graph::NodeKind::image, mount.source));
+      TRY(daemon.graph().link(tx, node.id, graph::EdgeKind::uses, mounted.id));
+    }
     for (const MountPoint& mount : record.mounts) {
       if (mount.type != "volume") continue;
       graph::Node volume = TRY(view.get(graph::NodeKind::volume, mount.name));

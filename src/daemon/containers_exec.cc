@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/clock.h"
 #include "base/id.h"
 #include "base/log.h"
 #include "base/sys.h"
@@ -38,12 +39,24 @@ Result<ExecCreate::Output> Containers::Impl::exec_create(engine::JobContext& job
   job.after_commit([this, exec, record] {
     {
       std::lock_guard lock(exec_mutex);
+      forget_ended_execs();
       execs[exec.id] = exec;
     }
     publish_event(*record, "exec_create: " + command_line(*exec.config.Cmd.items),
                   {{"execID", exec.id}});
   });
   return ExecCreate::Output{exec.id};
+}
+
+// As in Docker what has ended can be asked about for five minutes. With exec_mutex held.
+void Containers::Impl::forget_ended_execs() {
+  constexpr int64_t kKept = int64_t{300} * 1'000'000'000;
+  const int64_t now = monotonic_ns();
+  if (now - execs_looked_at < kKept / 10) return;
+  execs_looked_at = now;
+  std::erase_if(execs, [&](const auto& entry) {
+    return entry.second.exit_code && now - entry.second.ended_at > kKept;
+  });
 }
 
 Result<ExecRecord> Containers::Impl::find_exec(const std::string& id) const {
@@ -127,8 +140,10 @@ void Containers::Impl::exec_exited(const std::string& id, int exit_code) {
     found->second.running = false;
     found->second.exit_code = exit_code;
     found->second.pid = 0;
+    found->second.ended_at = monotonic_ns();
     owner = found->second.container;
   }
+  exec_changed.notify_all();
   if (std::shared_ptr<Container> container = table.by_id(owner))
     publish_event(*container->record(), "exec_die",
                   {{"execID", id}, {"exitCode", std::to_string(exit_code)}});

@@ -79,7 +79,8 @@ Result<Nothing> Containers::Impl::exited(engine::JobContext& job,
   state.oom_killed = input.oom_killed;
   state.error = input.reason;
   state.finished_at = input.finished_at != 0 ? input.finished_at : now_ns();
-  ContainerRecord before = record;  // with its addresses, for disconnected()
+  if (state.health) state.health->status = "unhealthy";  // as Docker has it
+  ContainerRecord before = record;                       // with its addresses, for disconnected()
   record.ports.clear();
   record.sandbox_id.clear();
   record.sandbox_key.clear();
@@ -99,6 +100,7 @@ Result<Nothing> Containers::Impl::exited(engine::JobContext& job,
     job.on_commit([this, record](graph::Transaction& tx) { return store(tx, record); });
   }
   job.after_commit([this, container, record, before, restart, remove] {
+    container->new_check_generation();
     container->publish(record);
     container->set_instance(nullptr);
     daemon.names().end(record.id);

@@ -1,6 +1,7 @@
 // What the handlers of container jobs share. Private to daemon/containers*.cc.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <map>
 #include <memory>
@@ -12,12 +13,20 @@
 #include "daemon/containers.h"
 #include "daemon/daemon.h"
 #include "daemon/events.h"
+#include "daemon/health.h"
 #include "daemon/image_jobs.h"
 #include "daemon/networks.h"
 #include "engine/engine.h"
 #include "graph/graph.h"
 
 namespace gantry::daemon {
+
+// For jobs that nobody asked for.
+inline engine::SubmitOptions ourselves() {
+  engine::SubmitOptions options;
+  options.caller.name = "gantryd";
+  return options;
+}
 
 // The resources of one run of a container, in any order; what it keeps between runs is not among
 // them.
@@ -32,6 +41,7 @@ struct ExecRecord {
   bool started = false;
   bool running = false;
   std::optional<int> exit_code;
+  int64_t ended_at = 0;  // monotonic ns
   int pid = 0;
 };
 
@@ -104,6 +114,7 @@ class Containers::Impl {
   // Makes the files of the container directory that are mounted over /etc/hosts and so on.
   Status write_network_files(const ContainerRecord& record, const SandboxPlan& plan);
 
+  Result<UniqueFd> shared_memory_of(const std::string& reference) const;
   static Status attach_to(drivers::Instance& instance, Container::PendingAttach attach,
                           bool terminal);
 
@@ -155,6 +166,20 @@ class Containers::Impl {
   Result<Nothing> exec_start(engine::JobContext& job, ExecStart::Input input);
   Result<ExecRecord> find_exec(const std::string& id) const;
   void exec_exited(const std::string& id, int exit_code);
+  void forget_ended_execs();
+
+  // ---- containers_health.cc
+  // From now on its healthcheck, if it has one, is run; once it runs, or goes on after a pause.
+  // new_check_generation() stops that.
+  void start_checks(const std::shared_ptr<Container>& container);
+  void schedule_check(const std::shared_ptr<Timer>& clock,
+                      const std::shared_ptr<Container>& container, uint64_t generation);
+  Result<Nothing> health_check(engine::JobContext& job, const ContainerHealthCheck::Input& input);
+  HealthResult run_check(engine::JobContext& job, const ContainerRecord& record,
+                         const HealthProbe& probe);
+  // False when it has not ended by then, or the job was cancelled.
+  bool wait_for_exec(engine::JobContext& job, const std::string& id,
+                     std::chrono::steady_clock::time_point deadline, int& exit_code);
 
   // ---- containers_copy.cc
   Result<Nothing> extract(engine::JobContext& job, ContainerExtract::Input input);
@@ -187,7 +212,10 @@ class Containers::Impl {
   ContainerTable table;
 
   mutable std::mutex exec_mutex;
+  std::condition_variable exec_changed;  // one has ended
   std::map<std::string, ExecRecord> execs;
+  int64_t execs_looked_at = 0;  // monotonic ns
+  std::atomic<int64_t> checks_run = 0, checks_failed = 0;
 
   std::shared_ptr<Timer> timer = std::make_shared<Timer>();
 };

@@ -24,6 +24,17 @@ json::object state_object(const ContainerState& state) {
   out["Error"] = state.error;
   out["StartedAt"] = format_time(state.started_at);
   out["FinishedAt"] = format_time(state.finished_at);
+  if (state.health) {
+    json::array log;
+    for (const HealthResult& result : state.health->log)
+      log.push_back(json::object{{"Start", format_time(result.start)},
+                                 {"End", format_time(result.end)},
+                                 {"ExitCode", result.exit_code},
+                                 {"Output", result.output}});
+    out["Health"] = json::object{{"Status", state.health->status},
+                                 {"FailingStreak", state.health->failing_streak},
+                                 {"Log", std::move(log)}};
+  }
   return out;
 }
 

@@ -17,7 +17,11 @@ namespace {
 
 std::string status_text(const ContainerState& state) {
   int64_t now = now_ns();
-  if (state.status == "running") return "Up " + human_duration(now - state.started_at);
+  if (state.status == "running") {
+    const std::string health = health_text(state);
+    return "Up " + human_duration(now - state.started_at) +
+           (health.empty() ? "" : " (" + health + ")");
+  }
   if (state.status == "paused")
     return fmt::format("Up {} (Paused)", human_duration(now - state.started_at));
   if (state.status == "restarting")
@@ -119,7 +123,8 @@ Result<bool> matches(const Containers::Impl& impl, const Filters& filters,
         return record.config.ExposedPorts.contains(wanted) ||
                record.host_config.PortBindings.contains(wanted);
       }
-      if (key == "health") return value == "none";
+      if (key == "health")
+        return value == (record.state.health ? record.state.health->status : "none");
       if (key == "is-task") return value == "false" || value == "0";
       if (key == "before" || key == "since") {
         Result<std::shared_ptr<Container>> other = impl.table.find(value);
@@ -179,6 +184,10 @@ Status Containers::list(const ListQuery& query,
                                                    "removing", "exited",  "dead"};
       if (!kKnown.contains(status)) return invalid("invalid filter 'status={}'", status);
     }
+  if (auto found = query.filters.find("health"); found != query.filters.end())
+    for (const std::string& health : found->second)
+      if (health != "none" && health != "starting" && health != "healthy" && health != "unhealthy")
+        return invalid("unrecognised filter value for health: {}", health);
   for (const char* key : {"before", "since"})
     if (auto found = query.filters.find(key); found != query.filters.end())
       for (const std::string& reference : found->second) TRY(impl_->table.find(reference));

@@ -10,6 +10,7 @@
 #include "daemon/log_config.h"
 #include "daemon/name_service.h"
 #include "daemon/spec_builder.h"
+#include "daemon/special_mounts.h"
 #include "daemon/trust.h"
 #include "drivers/exec/exec_driver.h"
 #include "drivers/exec/resources.h"
@@ -53,7 +54,7 @@ Status Containers::Impl::attach_to(drivers::Instance& instance, Container::Pendi
   options.standard_in = attach.query.standard_in;
   options.standard_out = attach.query.standard_out;
   options.standard_err = attach.query.standard_error;
-  options.multiplexed = !terminal;
+  options.multiplexed = !terminal && !attach.query.raw;
   if (!attach.query.detach_keys.empty()) options.detach_keys = attach.query.detach_keys;
   return instance.attach(std::move(attach.client.fd), options, attach.client.leftover);
 }
@@ -65,6 +66,20 @@ Status Containers::Impl::write_network_files(const ContainerRecord& record,
   TRY(fs::write_file(directory + "/hosts", plan.hosts, 0644));
   TRY(fs::write_file(directory + "/hostname", plan.hostname, 0644));
   return fs::write_file(directory + "/resolv.conf", plan.resolv_conf, 0644);
+}
+
+// With its ipc namespace, as Docker has it, goes its shared memory.
+Result<UniqueFd> Containers::Impl::shared_memory_of(const std::string& reference) const {
+  std::shared_ptr<Container> other = TRY(table.find(reference));
+  if (other->record()->host_config.IpcMode != "shareable")
+    return conflict(
+        "can't join IPC of container {}: non-shareable IPC (hint: use "
+        "IpcMode:shareable for the donor container)",
+        reference);
+  std::shared_ptr<drivers::Instance> instance = other->instance();
+  if (!instance) return conflict("can't join IPC of container {}: it is not running", reference);
+  UniqueFd process = TRY(instance->process());
+  return open_shared_memory(process.get()).context("can't join IPC of container {}", reference);
 }
 
 Result<ChangeOutput> Containers::Impl::start(engine::JobContext& job,
@@ -136,7 +151,15 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
   if (pid_mode == "host") inputs.pid_namespace = "host";
   if (pid_mode.starts_with("container:"))
     inputs.pid_namespace = TRY(namespace_of(pid_mode.substr(10), "pid"));
-  if (record.host_config.IpcMode == "host") inputs.ipc_namespace = "host";
+  const std::string& ipc_mode = record.host_config.IpcMode;
+  SpecialMounts special = TRY(SpecialMounts::open(record, daemon.graph_driver()));
+  if (ipc_mode == "host") inputs.ipc_namespace = "host";
+  if (ipc_mode.starts_with("container:")) {
+    inputs.ipc_namespace = TRY(namespace_of(ipc_mode.substr(10), "ipc"));
+    UniqueFd memory = TRY(shared_memory_of(ipc_mode.substr(10)));
+    special.add("/dev/shm", std::move(memory));
+  }
+  inputs.detached = special.sources();
   launch.spec = TRY(build_spec(record, inputs));
   launch.user = user_of(record);
   launch.rootfs = TRY(daemon.graph_driver().recipe(record.id));
@@ -184,7 +207,13 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
   state.manually_stopped = false;
   state.start_follows = false;
   state.started_at = now_ns();
-  state.finished_at = state.finished_at;
+  if (!health_probe(record.config)) {
+    state.health.reset();
+  } else {  // the log goes on, the rest begins anew
+    if (!state.health) state.health.emplace();
+    state.health->status = "starting";
+    state.health->failing_streak = 0;
+  }
   std::shared_ptr<Container> self = table.by_id(record.id);
   job.on_commit([this, record](graph::Transaction& tx) { return store(tx, record); });
   job.after_commit([this, self, record, instance, attach_pending, serving] {
@@ -194,6 +223,7 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
     if (serving) serving->keep();
     publish_event(record, "start");
     watch(self, record.state.run, instance);
+    start_checks(self);
   });
   return {};
 }

@@ -191,8 +191,12 @@ Result<Nothing> Containers::Impl::pause(engine::JobContext& job, const std::stri
   });
   record.state.status = paused ? "paused" : "running";
   commit(job, *container, record);
-  job.after_commit([this, undo, record, paused] {
+  job.after_commit([this, container, undo, record, paused] {
     undo->keep();
+    if (paused)
+      container->new_check_generation();
+    else
+      start_checks(container);
     publish_event(record, paused ? "pause" : "unpause");
   });
   return Nothing{};

@@ -112,6 +112,7 @@ void Events::publish(Event event) {
     subscription.listener->close();
     return true;
   });
+  ++published_;
   history_.push_back(std::move(event));
   if (history_.size() > kHistory) history_.pop_front();
 }
@@ -148,6 +149,11 @@ std::vector<Event> Events::past(const EventFilter& filter, int64_t since_ns,
 size_t Events::listeners() const {
   std::lock_guard lock(mutex_);
   return subscriptions_.size();
+}
+
+int64_t Events::published() const {
+  std::lock_guard lock(mutex_);
+  return published_;
 }
 
 void Events::close() {

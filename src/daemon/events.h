@@ -51,7 +51,8 @@ class Events {
   // Past events only, for a request whose `until` lies in the past.
   std::vector<Event> past(const EventFilter& filter, int64_t since_ns, int64_t until_ns) const;
   size_t listeners() const;
-  void close();  // ends every subscription
+  int64_t published() const;  // since the daemon began
+  void close();               // ends every subscription
 
  private:
   struct Subscription {
@@ -61,6 +62,7 @@ class Events {
   };
   mutable std::mutex mutex_;
   std::deque<Event> history_;
+  int64_t published_ = 0;
   std::vector<Subscription> subscriptions_;
 };
 

@@ -62,6 +62,17 @@ Status apply_bind_mode(MountPoint& mount, const std::string& mode, const std::st
   return {};
 }
 
+// Relative, and not out of where it begins.
+bool is_local_path(const std::string& path) {
+  if (path.empty() || path[0] == '/' || path.find('\0') != std::string::npos) return false;
+  int depth = 0;
+  for (const std::string& part : split(path, '/')) {
+    if (part == ".." && --depth < 0) return false;
+    if (!part.empty() && part != "." && part != "..") ++depth;
+  }
+  return true;
+}
+
 Status validate_source(const api::Mount& mount) {
   auto bad = [&](std::string_view why) {
     return invalid("invalid mount config for type \"{}\": {}", mount.Type, why);
@@ -86,14 +97,36 @@ Status validate_source(const api::Mount& mount) {
           "use "
           "absolute path",
           mount.Source, mount.Source);
-    // Whoever can write to the volume can put a link there, and the source of a mount is a path.
-    if (mount.volume && !mount.volume->Subpath.empty())
-      return unsupported("mount {}: subpaths of volumes are not supported yet", mount.Target);
+    if (mount.volume && !mount.volume->Subpath.empty()) {
+      if (mount.Source.empty()) return bad("must not set Subpath when using anonymous volumes");
+      if (!is_local_path(mount.volume->Subpath))
+        return bad("subpath must be a relative path within the volume");
+    }
+    if (mount.volume && mount.volume->DriverConfig) {
+      const std::string& driver = mount.volume->DriverConfig->Name;
+      if (!driver.empty() && driver != "local")
+        return not_found("error looking up volume plugin {}: plugin \"{}\" not found", driver,
+                         driver);
+      if (!mount.volume->DriverConfig->Options.empty())
+        return unsupported(
+            "mount {}: options of the local volume driver are not supported here: "
+            "create the volume first",
+            mount.Target);
+    }
+    if (mount.tmpfs) return bad("field TmpfsOptions must not be specified");
+    if (mount.image) return bad("field ImageOptions must not be specified");
   } else if (mount.Type == "tmpfs") {
     if (!mount.Source.empty()) return bad("field Source must not be specified");
     if (mount.bind) return bad("field BindOptions must not be specified");
     if (mount.volume) return bad("field VolumeOptions must not be specified");
-  } else if (mount.Type == "image" || mount.Type == "npipe" || mount.Type == "cluster") {
+  } else if (mount.Type == "image") {
+    if (mount.Source.empty()) return bad("field Source must not be empty");
+    if (mount.bind) return bad("field BindOptions must not be specified");
+    if (mount.volume) return bad("field VolumeOptions must not be specified");
+    if (mount.tmpfs) return bad("field TmpfsOptions must not be specified");
+    if (mount.image && !mount.image->Subpath.empty() && !is_local_path(mount.image->Subpath))
+      return bad("subpath must be a relative path within the image");
+  } else if (mount.Type == "npipe" || mount.Type == "cluster") {
     return unsupported("mount type \"{}\" is not supported by this engine", mount.Type);
   } else {
     return invalid("invalid mount config: mount type unknown: \"{}\"", mount.Type);
@@ -202,10 +235,15 @@ Result<MountPoint> parse_mount(const api::Mount& mount, const std::string& volum
     out.anonymous = mount.Source.empty();
     out.driver = volume_driver.empty() ? "local" : volume_driver;
     if (mount.volume) {
-      out.no_copy = mount.volume->NoCopy;
+      out.no_copy = mount.volume->NoCopy || !mount.volume->Subpath.empty();
+      out.subpath = mount.volume->Subpath;
       if (mount.volume->DriverConfig && !mount.volume->DriverConfig->Name.empty())
         out.driver = mount.volume->DriverConfig->Name;
     }
+  } else if (mount.Type == "image") {
+    out.name = mount.Source;
+    out.writable = false;
+    if (mount.image) out.subpath = mount.image->Subpath;
   } else {
     out.tmpfs_options = tmpfs_options(mount);
   }

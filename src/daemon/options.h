@@ -17,6 +17,15 @@ struct GcOptions {
   graph::Keep build_cache = {.age_ns = 14 * graph::kDay, .count = 2000, .bytes = int64_t{20} << 30};
 };
 
+// What containers get whose creator says nothing of it.
+struct ContainerDefaults {
+  int64_t shm_size = int64_t{64} << 20;
+  std::string ipc_mode = "private", cgroupns_mode = "private";
+  std::string cgroup_parent;  // "": the instance's own group
+  bool init = false, no_new_privileges = false;
+  std::map<std::string, std::pair<int64_t, int64_t>> ulimits;  // name -> {soft, hard}
+};
+
 struct Options {
   std::string data_root = "/var/lib/gantry";
   std::string exec_root = "/run/gantry";
@@ -29,11 +38,11 @@ struct Options {
   std::map<std::string, std::string> log_options;
   std::vector<std::string> labels;
   std::vector<std::string> dns, dns_search, dns_options;
-  std::map<std::string, std::pair<int64_t, int64_t>> default_ulimits;  // name -> {soft, hard}
-  std::vector<std::string> insecure_registries;                        // host, host:port or CIDR
-  std::vector<std::string> registry_mirrors;  // URL, or HOST=URL for another than docker.io
-  std::vector<std::string> certificate_dirs;  // empty: /etc/gantry/certs.d, /etc/docker/certs.d
-  std::string policy_file;                    // "": /etc/gantry/policy.json, if it is there
+  ContainerDefaults container_defaults;
+  std::vector<std::string> insecure_registries;  // host, host:port or CIDR
+  std::vector<std::string> registry_mirrors;     // URL, or HOST=URL for another than docker.io
+  std::vector<std::string> certificate_dirs;     // empty: /etc/gantry/certs.d, /etc/docker/certs.d
+  std::string policy_file;                       // "": /etc/gantry/policy.json, if it is there
   std::vector<std::string> registries_dirs = {"/etc/gantry/registries.d",
                                               "/etc/containers/registries.d"};
   bool keep_compressed = false;      // keep blobs as they were pulled

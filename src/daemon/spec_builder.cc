@@ -143,8 +143,39 @@ Result<struct stat> device_stat(const std::string& path) {
   return st;
 }
 
+Status add_device(const api::DeviceMapping& mapping, libcontainer::Linux& section);
+
+// All devices of a directory ("/dev/snd"), as Docker does it; an error when there is none.
+Status add_devices_of(const api::DeviceMapping& mapping, libcontainer::Linux& section) {
+  const size_t before = section.devices.size();
+  const std::vector<std::string> names = TRY(fs::list_directory(mapping.PathOnHost));
+  for (const std::string& name : names) {
+    api::DeviceMapping one = mapping;
+    one.PathOnHost += "/" + name;
+    one.PathInContainer =
+        (mapping.PathInContainer.empty() ? mapping.PathOnHost : mapping.PathInContainer) + "/" +
+        name;
+    struct stat st;
+    if (::lstat(one.PathOnHost.c_str(), &st) == -1) continue;
+    if (S_ISDIR(st.st_mode)) {
+      (void)add_devices_of(one, section);  // one without devices is no mistake
+    } else if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
+      TRY(add_device(one, section));
+    }
+  }
+  if (section.devices.size() == before)
+    return invalid(
+        "error gathering device information while adding custom device \"{}\": no device nodes in "
+        "it",
+        mapping.PathOnHost);
+  return {};
+}
+
 Status add_device(const api::DeviceMapping& mapping, libcontainer::Linux& section) {
-  struct stat st = TRY(device_stat(mapping.PathOnHost));
+  struct stat st;
+  if (::stat(mapping.PathOnHost.c_str(), &st) == 0 && S_ISDIR(st.st_mode))
+    return add_devices_of(mapping, section);
+  st = TRY(device_stat(mapping.PathOnHost));
   std::string access = mapping.CgroupPermissions.empty() ? "rwm" : mapping.CgroupPermissions;
   if (access.find_first_not_of("rwm") != std::string::npos)
     return invalid("invalid device mode: {}", access);
@@ -225,6 +256,13 @@ void add_mounts(const ContainerRecord& record, const SpecInputs& inputs, libcont
   });
   std::vector<libcontainer::Mount> own;
   for (const MountPoint& mount : record.mounts) own.push_back(to_oci(mount));
+  for (std::vector<libcontainer::Mount>* list : {&spec.mounts, &own})
+    for (libcontainer::Mount& mount : *list)
+      if (auto tree = inputs.detached.find(mount.destination); tree != inputs.detached.end()) {
+        if (list == &spec.mounts) mount = {mount.destination, "bind", {}, {"rbind"}, {}, {}, false};
+        mount.source = tree->second;
+        mount.detached = true;
+      }
   if (inputs.mount_network_files)
     for (std::string_view name : {"resolv.conf", "hostname", "hosts"}) {
       std::string destination = fmt::format("/etc/{}", name);
@@ -269,9 +307,9 @@ void set_namespaces(const ContainerRecord& record, const SpecInputs& inputs,
   if (inputs.ipc_namespace == "host") {
     for (libcontainer::Mount& mount : spec.mounts) {
       if (mount.destination == "/dev/shm")
-        mount = {"/dev/shm", "bind", "/dev/shm", {"rbind", "rprivate"}, {}, {}};
+        mount = {"/dev/shm", "bind", "/dev/shm", {"rbind", "rprivate"}, {}, {}, false};
       else if (mount.destination == "/dev/mqueue")
-        mount = {"/dev/mqueue", "bind", "/dev/mqueue", {"rbind", "rprivate"}, {}, {}};
+        mount = {"/dev/mqueue", "bind", "/dev/mqueue", {"rbind", "rprivate"}, {}, {}, false};
     }
   } else if (record.host_config.IpcMode == "none") {
     std::erase_if(spec.mounts, [](const auto& mount) { return mount.destination == "/dev/shm"; });

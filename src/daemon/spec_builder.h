@@ -1,6 +1,7 @@
 // From a container's record to the OCI specification that its shim carries out.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ struct SpecInputs {
   std::string network_namespace;  // "": a new one; "host"; or a path
   std::string pid_namespace;      // the same
   std::string ipc_namespace;
+  // Mounts that are attached to nothing yet, by where they go: "/proc/PID/fd/N".
+  std::map<std::string, std::string> detached;
   bool mount_network_files = true;
 };
 

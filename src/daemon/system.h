@@ -20,6 +20,9 @@ LimitSupport limit_support();
 
 Result<json::object> version(Daemon& daemon);
 Result<json::object> info(Daemon& daemon);
+// What GET /metrics gives: Prometheus' text form, with Docker's names where it has one. Reads a few
+// small files: not for an I/O thread.
+std::string metrics(Daemon& daemon);
 // `types`: which of container, image, volume, build-cache; empty: all.
 Result<json::object> disk_usage(Daemon& daemon, const std::vector<std::string>& types);
 

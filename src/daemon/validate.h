@@ -5,6 +5,7 @@
 
 #include "base/result.h"
 #include "daemon/api/container_config.h"
+#include "daemon/options.h"
 #include "daemon/system.h"
 #include "image/config.h"
 
@@ -14,8 +15,7 @@ namespace gantry::daemon {
 // command and entrypoint, working directory, user, stop signal, shell, healthcheck.
 void merge_image_config(api::ContainerConfig& config, const image::ImageConfig& image);
 // Fills in what Docker fills in (shared memory, swap, modes, log driver) before it is stored.
-void set_defaults(api::HostConfig& host_config, const std::string& log_driver,
-                  const std::map<std::string, std::string>& log_options);
+void set_defaults(api::HostConfig& host_config, const Options& options);
 // Takes out what this kernel has no limit for and Docker does without, with Docker's warnings.
 api::Strings discard_unsupported(api::HostConfig& host_config, const LimitSupport& support);
 // `invalid` for input that can never work, `unsupported` for what this engine cannot do: nothing is

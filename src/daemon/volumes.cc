@@ -95,6 +95,7 @@ Volumes::Volumes(Daemon& daemon) : daemon_(daemon) {
   engine.add<VolumePrune>(
       [this](engine::JobContext& job, VolumePrune::Input in) { return prune(job, in); },
       engine::JobClass::maintenance);
+  register_copies();
 }
 
 std::string Volumes::directory(const std::string& name) const {
@@ -134,8 +135,9 @@ Status Volumes::sync(const std::string& name) const {
   return {};
 }
 
-Status Volumes::add_node(graph::Transaction& tx, const std::string& name, bool anonymous) const {
-  VolumeRecord record;
+Status Volumes::add_node(graph::Transaction& tx, const std::string& name, bool anonymous,
+                         api::StringMap labels) const {
+  VolumeRecord record{std::move(labels), {}};
   if (anonymous) record.labels[std::string(kAnonymousLabel)] = "";
   graph::Node node;
   node.kind = graph::NodeKind::volume;

@@ -56,6 +56,27 @@ struct VolumeRestore {
   using Output = engine::Nothing;
 };
 
+// A new volume with what another has now. Containers that run and use it are kept still meanwhile.
+struct VolumeCopy {
+  static constexpr std::string_view kName = "volume.copy";
+  struct Input {
+    std::string source;
+    std::string Name;  // of the new one; "": made of the source's and the time
+    bool snapshot = true;
+  };
+  using Output = VolumeCreate::Output;
+};
+
+// A volume gets what another one (a snapshot, usually) has, in place of what it had. No container
+// that uses it may run.
+struct VolumeRewind {
+  static constexpr std::string_view kName = "volume.rewind";
+  struct Input {
+    std::string name, Snapshot;
+  };
+  using Output = engine::Nothing;
+};
+
 // Directories <data root>/volumes/NAME/_data; node kind volume, key the name; resource kind
 // "volume-dir". Thread-safe.
 class Volumes {
@@ -76,7 +97,8 @@ class Volumes {
   Result<api::Strings> missing(const std::vector<MountPoint>& mounts) const;
   engine::Resource intent(const std::string& name) const;
   Status make(const std::string& name) const;
-  Status add_node(graph::Transaction& tx, const std::string& name, bool anonymous) const;
+  Status add_node(graph::Transaction& tx, const std::string& name, bool anonymous,
+                  api::StringMap labels = {}) const;
   void created(const std::string& name) const;
   // The names of all volumes that have a directory, known to the graph or not.
   Result<api::Strings> on_disk() const;
@@ -92,6 +114,14 @@ class Volumes {
   Result<VolumeCreate::Output> create(engine::JobContext& job, const VolumeCreate::Input& input);
   Result<VolumeRemove::Output> remove(engine::JobContext& job, const VolumeRemove::Input& input);
   Result<VolumePrune::Output> prune(engine::JobContext& job, const VolumePrune::Input& input);
+  // ---- volume_copies.cc
+  void register_copies();
+  Result<VolumeCreate::Output> copy(engine::JobContext& job, const VolumeCopy::Input& input);
+  Result<engine::Nothing> rewind(engine::JobContext& job, const VolumeRewind::Input& input);
+  Result<api::Strings> users(const std::string& name) const;  // ids of containers
+  Result<api::Strings> lock_with_users(engine::JobContext& job, const std::string& used,
+                                       const std::string& other);
+
   Result<engine::Nothing> restore(engine::JobContext& job, const VolumeRestore::Input& input);
 
   Status sync(const std::string& name) const;  // to the disk, as the commit that follows it
@@ -122,6 +152,17 @@ struct Schema<daemon::VolumeRemove::Input> {
 template <>
 struct Schema<daemon::VolumeRemove::Output> {
   static constexpr Field fields[] = {field<&daemon::VolumeRemove::Output::ok>("ok")};
+};
+template <>
+struct Schema<daemon::VolumeCopy::Input> {
+  using T = daemon::VolumeCopy::Input;
+  static constexpr Field fields[] = {field<&T::source>("source"), field<&T::Name>("Name"),
+                                     field<&T::snapshot>("snapshot")};
+};
+template <>
+struct Schema<daemon::VolumeRewind::Input> {
+  using T = daemon::VolumeRewind::Input;
+  static constexpr Field fields[] = {field<&T::name>("name"), field<&T::Snapshot>("Snapshot")};
 };
 template <>
 struct Schema<daemon::VolumeRestore::Input> {

@@ -302,6 +302,10 @@ Status Connection::send(Yield& yield, std::initializer_list<std::string_view> pi
   return {};
 }
 
+void Connection::wait_input(std::function<void(const ErrorCode&)> wake) {
+  descriptor_.async_wait(direction(Descriptor::wait_read), std::move(wake));
+}
+
 Status Connection::wait_writable(Yield& yield) {
   auto expired = std::make_shared<bool>(false);
   std::optional<Timer> timer;
@@ -423,6 +427,7 @@ bool Connection::serve_one(Yield& yield) {
         failure = error.what();
       }
       exchange.join_blocking();
+      exchange.relay();
     }
     if (!failure.empty())
       log::error("handler of {} {}: {}", exchange.method(), exchange.path(), failure);
@@ -666,13 +671,13 @@ Status RequestExchange::finish() {
 
 Result<Hijacked> RequestExchange::hijack(std::string_view content_type) {
   if (started()) return internal("the request was answered already");
-  if (connection_.tls()) return unsupported("a connection over TLS cannot be taken out of HTTP");
   if (!conclude_body()) return invalid("the request's body is too long");
   bool upgrade = headers_.has_token("Connection", "Upgrade") && headers_.has("Upgrade");
   std::string head = upgrade ? "HTTP/1.1 101 UPGRADED\r\n" : "HTTP/1.1 200 OK\r\n";
   head += fmt::format("Content-Type: {}\r\n", content_type);
   if (upgrade) head += "Connection: Upgrade\r\nUpgrade: tcp\r\n";
   head += "\r\n";
+  if (connection_.tls()) return begin_relay(head, false);
   state_ = Progress::finished;
   TRY(checked(connection_.send(yield_, {head})));
   hijacked_ = true;
@@ -698,7 +703,7 @@ bool RequestExchange::conclude_body() {
 
 bool RequestExchange::conclude() {
   if (state_ != Progress::finished) keep_alive_ = false;  // a stream that was not ended: truncated
-  return keep_alive_ && !hijacked_ && conclude_body();
+  return keep_alive_ && !hijacked_ && !relayed_ && conclude_body();
 }
 
 std::function<void()> RequestExchange::waker() {
@@ -715,7 +720,7 @@ void RequestExchange::interrupt() { timer_.cancel(); }
 
 Wake RequestExchange::wait(std::optional<Clock::time_point> deadline) {
   if (!std::exchange(notified_, false)) {
-    connection_.watch(true);
+    connection_.watch(!relay_);  // half of a relayed connection may end before the other
     while (!notified_ && !connection_.gone() && !connection_.core().stopping &&
            (!deadline || Clock::now() < *deadline)) {
       timer_.expires_at(deadline.value_or(Clock::time_point::max()));

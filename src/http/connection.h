@@ -20,6 +20,7 @@
 #include "http/parser.h"
 #include "http/server.h"
 #include "http/stack_pool.h"
+#include "http/websocket.h"
 
 namespace gantry::http {
 
@@ -93,6 +94,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Status receive(Yield& yield, std::optional<Clock::duration> timeout = std::nullopt);
   // Sends all pieces, at most four.
   Status send(Yield& yield, std::initializer_list<std::string_view> pieces);
+  // Calls `wake` when there may be input.
+  void wait_input(std::function<void(const ErrorCode&)> wake);
   // Waits until the socket takes more.
   Status wait_writable(Yield& yield);
   // Takes note of the client's going while a handler waits.
@@ -162,6 +165,7 @@ class RequestExchange final : public Exchange {
   void abort() override { keep_alive_ = false, state_ = Progress::finished; }
   bool started() const override { return state_ != Progress::nothing; }
   Result<Hijacked> hijack(std::string_view content_type) override;
+  Result<Hijacked> accept_websocket() override;
   std::function<void()> waker() override;
   Wake wait(std::optional<Clock::time_point> deadline) override;
   void start_blocking(std::function<void()> task) override;
@@ -172,6 +176,8 @@ class RequestExchange final : public Exchange {
   void on_notified();
   void interrupt();  // gone or stopping: look again
 
+  // After the handler: what it hijacked of a connection that is no plain socket, until it ends.
+  void relay();
   // After the handler: whether the connection can serve another request.
   bool conclude();
 
@@ -180,6 +186,18 @@ class RequestExchange final : public Exchange {
 
  private:
   enum class Progress { nothing, streaming, finished };
+
+  struct RelayState {
+    std::string inward, outward;  // to the container, to the client
+    bool client_done = false, told_end = false, container_done = false;
+    // Waits that are under way.
+    std::shared_ptr<bool> reading = std::make_shared<bool>(false),
+                          writing = std::make_shared<bool>(false),
+                          input = std::make_shared<bool>(false);
+  };
+  Result<Hijacked> begin_relay(std::string_view head, bool websocket);
+  bool relay_in(RelayState& state);
+  Status relay_out(RelayState& state, bool& moved);
 
   Status fill(std::optional<Clock::duration> timeout);
   std::string format_head(int status, Headers headers, std::optional<uint64_t> length);
@@ -201,6 +219,9 @@ class RequestExchange final : public Exchange {
   bool chunked_ = false;
   std::optional<uint64_t> left_;  // of a stream whose length was announced
   bool hijacked_ = false;
+  bool relayed_ = false;
+  std::unique_ptr<Descriptor> relay_;  // our end of what was handed over in place of the socket
+  std::unique_ptr<WebSocketReader> websocket_;  // null: the bytes as they are
   bool notified_ = false;
   bool task_begun_ = false;  // begin_blocking()'s, not joined
   bool task_done_ = false;

@@ -101,7 +101,11 @@ class Exchange {
 
   // Leaves HTTP: answers "101 UPGRADED" when the client asked to upgrade, else "200 OK" without a
   // length, with this content type, then gives the socket away.
+  // A connection over TLS is relayed: the socket is one end of a pair, whose other end the server
+  // goes on to serve when the handler has returned.
   virtual Result<Hijacked> hijack(std::string_view content_type) = 0;
+  // The same for a WebSocket, whose messages are the bytes; `invalid` when none was asked for.
+  virtual Result<Hijacked> accept_websocket() = 0;
 
   // A function that makes wait() return `notified` (once, however often it is called before). It
   // may be called from any thread, and after the exchange is gone, when it does nothing.
@@ -190,8 +194,7 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // Takes a listening stream socket, Unix or TCP. With `tls` its connections speak TLS; they cannot
-  // be hijacked.
+  // Takes a listening stream socket, Unix or TCP. With `tls` its connections speak TLS.
   Status listen(UniqueFd socket, std::shared_ptr<const TlsContext> tls = nullptr);
   // Connections that come from now on to a listener that has TLS use this. On run()'s thread.
   void replace_tls(std::shared_ptr<const TlsContext> tls);

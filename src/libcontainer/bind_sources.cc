@@ -42,6 +42,7 @@ Result<UniqueFd> open_source(const Spec& spec, const std::string& bundle, const 
   bool bind = options.bind != BindKind::none || mount.type == "bind";
   bool mapped = options.idmap != IdmapKind::none || !mount.uid_mappings.empty() ||
                 !mount.gid_mappings.empty();
+  if (mount.detached && bind) return std::move(sys::open(mount.source, O_PATH)).context("source");
   if (mapped && !bind) return invalid("options: only a bind mount can be id-mapped");
   bool joined = std::any_of(namespaces.joined.begin(), namespaces.joined.end(),
                             [](const JoinedNamespace& one) { return one.flag == CLONE_NEWNS; });

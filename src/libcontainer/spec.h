@@ -103,6 +103,9 @@ struct Mount {
   std::vector<std::string> options;
   std::vector<IdMapping> uid_mappings;
   std::vector<IdMapping> gid_mappings;
+  // Gantry's own: `source` is the descriptor of a mount that is attached to nothing
+  // ("/proc/PID/fd/N"), which is moved to its place and not copied. For what no path can name.
+  bool detached = false;
 };
 
 struct Hook {

@@ -105,7 +105,8 @@ struct Schema<libcontainer::Mount> {
       field<&libcontainer::Mount::source>("source", kOmitEmpty),
       field<&libcontainer::Mount::options>("options", kOmitEmpty),
       field<&libcontainer::Mount::uid_mappings>("uidMappings", kOmitEmpty),
-      field<&libcontainer::Mount::gid_mappings>("gidMappings", kOmitEmpty)};
+      field<&libcontainer::Mount::gid_mappings>("gidMappings", kOmitEmpty),
+      field<&libcontainer::Mount::detached>("gantry.detached", kOmitEmpty)};
 };
 
 template <>

@@ -159,11 +159,50 @@ Status add_ulimit(DaemonOptions& options, std::string_view value) {
   hard = soft;
   if (colon < limits.size() && !number(limits.substr(colon + 1), hard))
     return invalid("expected NAME=SOFT[:HARD]");
-  options.daemon.default_ulimits[std::string(value.substr(0, equals))] = {soft, hard};
+  options.daemon.container_defaults.ulimits[std::string(value.substr(0, equals))] = {soft, hard};
+  return {};
+}
+
+template <auto Member>
+Status set_default_text(DaemonOptions& options, std::string_view value) {
+  options.daemon.container_defaults.*Member = value;
+  return {};
+}
+template <auto Member>
+Status set_default_flag(DaemonOptions& options, std::string_view value) {
+  options.daemon.container_defaults.*Member = value == "true";
+  return {};
+}
+Status set_shm_size(DaemonOptions& options, std::string_view value) {
+  options.daemon.container_defaults.shm_size = TRY(parse_ram_size(value));
+  if (options.daemon.container_defaults.shm_size < 1) return invalid("expected at least 1 byte");
+  return {};
+}
+Status set_ipc_mode(DaemonOptions& options, std::string_view value) {
+  if (value != "private" && value != "shareable")
+    return invalid("IPC mode \"{}\" cannot be a default: it is private or shareable", value);
+  options.daemon.container_defaults.ipc_mode = value;
+  return {};
+}
+Status set_cgroupns_mode(DaemonOptions& options, std::string_view value) {
+  if (value != "private" && value != "host")
+    return invalid("default cgroup namespace mode ({}) is invalid: it is private or host", value);
+  options.daemon.container_defaults.cgroupns_mode = value;
+  return {};
+}
+// Containers always outlive the daemon here.
+Status set_live_restore(DaemonOptions&, std::string_view value) {
+  if (value == "true") return {};
+  return invalid("containers always go on running without the daemon: it cannot be false");
+}
+Status set_tls_verify(DaemonOptions& options, std::string_view value) {
+  options.tls_verify = value == "true";
+  options.tls = options.tls || options.tls_verify;
   return {};
 }
 
 using D = daemon::Options;
+using C = daemon::ContainerDefaults;
 using O = DaemonOptions;
 constexpr Option kOptions[] = {
     {"bip", 0, "bip", Kind::text, set_daemon_text<&D::bip>,
@@ -173,10 +212,18 @@ constexpr Option kOptions[] = {
     {"certs-dir", 0, "certs-dirs", Kind::list, add_daemon_text<&D::certificate_dirs>,
      "Directory with a directory of certificates per registry (/etc/gantry/certs.d, "
      "/etc/docker/certs.d)"},
+    {"cgroup-parent", 0, "cgroup-parent", Kind::text, set_default_text<&C::cgroup_parent>,
+     "Parent group of containers"},
     {"config-file", 0, "", Kind::text, set_text<&O::config_file>, "Configuration file"},
     {"data-root", 0, "data-root", Kind::text, set_daemon_text<&D::data_root>,
      "Root of persistent state"},
     {"debug", 'D', "debug", Kind::flag, set_debug, "Log debug messages"},
+    {"default-cgroupns-mode", 0, "default-cgroupns-mode", Kind::text, set_cgroupns_mode,
+     "Default cgroup namespace mode of containers: private or host"},
+    {"default-ipc-mode", 0, "default-ipc-mode", Kind::text, set_ipc_mode,
+     "Default IPC mode of containers: private or shareable"},
+    {"default-shm-size", 0, "default-shm-size", Kind::text, set_shm_size,
+     "Default size of /dev/shm (64MiB)"},
     {"default-ulimit", 0, "default-ulimits", Kind::map, add_ulimit,
      "Default ulimits of containers"},
     {"dns", 0, "dns", Kind::list, add_daemon_text<&D::dns>, "Name server of containers"},
@@ -199,6 +246,8 @@ constexpr Option kOptions[] = {
      "Socket to listen on: unix://PATH, tcp://HOST:PORT, fd://"},
     {"images-dir", 0, "images-dirs", Kind::list, add_daemon_text<&D::images_dirs>,
      "Directory of archives to load at start"},
+    {"init", 0, "init", Kind::flag, set_default_flag<&C::init>,
+     "Run an init in containers that forwards signals and reaps processes"},
     {"insecure-registry", 0, "insecure-registries", Kind::list,
      add_daemon_text<&D::insecure_registries>,
      "Registry that may be plain or have any certificate: HOST[:PORT] or CIDR"},
@@ -210,6 +259,8 @@ constexpr Option kOptions[] = {
      "Keep the compressed blobs of what is pulled"},
     {"label", 0, "labels", Kind::list, add_daemon_text<&D::labels>,
      "Label of the daemon (KEY=VALUE)"},
+    {"live-restore", 0, "live-restore", Kind::flag, set_live_restore,
+     "Containers go on running without the daemon: always so"},
     {"log-driver", 0, "log-driver", Kind::text, set_daemon_text<&D::log_driver>,
      "Default log driver of containers"},
     {"log-format", 0, "log-format", Kind::text, set_format, "text or json"},
@@ -223,6 +274,8 @@ constexpr Option kOptions[] = {
      "How many times its compressed size a pulled layer may unpack to (400)"},
     {"max-layer-size", 0, "max-layer-size", Kind::text, set_max_layer_size,
      "What a pulled layer may unpack to at most (64GiB)"},
+    {"no-new-privileges", 0, "no-new-privileges", Kind::flag,
+     set_default_flag<&C::no_new_privileges>, "Containers gain no new privileges, unless told"},
     {"pidfile", 'p', "pidfile", Kind::text, set_text<&O::pidfile>,
      "File for the daemon's process id"},
     {"policy", 0, "policy", Kind::text, set_daemon_text<&D::policy_file>,
@@ -239,6 +292,15 @@ constexpr Option kOptions[] = {
      "Seconds that jobs get to end when the daemon stops"},
     {"storage-driver", 's', "storage-driver", Kind::text, set_daemon_text<&D::storage_driver>,
      "Storage driver: erofs, overlay2 or vfs (the first that works)"},
+    {"tls", 0, "tls", Kind::flag, set_flag<&O::tls>, "Speak TLS on tcp:// hosts"},
+    {"tlscacert", 0, "tlscacert", Kind::text, set_text<&O::tls_ca>,
+     "Who signed the certificates of clients (/etc/gantry/ca.pem)"},
+    {"tlscert", 0, "tlscert", Kind::text, set_text<&O::tls_certificate>,
+     "Certificate for TLS (/etc/gantry/cert.pem)"},
+    {"tlskey", 0, "tlskey", Kind::text, set_text<&O::tls_key>,
+     "Key of the certificate (/etc/gantry/key.pem)"},
+    {"tlsverify", 0, "tlsverify", Kind::flag, set_tls_verify,
+     "Speak TLS on tcp:// hosts, with clients whose certificate --tlscacert signed"},
     {"validate", 0, "", Kind::flag, set_flag<&O::validate>, "Check the configuration and exit"},
     {"version", 'v', "", Kind::flag, set_flag<&O::version>, "Print the version and exit"},
 };

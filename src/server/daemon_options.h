@@ -18,6 +18,10 @@ struct DaemonOptions {
   std::string config_file = "/etc/gantry/daemon.json";
   bool registries_dirs_given = false;
   std::string group = "gantry";  // owns Unix sockets
+  // Of tcp:// hosts. `tls_verify`: clients must show a certificate that `tls_ca` signed.
+  bool tls = false, tls_verify = false;
+  std::string tls_ca = "/etc/gantry/ca.pem";
+  std::string tls_certificate = "/etc/gantry/cert.pem", tls_key = "/etc/gantry/key.pem";
   log::Level log_level = log::Level::info;
   log::Format log_format = log::Format::text;
   bool validate = false;

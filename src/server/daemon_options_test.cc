@@ -101,7 +101,8 @@ TEST_F(DaemonOptionsTest, the_file_has_the_same_keys) {
   EXPECT_EQ(options->hosts, (std::vector<std::string>{"unix:///f"}));
   EXPECT_TRUE(options->daemon.debug);
   EXPECT_EQ(options->daemon.log_options.at("max-file"), "2");
-  EXPECT_EQ(options->daemon.default_ulimits.at("nofile"), (std::pair<int64_t, int64_t>{1, 2}));
+  EXPECT_EQ(options->daemon.container_defaults.ulimits.at("nofile"),
+            (std::pair<int64_t, int64_t>{1, 2}));
   EXPECT_EQ(options->daemon.shutdown_timeout, 7);
   EXPECT_EQ(options->daemon.journal_limit, 5);
   EXPECT_EQ(options->daemon.journal_age, 5400);

@@ -74,7 +74,6 @@ Result<std::vector<Listener>> listen_on(const std::string& host, const std::stri
   http::Host parsed = TRY(http::Host::parse(host));
   if (parsed.kind != http::Host::Kind::tcp) return listen_unix(parsed.path, group);
   std::vector<UniqueFd> sockets = TRY(http::listen_tcp(parsed.name, parsed.port, parsed.text));
-  log::warn("{}: everyone who can connect to this port is root on this machine", parsed.text);
   return listeners_of(std::move(sockets));
 }
 

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -16,6 +17,7 @@
 #include "daemon/trust.h"
 #include "http/listen.h"
 #include "http/server.h"
+#include "http/tls.h"
 #include "image/decode_helper.h"
 #include "server/daemon_options.h"
 #include "server/listen.h"
@@ -85,20 +87,57 @@ std::vector<std::string> default_images_dirs() {
   return out;
 }
 
-// What can change while the daemon runs: the level of its log.
-void reload(const std::vector<std::string>& arguments) {
+// Null when no TLS was asked for.
+Result<std::shared_ptr<const http::TlsContext>> tls_of(const DaemonOptions& options) {
+  if (!options.tls) return std::shared_ptr<const http::TlsContext>();
+  http::TlsServerOptions tls;
+  tls.certificate = options.tls_certificate;
+  tls.key = options.tls_key;
+  if (options.tls_verify) tls.client_ca = options.tls_ca;
+  return http::TlsContext::server(tls);
+}
+
+// TLS is for what comes through a network; a Unix socket has its file's mode.
+bool is_of_network(int socket) {
+  sockaddr_storage address = {};
+  socklen_t size = sizeof address;
+  return ::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0 &&
+         address.ss_family != AF_UNIX;
+}
+
+Status listen_with(http::Server& server, Listener& listener, const DaemonOptions& options,
+                   const std::shared_ptr<const http::TlsContext>& tls) {
+  if (!is_of_network(listener.socket.get())) return server.listen(std::move(listener.socket));
+  if (!options.tls_verify)
+    log::warn("{}everyone who can connect to its port is root on this machine: use --tlsverify",
+              tls ? "clients show no certificate: " : "");
+  return server.listen(std::move(listener.socket), tls);
+}
+
+// What can change while the daemon runs: the level of its log, and the certificates. A mistake
+// leaves all as it is.
+void reload(http::Server& server, const std::vector<std::string>& arguments, bool tls) {
   auto options = DaemonOptions::parse(arguments);
   if (!options) {
     log::error("reload: {}", options.error().message());
     return;
   }
+  auto certificates = tls_of(*options);
+  if (!certificates) {
+    log::error("reload: {}", certificates.error().message());
+    return;
+  }
   log::configure(options->log_level, options->log_format);
-  log::info("reloaded the configuration: the log level is in force; other keys are read at start");
+  if (tls && *certificates) server.replace_tls(*certificates);
+  log::info(
+      "reloaded the configuration: the log level and certificates are in force; other keys are "
+      "read at start");
 }
 
 Status serve(DaemonOptions options, const std::vector<std::string>& arguments) {
   auto pidfile = TRY(PidFile::create(options.pidfile));
   if (options.daemon.images_dirs.empty()) options.daemon.images_dirs = default_images_dirs();
+  const std::shared_ptr<const http::TlsContext> tls = TRY(tls_of(options));
   std::vector<Listener> listeners;
   for (const std::string& host : options.hosts) {
     std::vector<Listener> made = TRY(listen_on(host, options.group));
@@ -116,10 +155,10 @@ Status serve(DaemonOptions options, const std::vector<std::string>& arguments) {
       },
       daemon.get());
   http::Server server({}, [&](http::Exchange& exchange) { router.handle(exchange); });
-  for (Listener& listener : listeners) TRY(server.listen(std::move(listener.socket)));
+for (Listener& listener : listeners) TRY(listen_with(server, listener, options, tls));
   TRY(server.watch(daemon->names().descriptor(), [&] { daemon->names().run(); }));
   TRY(server.handle_signals({SIGTERM, SIGINT, SIGHUP}, [&](int signal) {
-    if (signal == SIGHUP) return reload(arguments);
+    if (signal == SIGHUP) return reload(server, arguments, tls != nullptr);
     log::info("stopping: signal {}; containers go on running", signal);
     http::notify_service_manager("STOPPING=1");
     server.stop();
@@ -155,6 +194,10 @@ int run(const std::vector<std::string>& arguments) {
     auto policy = daemon::Trust::read_policy(options->daemon);
     if (!policy) {
       fmt::print(stderr, "gantryd: {}\n", policy.error().message());
+      return 1;
+    }
+    if (auto tls = tls_of(*options); !tls) {
+      fmt::print(stderr, "gantryd: {}\n", tls.error().message());
       return 1;
     }
     fmt::print("configuration OK\n");

@@ -22,7 +22,8 @@ inline engine::SubmitOptions submit_options(Call& call) {
     options.caller = {fmt::format("uid:{}", peer.credentials.uid), peer.credentials.uid,
                       peer.credentials.pid};
   } else {
-    options.caller.name = "tcp:" + peer.address;
+    options.caller.name =
+        peer.tls_subject.empty() ? "tcp:" + peer.address : "tls:" + peer.tls_subject;
   }
   return options;
 }

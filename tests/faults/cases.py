@@ -203,6 +203,32 @@ class ExitRemove(Exit):
 
 
 @case
+class HealthCheck(Case):
+    """A check succeeds from the moment a file is there; one that comes to nothing is followed by another."""
+    job, group = "container.health-check", "container"
+    changes_on_error = True
+
+    def prepare(self):
+        self.run(Healthcheck={"Test": ["CMD", "test", "-e", "/dev/shm/fine"], "Interval": 50_000_000, "Retries": 1000})
+        self.pid = self.container()["State"]["Pid"]
+
+    def act(self):
+        with open(f"/proc/{self.pid}/root/dev/shm/fine", "w", encoding="ascii"):
+            pass
+        if eventually(15, lambda: self.engine.dead() or self.done()):
+            if self.engine.dead():
+                raise Died()
+            return Answer(200, b"")
+        return Answer(599, b"it does not become healthy")
+
+    def done(self):
+        return self.container()["State"]["Health"]["Status"] == "healthy"
+
+    def undo(self):
+        self.remove()
+
+
+@case
 class Stop(Case):
     job, group, changes_on_error = "container.stop", "container", True
 
@@ -843,6 +869,73 @@ class RemoveVolume(CreateVolume):
 
     def done(self):
         return not super().done()
+
+
+@case
+class CopyVolume(CreateVolume):
+    """A snapshot of a volume that a running container uses: it is kept still meanwhile, and goes on afterwards."""
+    job = "volume.copy"
+    made = "/volumes/copied"
+
+    def prepare(self):
+        self.run(host={"NetworkMode": NETWORK, "Binds": ["made:/data"]})
+        with open(self.engine.data + "/volumes/made/_data/file", "w", encoding="ascii") as file:
+            file.write("content")
+
+    def act(self):
+        return self.engine.ask("POST", "/gantry/volumes/made/snapshot", {"Name": "copied"})
+
+    def done(self):
+        made = self.exists(self.made)
+        if made:
+            with open(self.engine.data + self.made + "/_data/file", encoding="ascii") as file:
+                assert file.read() == "content", "a snapshot that has not all"
+        return made
+
+    def sound(self):
+        def goes_on():
+            found = self.container()
+            if not found or not found["State"]["Pid"]:
+                return False
+            with open(f"/proc/{found['State']['Pid']}/status", encoding="ascii") as status:
+                return self.engine.dead() or "frozen" not in status.read()
+
+        assert eventually(5, goes_on), "it is kept still"
+
+    def undo(self):
+        self.remove()
+        self.engine.ask("DELETE", self.made)
+        super().undo()
+
+
+@case
+class RewindVolume(Case):
+    job, group = "volume.rewind", "volume"
+
+    def data(self, name):
+        return f"{self.engine.data}/volumes/{name}/_data/file"
+
+    def prepare(self):
+        for name in ("made", "kept"):
+            self.engine.must("POST", "/volumes/create", {"Name": name})
+            with open(self.data(name), "w", encoding="ascii") as file:
+                file.write(name)
+
+    def act(self):
+        return self.engine.ask("POST", "/gantry/volumes/made/restore", {"Snapshot": "kept"})
+
+    def done(self):
+        with open(self.data("made"), encoding="ascii") as file:
+            content = file.read()
+        assert content in ("made", "kept"), "neither what it had nor what it is to have"
+        return content == "kept"
+
+    def sound(self):
+        assert eventually(5, lambda: not os.path.exists(f"{self.engine.data}/volumes/made/_rewind")), "something is left"
+
+    def undo(self):
+        for name in ("made", "kept"):
+            self.engine.ask("DELETE", "/volumes/" + name)
 
 
 @case

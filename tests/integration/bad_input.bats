@@ -92,10 +92,14 @@ create() { run api_json POST "/containers/create$1" "$2"; }
   refused_400 'invalid mode'
 }
 
-@test "a subpath of a volume is refused, since whoever writes to the volume could make it a link" {
+@test "a subpath that leads out of its volume, or of an anonymous one, is 400" {
   on_engine gantry || skip "Docker 20.10 does not know it"
-  create '' '{"Image":"busybox","HostConfig":{"Mounts":[{"Type":"volume","Source":"vol","Target":"/m","VolumeOptions":{"Subpath":"a"}}]}}'
-  refused 501 'subpaths of volumes are not supported yet'
+  for path in ../a /a a/../../b; do
+    create '' '{"Image":"busybox","HostConfig":{"Mounts":[{"Type":"volume","Source":"vol","Target":"/m","VolumeOptions":{"Subpath":"'$path'"}}]}}'
+    refused_400 'subpath must be a relative path within the volume'
+  done
+  create '' '{"Image":"busybox","HostConfig":{"Mounts":[{"Type":"volume","Target":"/m","VolumeOptions":{"Subpath":"a"}}]}}'
+  refused_400 'must not set Subpath when using anonymous volumes'
 }
 
 @test "what is not supported is refused beside --volumes-from too" {

@@ -148,6 +148,32 @@ Result<int> run_prune(Cli& cli, VolumeRemoveOptions& options, Arguments&) {
   return 0;
 }
 
+struct VolumeCopyOptions {};
+
+// The new volume's name is the answer.
+Result<int> copy_volume(Cli& cli, const char* how, const Arguments& names) {
+  json::object request{{"Name", names.size() > 1 ? names[1] : std::string()}};
+  Api* api = TRY(cli.api());
+  std::string body =
+      TRY(api->call("POST", Path::of({"gantry", "volumes", names[0], how}), request));
+  json::value answer = TRY(json::parse(body));
+  print_out("{}\n", text_of(answer, "Name"));
+  return 0;
+}
+Result<int> run_snapshot(Cli& cli, VolumeCopyOptions&, Arguments& names) {
+  return copy_volume(cli, "snapshot", names);
+}
+Result<int> run_clone(Cli& cli, VolumeCopyOptions&, Arguments& names) {
+  return copy_volume(cli, "clone", names);
+}
+Result<int> run_restore(Cli& cli, VolumeCopyOptions&, Arguments& names) {
+  json::object request{{"Snapshot", names[1]}};
+  Api* api = TRY(cli.api());
+  TRY(api->call("POST", Path::of({"gantry", "volumes", names[0], "restore"}), request));
+  print_out("{}\n", names[0]);
+  return 0;
+}
+
 constexpr std::string_view kListAliases[] = {"list"};
 constexpr std::string_view kRemoveAliases[] = {"remove"};
 
@@ -160,6 +186,20 @@ std::span<const Command> volume_commands() {
                                                 .summary = "Create a volume",
                                                 .arity = at_most(1),
                                                 .flags = kCreateGroups}),
+      command<VolumeCopyOptions, run_clone>({.name = "clone",
+                                             .use = "VOLUME [NEW]",
+                                             .summary = "Make a volume with what another has now",
+                                             .arity = between(1, 2)}),
+      command<VolumeCopyOptions, run_snapshot>(
+          {.name = "snapshot",
+           .use = "VOLUME [NEW]",
+           .summary = "Keep what a volume has now in a new volume",
+           .arity = between(1, 2)}),
+      command<VolumeCopyOptions, run_restore>(
+          {.name = "restore",
+           .use = "VOLUME SNAPSHOT",
+           .summary = "Give a volume what a snapshot of it has; what it had is lost",
+           .arity = exactly(2)}),
       command<VolumeListOptions, run_list>({.name = "ls",
                                             .aliases = kListAliases,
                                             .use = "[OPTIONS]",

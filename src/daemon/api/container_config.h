@@ -158,6 +158,7 @@ struct HostConfig {
   Strings DeviceCgroupRules;
   std::vector<DeviceRequest> DeviceRequests;
   int64_t MemoryReservation = 0, MemorySwap = 0;
+  int64_t KernelMemory = 0, KernelMemoryTCP = 0;  // of clients before API 1.42
   std::optional<int64_t> MemorySwappiness;
   std::optional<bool> OomKillDisable;
   std::optional<int64_t> PidsLimit;
@@ -389,6 +390,8 @@ GANTRY_FIELDS(HostConfig) {
                                      field<&T::DeviceRequests>("DeviceRequests", kNullEmpty),
                                      field<&T::MemoryReservation>("MemoryReservation"),
                                      field<&T::MemorySwap>("MemorySwap"),
+                                     field<&T::KernelMemory>("KernelMemory", kOmitEmpty),
+                                     field<&T::KernelMemoryTCP>("KernelMemoryTCP", kOmitEmpty),
                                      field<&T::MemorySwappiness>("MemorySwappiness"),
                                      field<&T::OomKillDisable>("OomKillDisable"),
                                      field<&T::PidsLimit>("PidsLimit"),

@@ -3,6 +3,8 @@
 #include <charconv>
 #include <chrono>
 
+#include "base/log.h"
+#include "base/sys.h"
 #include "daemon/containers.h"
 #include "daemon/daemon.h"
 #include "server/pipe_stream.h"
@@ -141,8 +143,37 @@ Status container_stats(Call& call) {
   }
 }
 
-Status container_attach(Call& call) {
-  AttachQuery query;
+namespace {
+
+// Of a stream of whole frames, what is in them.
+std::string without_frames(std::string_view piece) {
+  constexpr size_t kHead = 8;
+  std::string out;
+  while (piece.size() >= kHead) {
+    size_t size = 0;
+    for (size_t i = 4; i < kHead; ++i) size = size << 8 | static_cast<unsigned char>(piece[i]);
+    out += piece.substr(kHead, size);
+    piece.remove_prefix(std::min(kHead + size, piece.size()));
+  }
+  return out;
+}
+
+// What was logged before, as the API's logs=1 asks for it. Takes as long as the client does.
+Status replay_logs(Containers& containers, const std::string& id, const AttachQuery& query,
+                   int client) {
+  LogsQuery logs;
+  logs.standard_out = query.standard_out;
+  logs.standard_error = query.standard_error;
+  if (!logs.standard_out && !logs.standard_error) return {};
+  std::unique_ptr<LogStream> stream = TRY(containers.logs(id, logs));
+  while (true) {
+    std::optional<std::string> piece = TRY(stream->next());
+    if (!piece) return {};
+    TRY(sys::write_all(client, query.raw && stream->framed() ? without_frames(*piece) : *piece));
+  }
+}
+
+Status attach_client(Call& call, AttachQuery query, bool websocket) {
   query.logs = call.flag("logs");
   query.stream = call.flag("stream");
   query.standard_in = call.flag("stdin");
@@ -152,11 +183,33 @@ Status container_attach(Call& call) {
   Containers& containers = call.daemon().containers();
   std::string id = TRY(containers.full_id(call.name("id")));
   auto info = TRY(containers.can_attach(id, query));
-  auto stream = TRY(call.x.hijack(stream_type(call, info.terminal)));
+  auto stream =
+      TRY(websocket ? call.x.accept_websocket() : call.x.hijack(stream_type(call, info.terminal)));
   ClientStream client{std::move(stream.fd), std::move(stream.leftover)};
+  if (query.logs) {
+    // Not here: a connection that is relayed is served only when this handler has returned.
+    auto kept = std::make_shared<ClientStream>(std::move(client));
+    call.x.start_blocking([&containers, id, query, kept] {
+      if (!replay_logs(containers, id, query, kept->fd.get())) return;
+      auto attached = containers.attach(id, query, std::move(*kept));
+      if (attached && *attached)
+        log::ignored("attach", containers.finish_attach(std::move(**attached)));
+    });
+    return {};
+  }
   auto running = TRY(containers.attach(id, query, std::move(client)));
   if (!running) return {};
   return call.x.run_blocking([&] { return containers.finish_attach(std::move(*running)); });
+}
+
+}  // namespace
+
+Status container_attach(Call& call) { return attach_client(call, {}, false); }
+
+Status container_attach_websocket(Call& call) {
+  AttachQuery query;
+  query.raw = true;
+  return attach_client(call, std::move(query), true);
 }
 
 }  // namespace gantry::server

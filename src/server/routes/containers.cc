@@ -11,6 +11,8 @@ namespace {
 
 using namespace daemon;
 
+constexpr ApiVersion kPrivateIpcSince{1, 40}, kPrivateCgroupnsSince{1, 41};
+
 Status list(Call& call) {
   ListQuery query;
   query.all = call.flag("all");
@@ -42,6 +44,11 @@ Status create(Call& call) {
   if (body.is_null() || (body.is_object() && body.get_object().empty()))
     return invalid("config cannot be empty in order to create a container");
   input.body = TRY(api::parse_create_body(body).context("invalid JSON"));
+  // What an absent mode meant to clients of then.
+  if (input.body.host_config.IpcMode.empty() && call.version < kPrivateIpcSince)
+    input.body.host_config.IpcMode = "shareable";
+  if (input.body.host_config.CgroupnsMode.empty() && call.version < kPrivateCgroupnsSince)
+    input.body.host_config.CgroupnsMode = "host";
   return call.answer(201, run_job<ContainerCreate>(call, std::move(input)));
 }
 
@@ -173,6 +180,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/containers/{id}/logs", container_logs},
     {"GET", "/containers/{id}/stats", container_stats},
     {"POST", "/containers/{id}/attach", container_attach},
+    {"GET", "/containers/{id}/attach/ws", container_attach_websocket},
     {"POST", "/containers/{id}/wait", container_wait},
     {"POST", "/containers/{id}/start", start},
     {"POST", "/containers/{id}/stop", stop},

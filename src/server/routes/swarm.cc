@@ -1,4 +1,4 @@
-// What an Engine that is not part of a swarm, and has no plugins, answers.
+// What an Engine that is not part of a swarm, has no plugins and builds no images answers.
 #include "server/routes.h"
 
 namespace gantry::server {
@@ -18,6 +18,16 @@ Status no_member(Call&) {
 Status no_swarm(Call&) { return unsupported("swarm mode is not supported"); }
 
 Status no_plugins(Call& call) { return call.send(200, json::array()); }
+
+Status no_managed_plugins(Call&) { return unsupported("managed plugins are not supported"); }
+
+Status no_builder(Call&) {
+  return unsupported("building images is not supported by this engine: build elsewhere and load");
+}
+
+Status no_cluster_volumes(Call&) {
+  return unsupported("only cluster volumes can be updated, and swarm mode is not supported");
+}
 
 Status no_plugin(Call& call) { return not_found("plugin \"{}\" not found", call.name("name")); }
 
@@ -57,6 +67,16 @@ constexpr Route kRoutes[] = {
     {"DELETE", "/plugins/{name...}", no_plugin},
     {"POST", "/plugins/{name...}/enable", no_plugin},
     {"POST", "/plugins/{name...}/disable", no_plugin},
+    {"GET", "/plugins/privileges", no_managed_plugins},
+    {"POST", "/plugins/pull", no_managed_plugins},
+    {"POST", "/plugins/create", no_managed_plugins},
+    {"POST", "/plugins/{name...}/upgrade", no_managed_plugins},
+    {"POST", "/plugins/{name...}/push", no_managed_plugins},
+    {"POST", "/plugins/{name...}/set", no_managed_plugins},
+    {"PUT", "/volumes/{name}", no_cluster_volumes},
+    {"POST", "/build", no_builder},
+    {"POST", "/build/prune", no_builder},
+    {"POST", "/session", no_builder},
 };
 
 }  // namespace

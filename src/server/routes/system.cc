@@ -88,12 +88,18 @@ Status auth(Call& call) {
   return call.send(200, answer.release());
 }
 
+Status metrics(Call& call) {
+  const std::string text = call.x.run_blocking([&] { return daemon::metrics(call.daemon()); });
+  return call.send_text(200, "text/plain; version=0.0.4; charset=utf-8", text);
+}
+
 constexpr Route kRoutes[] = {
     {"GET", "/_ping", ping, Route::Answered::at_once},
     {"GET", "/version", version, Route::Answered::at_once},
     {"GET", "/info", info},
     {"GET", "/events", events, Route::Answered::at_once},
     {"GET", "/system/df", disk_usage},
+    {"GET", "/metrics", metrics},
     {"POST", "/auth", auth},
 };
 

@@ -1,4 +1,4 @@
-// /volumes/….
+// /volumes/…, and snapshots of them.
 #include "daemon/volumes.h"
 
 #include "server/routes.h"
@@ -8,6 +8,8 @@ namespace gantry::server {
 namespace {
 
 using namespace daemon;
+
+constexpr ApiVersion kAnonymousOnlySince{1, 42};  // prune
 
 Status list(Call& call) {
   Filters filters = TRY(call.filters());
@@ -30,7 +32,26 @@ Status remove(Call& call) {
 
 Status prune(Call& call) {
   Filters filters = TRY(call.filters());
+  if (call.version < kAnonymousOnlySince) filters["all"] = {"true"};
   return call.answer(200, run_job<VolumePrune>(call, {std::move(filters)}));
+}
+
+// Gantry's own: {"Name": …} of the new volume, or {"Snapshot": …} to go back to.
+Status copy(Call& call, bool snapshot) {
+  auto input = TRY(call.body_as<VolumeCopy::Input>());
+  input.source = call.name("name");
+  input.snapshot = snapshot;
+  auto output = TRY(run_job<VolumeCopy>(call, std::move(input)));
+  return call.send(201, output.volume);
+}
+Status take_snapshot(Call& call) { return copy(call, true); }
+Status clone(Call& call) { return copy(call, false); }
+
+Status rewind(Call& call) {
+  auto input = TRY(call.body_as<VolumeRewind::Input>());
+  input.name = call.name("name");
+  if (input.Snapshot.empty()) return invalid("Snapshot is missing: what is to be restored?");
+  return call.answer_empty(run_job<VolumeRewind>(call, std::move(input)));
 }
 
 constexpr Route kRoutes[] = {
@@ -39,6 +60,9 @@ constexpr Route kRoutes[] = {
     {"POST", "/volumes/prune", prune},
     {"GET", "/volumes/{name}", inspect},
     {"DELETE", "/volumes/{name}", remove},
+    {"POST", "/gantry/volumes/{name}/snapshot", take_snapshot},
+    {"POST", "/gantry/volumes/{name}/clone", clone},
+    {"POST", "/gantry/volumes/{name}/restore", rewind},
 };
 
 }  // namespace
