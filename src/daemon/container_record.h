@@ -61,6 +61,7 @@ struct ContainerRecord {
   api::ContainerConfig config;  // merged with the image's
   api::HostConfig host_config;
   std::map<std::string, api::EndpointSettings> networks;  // by name
+  api::StringMap macs;                                    // of those, the ones that were asked for
   api::PortMap ports;                                     // as bound while it runs
   std::string sandbox_id, sandbox_key;
   std::string image_id;
@@ -122,6 +123,7 @@ struct Schema<daemon::ContainerRecord> {
                                      field<&T::config>("config"),
                                      field<&T::host_config>("host_config"),
                                      field<&T::networks>("networks"),
+                                     field<&T::macs>("macs", kOmitEmpty),
                                      field<&T::ports>("ports"),
                                      field<&T::sandbox_id>("sandbox_id", kOmitEmpty),
                                      field<&T::sandbox_key>("sandbox_key", kOmitEmpty),

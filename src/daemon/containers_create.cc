@@ -93,6 +93,7 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
   record.config = config;
   record.host_config = host;
   record.networks = input.body.networking_config.EndpointsConfig;
+  daemon.networks().complete(record);
   record.image_id = image.id.text();
   record.graph_driver = daemon.graph_driver().name();
   set_command(record);

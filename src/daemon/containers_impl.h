@@ -150,6 +150,14 @@ class Containers::Impl {
   Status remove_locked(engine::JobContext& job, const std::shared_ptr<Container>& container,
                        bool volumes);
 
+  // ---- containers_networks.cc
+  Result<NetworkConnect::Output> connect(engine::JobContext& job, NetworkConnect::Input input);
+  Result<NetworkDisconnect::Output> disconnect(engine::JobContext& job,
+                                               NetworkDisconnect::Input input);
+  // Of a running one, with its lock held.
+  Status change_networks(engine::JobContext& job, const std::shared_ptr<Container>& container,
+                         const ContainerRecord& before, NetworkChange change);
+
   // ---- containers_exec.cc
   Result<ExecCreate::Output> exec_create(engine::JobContext& job, const ExecCreate::Input& input);
   Result<Nothing> exec_start(engine::JobContext& job, ExecStart::Input input);

@@ -108,6 +108,11 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
   // What an earlier run still held; its names are its own, so nothing waits for the slow part.
   if (!record.state.run.empty()) TRY(job.release_owned(owner, kRunKinds));
 
+  // None of its networks goes before it is known to be connected.
+  std::vector<engine::LockName> networks;
+  for (const auto& [name, settings] : record.networks)
+    networks.push_back({engine::LockKind::network, name, engine::LockMode::shared});
+  TRY(job.lock(std::move(networks)));
   SandboxPlan plan = TRY(daemon.networks().plan(record));
   record.state.run = random_hex(8);
   drivers::Launch launch;
@@ -187,6 +192,7 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
     self->set_running(record, instance);
     attach_pending(*self);  // who came while it was being started
     daemon.networks().connected(record);
+    daemon.networks().publish_events("connect", record);
     publish_event(record, "start");
     watch(self, record.state.run, instance);
   });

@@ -56,6 +56,29 @@ struct NetworkPrune {
     api::Strings NetworksDeleted;
   };
 };
+// Handlers of these two: daemon/containers_networks.cc, since they change a container's record.
+struct NetworkConnect {
+  static constexpr std::string_view kName = "network.connect";
+  struct Input {
+    std::string network;  // name, id or a prefix of the id; the same goes for the container
+    std::string Container;
+    api::EndpointSettings EndpointConfig;
+  };
+  struct Output {
+    bool ok = true;
+  };
+};
+struct NetworkDisconnect {
+  static constexpr std::string_view kName = "network.disconnect";
+  struct Input {
+    std::string network;
+    std::string Container;
+    bool Force = false;  // also of a network that is gone, or a container that does not answer
+  };
+  struct Output {
+    bool ok = true;
+  };
+};
 // At start-up: the networks "bridge", "host" and "none" exist, and every network is real (after a
 // reboot its bridge is gone).
 struct NetworkRestore {
@@ -124,6 +147,27 @@ template <>
 struct Schema<daemon::NetworkPrune::Output> {
   static constexpr Field fields[] = {
       field<&daemon::NetworkPrune::Output::NetworksDeleted>("NetworksDeleted", kNullEmpty)};
+};
+template <>
+struct Schema<daemon::NetworkConnect::Input> {
+  using T = daemon::NetworkConnect::Input;
+  static constexpr Field fields[] = {field<&T::network>("network"),
+                                     field<&T::Container>("Container"),
+                                     field<&T::EndpointConfig>("EndpointConfig")};
+};
+template <>
+struct Schema<daemon::NetworkConnect::Output> {
+  static constexpr Field fields[] = {field<&daemon::NetworkConnect::Output::ok>("ok")};
+};
+template <>
+struct Schema<daemon::NetworkDisconnect::Input> {
+  using T = daemon::NetworkDisconnect::Input;
+  static constexpr Field fields[] = {field<&T::network>("network"),
+                                     field<&T::Container>("Container"), field<&T::Force>("Force")};
+};
+template <>
+struct Schema<daemon::NetworkDisconnect::Output> {
+  static constexpr Field fields[] = {field<&daemon::NetworkDisconnect::Output::ok>("ok")};
 };
 template <>
 struct Schema<daemon::NetworkRestore::Input> {

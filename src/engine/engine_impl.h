@@ -140,6 +140,7 @@ struct JobContext::Impl {
 
   std::vector<Taken> taken;  // in order; not yet held
   std::vector<Pending> pending;
+  std::vector<ResourceRow> leaving;  // of release_after_commit(), in the order asked for
   std::vector<std::function<Status(graph::Transaction&)>> commit_functions;
   std::vector<std::function<void()>> after_functions;
   std::vector<LockTable::Held> locks;

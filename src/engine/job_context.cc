@@ -197,7 +197,18 @@ void JobContext::set_data(std::string_view kind, std::string_view name, std::str
     return;
   }
   Result<ResourceRow> row = engine_->resources().get(kind, name);
-  if (row) impl_->pending.push_back({Impl::Pending::What::set_data, row->id, std::move(data)});
+  if (row)
+    impl_->pending.push_back({Impl::Pending::What::set_data, row->id, std::move(data), true});
+}
+
+Status JobContext::release_after_commit(std::string_view kind, std::string_view name) {
+  auto row = engine_->resources().get(kind, name);
+  if (!row)
+    return row.error().kind() == ErrorKind::not_found ? Status() : Status(std::move(row).error());
+  if (row->state == ResourceState::releasing) return {};
+  impl_->pending.push_back({Impl::Pending::What::release_later, row->id, {}, true});
+  impl_->leaving.push_back(std::move(*row));
+  return {};
 }
 
 Status JobContext::release(std::string_view kind, std::string_view name) {

@@ -33,6 +33,7 @@ class BridgeDriver : public NetworkDriver {
   Status create_network(const NetworkConfig& network) override;
   Status remove_network(const NetworkConfig& network) override;
   void forget_network(const NetworkConfig& network) override;
+  bool has_gateway(const NetworkConfig& network, IpFamily family) const override;
   Result<EndpointPlan> plan_endpoint(const NetworkConfig& network,
                                      EndpointRequest request) override;
   Status join(const NetworkConfig& network, const Endpoint& endpoint, int netns) override;

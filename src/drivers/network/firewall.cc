@@ -394,16 +394,35 @@ Status Firewall::remove_bridge(const std::string& link) {
 Status Firewall::publish(const std::vector<PortRule>& ports) {
   if (ports.empty()) return {};
   std::lock_guard lock(mutex_);
-  for (const PortRule& port : ports) ports_.insert_or_assign(port.key(), port);
+  struct Step {
+    PortRule rule;
+    bool replaces = false;  // an element that leads elsewhere
+  };
+  std::vector<Step> steps;
+  for (const PortRule& port : ports) {
+    const auto known = ports_.find(port.key());
+    if (known == ports_.end()) {
+      steps.push_back({port});
+    } else if (known->second.to != port.to || known->second.to_port != port.to_port) {
+      steps.push_back({port, true});
+    }
+    ports_.insert_or_assign(port.key(), port);
+  }
   if (!installed_) return write_all();
-  for (size_t at = 0; at < ports.size(); at += kElementsInOneBatch) {
+  for (size_t at = 0; at < steps.size(); at += kElementsInOneBatch) {
     nft::Transaction change(kFamily, table_);
-    for (size_t i = at; i < std::min(ports.size(), at + kElementsInOneBatch); ++i)
-      add_port(change, ports[i]);
+    for (size_t i = at; i < std::min(steps.size(), at + kElementsInOneBatch); ++i) {
+      const PortRule& port = steps[i].rule;
+      if (steps[i].replaces)
+        change.delete_element(port_map(port.to.family(), port.host_ip.is_unspecified()),
+                              port_key(port));
+      add_port(change, port);
+    }
     Status status = change.commit(*socket_);
     if (status) continue;
     // Flushed a moment ago, or an element of ours that nobody remembers is in the way.
-    if (is_missing(status.error()) || status.error().code() == EEXIST) return write_all();
+    const int code = status.error().code();
+    if (is_missing(status.error()) || code == EEXIST || code == EBUSY) return write_all();
     for (const PortRule& port : ports) ports_.erase(port.key());
     return status;
   }

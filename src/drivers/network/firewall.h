@@ -82,7 +82,8 @@ class Firewall {
 
   Status add_bridge(const BridgeRules& bridge);
   Status remove_bridge(const std::string& link);
-  // One transaction for all of them.
+  // One transaction for all of them. A port that is published already leads to the new address from
+  // then on, with no moment between in which it leads nowhere.
   Status publish(const std::vector<PortRule>& ports);
   Status unpublish(const std::vector<PortRule>& ports);
   // Asks the kernel.

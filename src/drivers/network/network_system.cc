@@ -38,9 +38,9 @@ class PlainDriver : public NetworkDriver {
     plan.endpoint.id = request.endpoint_id;
     plan.endpoint.network_id = network.id;
     plan.endpoint.container_id = request.container_id;
-    plan.endpoint.default_gateway = false;
     return plan;
   }
+  bool has_gateway(const NetworkConfig&, IpFamily) const override { return false; }
   Status join(const NetworkConfig&, const Endpoint&, int netns) override {
     if (kind_ == Kind::host) return {};
     NetlinkSocket inside = TRY(NetlinkSocket::open_in(NETLINK_ROUTE, netns));
@@ -227,6 +227,45 @@ Status NetworkSystem::restore(std::span<const engine::ResourceRow> rows) {
   if (parts_->services.firewall)
     parts_->services.firewall->remember(std::move(bridges), std::move(ports));
   return {};
+}
+
+std::vector<Resource> NetworkSystem::rows_of(const std::string& network_id,
+                                             const std::string& endpoint_id,
+                                             std::span<const engine::ResourceRow> rows) const {
+  std::vector<Resource> out;
+  const std::string link = parts_->services.link_name(endpoint_id);
+  for (const engine::ResourceRow& row : rows) {
+    const bool address = row.kind == "net.address" && row.name.starts_with(network_id + "/");
+    if (address || (row.kind == "net.veth" && row.name == link)) out.push_back(row);
+  }
+  return out;
+}
+
+Result<std::optional<Resource>> NetworkSystem::redirect(const Resource& port,
+                                                        const std::optional<Cidr>& ipv4,
+                                                        const std::optional<Cidr>& ipv6) {
+  PortRow data = TRY(json::parse<PortRow>(port.data).context("row {}", port.name));
+  const std::optional<Cidr>& to = data.mapping.host_ip.is_v4() ? ipv4 : ipv6;
+  if (!to) return std::optional<Resource>();
+  data.to = to->address();
+  Resource out = port;
+  out.data = json::dump(data);
+  return std::optional<Resource>(std::move(out));
+}
+
+Result<PortMapping> NetworkSystem::mapping_of(const Resource& port) {
+  PortRow data = TRY(json::parse<PortRow>(port.data).context("row {}", port.name));
+  return std::move(data.mapping);
+}
+
+Status NetworkSystem::publish(std::span<const Resource> ports) {
+  if (!parts_->services.firewall || ports.empty()) return {};
+  std::vector<PortRule> rules;
+  for (const Resource& port : ports) {
+    const PortRow data = TRY(json::parse<PortRow>(port.data).context("row {}", port.name));
+    rules.push_back(data.rule());
+  }
+  return parts_->services.firewall->publish(rules);
 }
 
 Status NetworkSystem::remove_lost(const std::set<std::string>& known) {

@@ -24,7 +24,7 @@ namespace {
 // procfs, not something mounted over it.
 Result<UniqueFd> open_sysctl(const std::string& name, int flags) {
   std::string path = "/proc/sys/" + name;
-  std::replace(path.begin() + 10, path.end(), '.', '/');
+  if (name.find('/') == std::string::npos) std::replace(path.begin() + 10, path.end(), '.', '/');
   UniqueFd fd = TRY(sys::open(path, flags));
   struct statfs info;
   if (::fstatfs(fd.get(), &info) != 0) return errno_error(errno, "statfs {}", path);

@@ -48,6 +48,10 @@ struct NetworkServices {
   std::string alias(std::string_view owner) const {
     return "gantry:" + instance() + ":" + std::string(owner);
   }
+  // The host's end of an endpoint: unique on the host.
+  std::string link_name(const std::string& endpoint_id) const {
+    return "gv" + instance().substr(0, 4) + endpoint_id.substr(0, 9);
+  }
 };
 
 // The data of rows.
@@ -73,8 +77,9 @@ struct SysctlRow {  // net.sysctl, named "NETWORK ID/net.ipv4.ip_forward"
 std::string port_row_name(const PortMapping& mapping);
 std::string address_row_name(const std::string& network_id, const IpAddress& address);
 
-// Network sysctls, of the calling thread's network namespace.
-Result<std::string> read_sysctl(const std::string& name);  // "net.ipv4.ip_forward"
+// Network sysctls, of the calling thread's network namespace: "net.ipv4.ip_forward", or, where a
+// part has dots of its own, "net/ipv4/conf/eth0.5/forwarding".
+Result<std::string> read_sysctl(const std::string& name);
 Status write_sysctl(const std::string& name, std::string_view value);
 
 }  // namespace gantry::drivers
