@@ -14,6 +14,7 @@ bool is_mode(const ContainerRecord& record, std::string_view mode) {
 // Docker's rules of which networks go together.
 Status check_connect(const ContainerRecord& record, const NetworkRecord& network) {
   const std::string& driver = network.config.driver;
+  if (network.config_only) return Networks::config_only(network);
   if (is_mode(record, "host") || driver == "host")
     return invalid(
         "container cannot be disconnected from host network or connected to host network");

@@ -88,9 +88,16 @@ Status Networks::validate_endpoint(const NetworkRecord* network, const std::stri
   return check().context("invalid config for network {}: invalid endpoint settings", name);
 }
 
+Error Networks::config_only(const NetworkRecord& network) {
+  return make_error(ErrorKind::permission,
+                    "cannot create endpoint on configuration-only network: {}",
+                    network.config.name);
+}
+
 Result<Networks::Wanted> Networks::wanted(const std::string& name,
                                           const api::EndpointSettings& settings) const {
   NetworkRecord network = TRY(find(settings.NetworkID.empty() ? name : settings.NetworkID));
+  if (network.config_only) return config_only(network);
   return Wanted{network.config.name, std::move(network), settings};
 }
 

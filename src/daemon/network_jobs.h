@@ -22,6 +22,10 @@ struct IpamBody {
   api::StringMap Options;
 };
 
+struct ConfigReference {
+  std::string Network;
+};
+
 struct NetworkCreate {
   static constexpr std::string_view kName = "network.create";
   struct Input {  // the body of POST /networks/create
@@ -30,6 +34,7 @@ struct NetworkCreate {
     std::string Scope;
     bool Internal = false, Attachable = false, Ingress = false, ConfigOnly = false;
     std::optional<bool> EnableIPv4, EnableIPv6;
+    ConfigReference ConfigFrom;  // a network that was made with ConfigOnly
     IpamBody ipam;
     api::StringMap Options, Labels;
   };
@@ -111,6 +116,10 @@ struct Schema<daemon::IpamBody> {
                                      field<&T::Config>("Config")};
 };
 template <>
+struct Schema<daemon::ConfigReference> {
+  static constexpr Field fields[] = {field<&daemon::ConfigReference::Network>("Network")};
+};
+template <>
 struct Schema<daemon::NetworkCreate::Input> {
   using T = daemon::NetworkCreate::Input;
   static constexpr Field fields[] = {field<&T::Name>("Name"),
@@ -120,6 +129,7 @@ struct Schema<daemon::NetworkCreate::Input> {
                                      field<&T::Attachable>("Attachable"),
                                      field<&T::Ingress>("Ingress"),
                                      field<&T::ConfigOnly>("ConfigOnly"),
+                                     field<&T::ConfigFrom>("ConfigFrom"),
                                      field<&T::EnableIPv4>("EnableIPv4"),
                                      field<&T::EnableIPv6>("EnableIPv6"),
                                      field<&T::ipam>("IPAM"),

@@ -73,6 +73,7 @@ api::PortMap show_ports(const api::ContainerConfig& config,
   for (const auto& [port, nothing] : config.ExposedPorts) out[port] = std::nullopt;
   for (const drivers::PortMapping& mapping : mappings) {
     auto& bindings = out[fmt::format("{}/{}", mapping.container_port, to_string(mapping.protocol))];
+    if (mapping.routed) continue;  // open at the container's own address: no port of the host
     if (!bindings) bindings.emplace();
     bindings->push_back({mapping.host_ip.to_string(), std::to_string(mapping.host_port)});
   }

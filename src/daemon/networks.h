@@ -59,6 +59,8 @@ struct NetworkRecord {
   int64_t created = 0;  // ns since the epoch
   std::string scope = "local";
   bool attachable = false;
+  bool config_only = false;  // a configuration for others, which nothing is connected to
+  std::string config_from;   // name of the one that this network has its configuration from
   std::string ipam_driver = "default";
   api::StringMap ipam_options;
 };
@@ -175,6 +177,7 @@ class Networks {
   // place, since they are mounted, and only when they differ.
   Status update_files(const std::string& directory, const ContainerRecord& before,
                       const ContainerRecord& after) const;
+  static Error config_only(const NetworkRecord& network);  // nothing can be connected to one
   // What is wrong with the settings of an endpoint; Docker's words.
   Status validate_endpoint(const NetworkRecord* network, const std::string& name,
                            const api::EndpointSettings& wanted) const;
@@ -219,6 +222,10 @@ class Networks {
   Result<NetworkPrune::Output> prune(engine::JobContext& job, const NetworkPrune::Input& input);
   Result<NetworkRestore::Output> restore(engine::JobContext& job);
   Status store(engine::JobContext& job, NetworkRecord record);
+  // With the configuration of the network that it names.
+  Result<NetworkRecord> configured(NetworkRecord record, const NetworkCreate::Input& input) const;
+  static Status remember(const graph::Graph& graph, graph::Transaction& tx,
+                         const NetworkRecord& record);
   Status make_good(engine::JobContext& job, const NetworkRecord& record);
   // A container's endpoint as it is wanted, or as it is.
   struct Wanted {
@@ -273,6 +280,8 @@ struct Schema<daemon::NetworkRecord> {
                                      field<&T::created>("created"),
                                      field<&T::scope>("scope"),
                                      field<&T::attachable>("attachable", kOmitEmpty),
+                                     field<&T::config_only>("config_only", kOmitEmpty),
+                                     field<&T::config_from>("config_from", kOmitEmpty),
                                      field<&T::ipam_driver>("ipam_driver"),
                                      field<&T::ipam_options>("ipam_options", kOmitEmpty)};
 };

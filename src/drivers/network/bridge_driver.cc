@@ -24,6 +24,41 @@ Result<bool> read_bool(std::string_view key, std::string_view text) {
   return invalid("invalid value \"{}\" of network option {}: true or false is expected", text, key);
 }
 
+Status read_host_binding(std::optional<IpAddress>& out, IpFamily family, const std::string& text) {
+  const IpAddress address = TRY(IpAddress::parse(text));
+  if (address.family() != family)
+    return invalid("invalid host binding {}: an IPv{} address is expected", text,
+                   family == IpFamily::v4 ? 4 : 6);
+  out = address;
+  return {};
+}
+
+Result<BridgeSettings::Mode> read_mode(std::string_view key, std::string_view text) {
+  using Mode = BridgeSettings::Mode;
+  if (text.empty() || text == "nat") return Mode::nat;
+  if (text == "routed") return Mode::routed;
+  if (text == "isolated") return Mode::isolated;
+  return invalid("invalid value \"{}\" of network option {}: nat, routed or isolated is expected",
+                 text, key);
+}
+
+std::vector<Cidr> subnets_of(const NetworkConfig& network) {
+  std::vector<Cidr> out;
+  for (const IpamPool& pool : network.pools) out.push_back(pool.subnet);
+  return out;
+}
+
+BridgeRules rules_of(const NetworkConfig& network, const BridgeSettings& settings) {
+  using Mode = BridgeSettings::Mode;
+  return {settings.link,
+          settings.masquerade,
+          network.internal,
+          settings.icc,
+          subnets_of(network),
+          settings.mode4 == Mode::routed,
+          settings.mode6 == Mode::routed};
+}
+
 using Reader = Status (*)(BridgeSettings&, std::string_view key, const std::string& text);
 struct Option {
   std::string_view name;
@@ -49,7 +84,20 @@ constexpr Option kOptions[] = {
      }},
     {"bridge.host_binding_ipv4",
      [](BridgeSettings& s, std::string_view, const std::string& text) -> Status {
-       s.host_ip = TRY(IpAddress::parse(text));
+       return read_host_binding(s.host_ip4, IpFamily::v4, text);
+     }},
+    {"bridge.host_binding_ipv6",
+     [](BridgeSettings& s, std::string_view, const std::string& text) -> Status {
+       return read_host_binding(s.host_ip6, IpFamily::v6, text);
+     }},
+    {"bridge.gateway_mode_ipv4",
+     [](BridgeSettings& s, std::string_view key, const std::string& text) -> Status {
+       s.mode4 = TRY(read_mode(key, text));
+       return {};
+     }},
+    {"bridge.gateway_mode_ipv6",
+     [](BridgeSettings& s, std::string_view key, const std::string& text) -> Status {
+       s.mode6 = TRY(read_mode(key, text));
        return {};
      }},
     {"driver.mtu",
@@ -65,12 +113,6 @@ constexpr Option kOptions[] = {
        return check_link_name(text + "00");
      }},
 };
-
-std::vector<Cidr> subnets_of(const NetworkConfig& network) {
-  std::vector<Cidr> out;
-  for (const IpamPool& pool : network.pools) out.push_back(pool.subnet);
-  return out;
-}
 
 const char* forwarding_sysctl(IpFamily family) {
   return family == IpFamily::v4 ? "net.ipv4.ip_forward" : "net.ipv6.conf.all.forwarding";
@@ -92,6 +134,9 @@ Result<BridgeSettings> BridgeSettings::read(const NetworkConfig& network) {
       return invalid("network option {} is not supported by the bridge driver", key);
     TRY(option->read(settings, key, text));
   }
+  const bool isolated = settings.mode4 == Mode::isolated || settings.mode6 == Mode::isolated;
+  if (isolated && !network.internal)
+    return invalid("gateway mode 'isolated' can only be used for an internal network");
   return settings;
 }
 
@@ -147,9 +192,10 @@ Result<NetworkPlan> BridgeDriver::plan_network(NetworkConfig wanted) {
             {"net.sysctl", wanted.id + "/" + name, owner, json::dump(SysctlRow{old})});
     }
   }
+  const BridgeRules rules = rules_of(wanted, settings);
   plan.rows.push_back({"net.bridge", settings.link, owner,
-                       json::dump(BridgeRow{wanted.id, settings.masquerade, wanted.internal,
-                                            settings.icc, subnets_of(wanted)})});
+                       json::dump(BridgeRow{wanted.id, rules.masquerade, rules.internal, rules.icc,
+                                            rules.subnets, rules.routed4, rules.routed6})});
   plan.network = std::move(wanted);
   return plan;
 }
@@ -216,10 +262,12 @@ Status BridgeDriver::ensure_bridge(const NetworkConfig& network, const BridgeSet
     indexes_[settings.link] = link->index;
   }
   TRY(failpoint("network.bridge.address"));
-  for (const IpamPool& pool : network.pools)
+  for (const IpamPool& pool : network.pools) {
+    if (settings.mode(pool.subnet.family()) == BridgeSettings::Mode::isolated) continue;
     TRY(links.with([&](NetlinkSocket& s) {
       return add_address(s, link->index, Cidr(*pool.gateway, pool.subnet.prefix()));
     }));
+  }
   return {};
 }
 
@@ -229,9 +277,7 @@ Status BridgeDriver::create_network(const NetworkConfig& network) {
     TRY(services_->ipam.reserve_subnet(pool.subnet, network.id));
   TRY(ensure_bridge(network, settings).context("network {}", network.name));
   TRY(failpoint("network.firewall_bridge"));
-  if (services_->firewall)
-    TRY(services_->firewall->add_bridge(
-        {settings.link, settings.masquerade, network.internal, settings.icc, subnets_of(network)}));
+  if (services_->firewall) TRY(services_->firewall->add_bridge(rules_of(network, settings)));
   TRY(failpoint("network.firewall_bridge.made"));
   if (services_->firewall && !network.internal) {
     // Best effort: a firewall that is owned by another process cannot be changed, and is told of.

@@ -28,16 +28,31 @@ Status BridgeDriver::plan_ports(const NetworkConfig& network, const EndpointRequ
         "(--iptables=false)");
   const BridgeSettings settings = TRY(BridgeSettings::read(network));
   Endpoint& endpoint = plan.endpoint;
+  using Mode = BridgeSettings::Mode;
   for (const PortRequest& port : request.ports) {
     std::vector<IpAddress> host_ips;
+    for (const auto& address : {endpoint.ipv4, endpoint.ipv6}) {
+      const bool wanted = address && (!port.host_ip || port.host_ip->family() == address->family());
+      if (wanted && settings.mode(address->family()) == Mode::routed)
+        endpoint.ports.push_back(
+            {port.protocol, port.container_port, address->address(), port.container_port, true});
+    }
     if (port.host_ip) {
       host_ips.push_back(*port.host_ip);
     } else {
-      const auto configured =
-          settings.host_ip ? settings.host_ip : services_->options.default_host_ip;
-      if (endpoint.ipv4) host_ips.push_back(configured.value_or(IpAddress::v4(0)));
-      if (endpoint.ipv6) host_ips.push_back(IpAddress::from_number(IpFamily::v6, 0));
+      const auto& daemons = services_->options.default_host_ip;
+      auto own4 = settings.host_ip4, own6 = settings.host_ip6;
+      if (daemons && !(daemons->is_v4() ? own4 : own6)) (daemons->is_v4() ? own4 : own6) = daemons;
+      if (endpoint.ipv4) host_ips.push_back(own4.value_or(IpAddress::v4(0)));
+      // A network or a daemon that listens on one IPv4 address does not listen on all of IPv6.
+      const bool any4 = !own4 || own4->is_unspecified();
+      if (endpoint.ipv6 && (own6 || any4 || !endpoint.ipv4))
+        host_ips.push_back(own6.value_or(IpAddress::from_number(IpFamily::v6, 0)));
     }
+    std::erase_if(host_ips, [&](const IpAddress& address) {
+      return settings.mode(address.family()) == Mode::routed;
+    });
+    if (host_ips.empty()) continue;
     for (const IpAddress& host_ip : host_ips) {
       if (host_ip.is_v4() ? !endpoint.ipv4 : !endpoint.ipv6)
         return invalid("cannot publish {} on {}: network {} has no {}", port.container_port,

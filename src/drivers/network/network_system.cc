@@ -217,11 +217,12 @@ Status NetworkSystem::restore(std::span<const engine::ResourceRow> rows) {
       if (address) parts_->services.ipam.restore(row.name.substr(0, slash), *address);
     } else if (row.kind == "net.port") {
       const PortRow port = TRY(json::parse<PortRow>(row.data).context("row {}", row.name));
-      parts_->services.ports.restore(port.mapping);
+      if (!port.mapping.routed) parts_->services.ports.restore(port.mapping);
       ports.push_back(port.rule());
     } else if (row.kind == "net.bridge") {
       const BridgeRow bridge = TRY(json::parse<BridgeRow>(row.data).context("row {}", row.name));
-      bridges.push_back({row.name, bridge.masquerade, bridge.internal, bridge.icc, bridge.subnets});
+      bridges.push_back({row.name, bridge.masquerade, bridge.internal, bridge.icc, bridge.subnets,
+                         bridge.routed4, bridge.routed6});
     }
   }
   if (parts_->services.firewall)
@@ -246,7 +247,8 @@ Result<std::optional<Resource>> NetworkSystem::redirect(const Resource& port,
                                                         const std::optional<Cidr>& ipv6) {
   PortRow data = TRY(json::parse<PortRow>(port.data).context("row {}", port.name));
   const std::optional<Cidr>& to = data.mapping.host_ip.is_v4() ? ipv4 : ipv6;
-  if (!to) return std::optional<Resource>();
+  // What is open at a routed address is not a port of the host that could lead elsewhere.
+  if (!to || data.mapping.routed) return std::optional<Resource>();
   data.to = to->address();
   Resource out = port;
   out.data = json::dump(data);

@@ -62,6 +62,9 @@ struct PortMapping {
   uint16_t container_port = 0;
   IpAddress host_ip;  // 0.0.0.0 and :: for every address
   uint16_t host_port = 0;
+  // The network is routed: nothing is bound on the host; `host_ip` is the container's address and
+  // `host_port` the container's port, which the outside may reach.
+  bool routed = false;
 };
 
 struct EndpointRequest {
@@ -156,6 +159,7 @@ struct Schema<drivers::PortMapping> {
       field<&drivers::PortMapping::container_port>("container_port"),
       field<&drivers::PortMapping::host_ip>("host_ip"),
       field<&drivers::PortMapping::host_port>("host_port"),
+      field<&drivers::PortMapping::routed>("routed", kOmitEmpty),
   };
 };
 template <>

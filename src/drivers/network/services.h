@@ -60,8 +60,9 @@ struct PortRow {  // net.port, named "tcp/0.0.0.0:8080"
   IpAddress to;
   std::string container_id;
   PortRule rule() const {
-    return {mapping.protocol,       mapping.host_ip,           mapping.host_port, to,
-            mapping.container_port, container_id.substr(0, 12)};
+    return {
+        mapping.protocol,           mapping.host_ip, mapping.host_port, to, mapping.container_port,
+        container_id.substr(0, 12), mapping.routed};
   }
 };
 struct BridgeRow {  // net.bridge, named as the link
@@ -70,6 +71,7 @@ struct BridgeRow {  // net.bridge, named as the link
   bool internal = false;
   bool icc = true;
   std::vector<Cidr> subnets;
+  bool routed4 = false, routed6 = false;
 };
 struct SysctlRow {  // net.sysctl, named "NETWORK ID/net.ipv4.ip_forward"
   std::string old;
@@ -97,7 +99,9 @@ struct Schema<drivers::BridgeRow> {
                                      field<&drivers::BridgeRow::masquerade>("masquerade"),
                                      field<&drivers::BridgeRow::internal>("internal"),
                                      field<&drivers::BridgeRow::icc>("icc"),
-                                     field<&drivers::BridgeRow::subnets>("subnets")};
+                                     field<&drivers::BridgeRow::subnets>("subnets"),
+                                     field<&drivers::BridgeRow::routed4>("routed4", kOmitEmpty),
+                                     field<&drivers::BridgeRow::routed6>("routed6", kOmitEmpty)};
 };
 template <>
 struct Schema<drivers::SysctlRow> {
