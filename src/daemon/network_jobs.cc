@@ -103,7 +103,7 @@ Status Networks::store(engine::JobContext& job, NetworkRecord record) {
   return {};
 }
 
-Status Networks::remember(const graph::Graph& graph, graph::Transaction& tx,
+Status Networks::remember(graph::Graph& graph, graph::Transaction& tx,
                           const NetworkRecord& record) {
   graph::Node node{.kind = NodeKind::network, .key = record.config.id, .data = json::dump(record)};
   const graph::NodeId id = TRY(graph.put(tx, node));

@@ -36,6 +36,7 @@
 #include "drivers/network/container_files.h"
 #include "drivers/network/network_driver.h"
 #include "engine/resource.h"
+#include "graph/graph.h"
 
 namespace gantry::engine {
 class Engine;
@@ -224,8 +225,7 @@ class Networks {
   Status store(engine::JobContext& job, NetworkRecord record);
   // With the configuration of the network that it names.
   Result<NetworkRecord> configured(NetworkRecord record, const NetworkCreate::Input& input) const;
-  static Status remember(const graph::Graph& graph, graph::Transaction& tx,
-                         const NetworkRecord& record);
+  static Status remember(graph::Graph& graph, graph::Transaction& tx, const NetworkRecord& record);
   Status make_good(engine::JobContext& job, const NetworkRecord& record);
   // A container's endpoint as it is wanted, or as it is.
   struct Wanted {

@@ -257,8 +257,8 @@ void add_filter_rules(nft::Transaction& change) {
     rule.meta(NFT_META_OIFNAME).in_set(kBridges).ct_status(IPS_DST_NAT).verdict(NF_ACCEPT);
   });
   for (const auto& [family, offset, size, icmp] :
-       {std::tuple{IpFamily::v4, kDestination4, 4u, IPPROTO_ICMP},
-        std::tuple{IpFamily::v6, kDestination6, 16u, IPPROTO_ICMPV6}}) {
+       {std::tuple{IpFamily::v4, kDestination4, 4u, static_cast<int>(IPPROTO_ICMP)},
+        std::tuple{IpFamily::v6, kDestination6, 16u, static_cast<int>(IPPROTO_ICMPV6)}}) {
     const std::string protocol(1, static_cast<char>(icmp));
     change.add_rule("forward", "open ports of routed addresses", [&](nft::Rule& rule) {
       rule.meta(NFT_META_OIFNAME)
