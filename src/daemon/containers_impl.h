@@ -101,6 +101,9 @@ class Containers::Impl {
   Result<ChangeOutput> start(engine::JobContext& job, const ContainerStart::Input& input);
   // With the container's lock held. `record` becomes what is stored.
   Status start_locked(engine::JobContext& job, Container& container);
+  // What its links tell it, in `record` (/etc/hosts) and as environment. Those that it is linked to
+  // must be running.
+  Result<std::vector<std::string>> follow_links(ContainerRecord& record) const;
   // Makes the files of the container directory that are mounted over /etc/hosts and so on.
   Status write_network_files(const ContainerRecord& record, const SandboxPlan& plan);
 

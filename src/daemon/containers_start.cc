@@ -6,6 +6,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "daemon/container_links.h"
 #include "daemon/containers_impl.h"
 #include "daemon/log_config.h"
 #include "daemon/spec_builder.h"
@@ -66,6 +67,24 @@ Status Containers::Impl::write_network_files(const ContainerRecord& record,
   return fs::write_file(directory + "/resolv.conf", plan.resolv_conf, 0644);
 }
 
+Result<std::vector<std::string>> Containers::Impl::follow_links(ContainerRecord& record) const {
+  std::vector<std::string> environment;
+  record.link_hosts.clear();
+  if (!record.networks.contains("bridge")) return environment;  // elsewhere they are names
+  for (const auto& [alias, id] : record.links) {
+    const std::shared_ptr<Container> other = table.by_id(id);
+    const std::shared_ptr<const ContainerRecord> there = other ? other->record() : nullptr;
+    if (!there || !there->running())
+      return conflict("Cannot link to a non running container: /{} AS /{}/{}",
+                      there ? there->name : short_id(id), record.name, alias);
+    const ContainerLink link{there->name, alias};
+    record.link_hosts.push_back(TRY(link_hosts_line(link, *there)));
+    for (std::string& variable : link_environment(link, record.name, *there))
+      environment.push_back(std::move(variable));
+  }
+  return environment;
+}
+
 Result<ChangeOutput> Containers::Impl::start(engine::JobContext& job,
                                              const ContainerStart::Input& input) {
   std::shared_ptr<Container> container = TRY(find_locked(job, input.container));
@@ -113,6 +132,7 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
   for (const auto& [name, settings] : record.networks)
     networks.push_back({engine::LockKind::network, name, engine::LockMode::shared});
   TRY(job.lock(std::move(networks)));
+  const std::vector<std::string> link_variables = TRY(follow_links(record));
   SandboxPlan plan = TRY(daemon.networks().plan(record));
   record.state.run = random_hex(8);
   drivers::Launch launch;
@@ -141,7 +161,13 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
   if (pid_mode.starts_with("container:"))
     inputs.pid_namespace = TRY(namespace_of(pid_mode.substr(10), "pid"));
   if (record.host_config.IpcMode == "host") inputs.ipc_namespace = "host";
-  launch.spec = TRY(build_spec(record, inputs));
+  if (link_variables.empty()) {
+    launch.spec = TRY(build_spec(record, inputs));
+  } else {
+    ContainerRecord told = record;  // its own variables come last, and so win
+    told.config.Env.insert(told.config.Env.begin(), link_variables.begin(), link_variables.end());
+    launch.spec = TRY(build_spec(told, inputs));
+  }
   launch.user = user_of(record);
   launch.rootfs = TRY(daemon.graph_driver().recipe(record.id));
   launch.terminal = record.config.Tty;

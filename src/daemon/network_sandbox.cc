@@ -5,6 +5,7 @@
 
 #include "base/fs.h"
 #include "base/id.h"
+#include "daemon/container_links.h"
 #include "daemon/network_ports.h"
 #include "daemon/networks.h"
 #include "daemon/options.h"
@@ -60,7 +61,14 @@ Status Networks::validate(const ContainerRecord& record) const {
   if (shared && record.networks.size() > 1)
     return invalid(
         "conflicting options: cannot attach both user-defined and non-user-defined network-modes");
-  if (!host.Links.empty()) return unsupported("links (--link) are not supported by Gantry");
+  for (const std::string& link : host.Links) {
+    TRY(parse_link(link));
+    if (shared)
+      return invalid(
+          "conflicting options: {} can't be used with links. This would result in undefined "
+          "behavior",
+          mode == "host" ? "host type networking" : "container type network");
+  }
   const auto ports = read_port_requests(record.config, host);
   if (!ports) return invalid("{}", ports.error().message());
   for (const auto& [name, settings] : record.networks) {
@@ -116,6 +124,10 @@ Networks::Files Networks::files_of(const ContainerRecord& record, SandboxMode mo
   for (const std::string& text : options.ExtraHosts)
     if (auto entry = drivers::parse_extra_host(text, gateway))
       hosts.extra.push_back(std::move(*entry));
+  for (const std::string& line : record.link_hosts) {
+    const size_t tab = line.find('\t');
+    hosts.extra.push_back({line.substr(0, tab), line.substr(tab + 1)});
+  }
   if (hosts.hostname.empty() && mode == SandboxMode::host) {
     char name[256] = {};
     if (::gethostname(name, sizeof name - 1) == 0) hosts.hostname = name;

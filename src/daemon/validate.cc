@@ -84,8 +84,6 @@ Status check_unsupported(const api::HostConfig& host) {
     return unsupported(
         "device requests (--gpus) are not supported yet: no device driver is registered");
   (void)TRY(storage_size(host));
-  if (!host.Links.empty())
-    return unsupported("links are not supported yet: use a user-defined network");
   if (host.CpuCount || host.CpuPercent || host.IOMaximumIOps || host.IOMaximumBandwidth)
     return invalid(
         "CpuCount, CpuPercent, IOMaximumIOps and IOMaximumBandwidth are for Windows only");
