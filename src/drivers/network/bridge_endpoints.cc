@@ -201,7 +201,10 @@ Status BridgeDriver::join(const NetworkConfig& network, const Endpoint& endpoint
     return settle_links(s, {endpoint.host_interface, settings.link});
   }));
   TRY(failpoint("network.publish"));
-  if (services_->firewall) TRY(services_->firewall->publish(port_rules(endpoint)));
+  if (services_->firewall) {
+    TRY(services_->firewall->publish(port_rules(endpoint)));
+    TRY(services_->forget_flows(endpoint.ports));
+  }
   return failpoint("network.published");
 }
 

@@ -78,6 +78,38 @@ TEST(BridgeModes, HostBindingsAreWherePortsArePublishedThatNameNone) {
   });
 }
 
+// A client that goes on sending from the same port, as a resolver or a game does.
+TEST(BridgeModes, DatagramsOfAnOldFlowGoToTheContainerThatHasThePortNow) {
+  in_new_netns([] {
+    World world;
+    UniqueFd neighbour = make_neighbour();
+    const PortRequest port = publish(5353, 53, nullptr, Protocol::udp);
+    UniqueFd client = inside(
+        neighbour.get(), [] { return UniqueFd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)); });
+    const sockaddr_in in = at("203.0.113.1", 5353);
+    ASSERT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&in), sizeof in), 0);
+    const auto answered = [&] {
+      ::send(client.get(), "?", 1, 0);
+      pollfd wait{client.get(), POLLIN, 0};
+      char data[64];
+      return ::poll(&wait, 1, kPatienceMs) == 1 && ::recv(client.get(), data, sizeof data, 0) > 0;
+    };
+    for (int round = 0; round < 2; ++round) {
+      auto container = world.start(world.network, {port});
+      ASSERT_OK(container);
+      Server server(container->netns.get(), 53, SOCK_DGRAM);
+      EXPECT_TRUE(answered()) << "round " << round;
+      // The rows of this container only: the network stays.
+      while (world.rows.size() > 1 && world.rows.back().kind != "net.bridge" &&
+             world.rows.back().kind != "net.sysctl") {
+        ASSERT_OK(world.kinds.at(world.rows.back().kind).release(world.rows.back()));
+        world.rows.pop_back();
+      }
+    }
+    world.release_all();
+  });
+}
+
 TEST(BridgeModes, WhatIsNoModeIsRefused) {
   NetworkConfig config = wanted("10.66.0.0/24", {{kMode6, "bridged"}});
   EXPECT_FALSE(BridgeSettings::read(config));

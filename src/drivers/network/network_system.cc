@@ -263,11 +263,14 @@ Result<PortMapping> NetworkSystem::mapping_of(const Resource& port) {
 Status NetworkSystem::publish(std::span<const Resource> ports) {
   if (!parts_->services.firewall || ports.empty()) return {};
   std::vector<PortRule> rules;
+  std::vector<PortMapping> mappings;
   for (const Resource& port : ports) {
     const PortRow data = TRY(json::parse<PortRow>(port.data).context("row {}", port.name));
     rules.push_back(data.rule());
+    mappings.push_back(data.mapping);
   }
-  return parts_->services.firewall->publish(rules);
+  TRY(parts_->services.firewall->publish(rules));
+  return parts_->services.forget_flows(mappings);
 }
 
 Status NetworkSystem::remove_lost(const std::set<std::string>& known) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/sys.h"
+#include "drivers/network/conntrack.h"
 
 namespace gantry::drivers {
 
@@ -16,6 +17,14 @@ std::string port_row_name(const PortMapping& mapping) {
 
 std::string address_row_name(const std::string& network_id, const IpAddress& address) {
   return network_id + "/" + address.to_string();
+}
+
+Status NetworkServices::forget_flows(std::span<const PortMapping> mappings) const {
+  if (std::none_of(mappings.begin(), mappings.end(),
+                   [](const PortMapping& m) { return m.protocol == Protocol::udp; }))
+    return {};
+  NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_NETFILTER));
+  return drivers::forget_flows(socket, mappings);
 }
 
 namespace {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "base/netlink.h"
@@ -48,6 +49,8 @@ struct NetworkServices {
   std::string alias(std::string_view owner) const {
     return "gantry:" + instance() + ":" + std::string(owner);
   }
+  // Datagrams to these ports go where they lead now.
+  Status forget_flows(std::span<const PortMapping> mappings) const;
   // The host's end of an endpoint: unique on the host.
   std::string link_name(const std::string& endpoint_id) const {
     return "gv" + instance().substr(0, 4) + endpoint_id.substr(0, 9);
