@@ -35,7 +35,7 @@ std::vector<ExposedPort> exposed_ports(const api::ContainerConfig& config) {
   return out;
 }
 
-std::string upper(std::string text) {
+std::string variable_name(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(),
                  [](unsigned char c) { return c == '-' ? '_' : std::toupper(c); });
   return text;
@@ -66,7 +66,7 @@ Result<std::string> link_hosts_line(const ContainerLink& link, const ContainerRe
 
 std::vector<std::string> link_environment(const ContainerLink& link, const std::string& own_name,
                                           const ContainerRecord& other) {
-  const std::string alias = upper(link.alias);
+  const std::string alias = variable_name(link.alias);
   const auto endpoint = other.networks.find(kDefaultNetwork);
   const std::string address =
       endpoint == other.networks.end() ? std::string() : endpoint->second.IPAddress;
@@ -78,7 +78,7 @@ std::vector<std::string> link_environment(const ContainerLink& link, const std::
   if (!ports.empty()) out.push_back(fmt::format("{}_PORT={}", alias, url(ports.front())));
   for (const ExposedPort& port : ports) {
     const std::string prefix =
-        fmt::format("{}_PORT_{}_{}", alias, port.number, upper(port.protocol));
+        fmt::format("{}_PORT_{}_{}", alias, port.number, variable_name(port.protocol));
     out.push_back(prefix + "=" + url(port));
     out.push_back(prefix + "_ADDR=" + address);
     out.push_back(fmt::format("{}_PORT={}", prefix, port.number));

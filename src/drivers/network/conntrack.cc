@@ -15,9 +15,11 @@ namespace gantry::drivers {
 
 namespace {
 
-uint16_t message(uint16_t type) { return static_cast<uint16_t>(NFNL_SUBSYS_CTNETLINK << 8 | type); }
+uint16_t flow_message(uint16_t type) {
+  return static_cast<uint16_t>(NFNL_SUBSYS_CTNETLINK << 8 | type);
+}
 
-nfgenmsg header(uint8_t family) {
+nfgenmsg flow_header(uint8_t family) {
   nfgenmsg out{};
   out.nfgen_family = family;
   out.version = NFNETLINK_V0;
@@ -51,7 +53,7 @@ Status forget_flows(NetlinkSocket& socket, std::span<const PortMapping> ports) {
     const uint8_t number = family == IpFamily::v4 ? AF_INET : AF_INET6;
     std::vector<std::string> tuples;
     NetlinkBatch list;
-    list.begin(message(IPCTNL_MSG_CT_GET), 0, header(number), "list flows");
+    list.begin(flow_message(IPCTNL_MSG_CT_GET), 0, flow_header(number), "list flows");
     Status listed = socket.dump(
         list,
         [&](const nlmsghdr& entry) {
@@ -64,7 +66,7 @@ Status forget_flows(NetlinkSocket& socket, std::span<const PortMapping> ports) {
     TRY(std::move(listed));
     for (const std::string& tuple : tuples) {
       NetlinkBatch forget;
-      forget.begin(message(IPCTNL_MSG_CT_DELETE), 0, header(number), "forget a flow");
+      forget.begin(flow_message(IPCTNL_MSG_CT_DELETE), 0, flow_header(number), "forget a flow");
       forget.put(CTA_TUPLE_ORIG | NLA_F_NESTED, tuple.data(), tuple.size());
       Status gone = socket.transact(forget);
       if (!gone && gone.error().code() != ENOENT) return gone;  // it may have ended by itself
