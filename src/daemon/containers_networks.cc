@@ -3,6 +3,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "daemon/containers_impl.h"
+#include "engine/leave.h"
 
 namespace gantry::daemon {
 namespace {
@@ -55,8 +56,9 @@ Status Containers::Impl::change_networks(engine::JobContext& job,
   TRY(networks.carry_out(change, instance->netns_fd()));
   TRY(networks.update_files(directory, before, change.record));
   for (const engine::Resource& port : change.ports_after)
-    job.set_data(port.kind, port.name, port.data);
-  for (const engine::Resource& row : change.left) TRY(job.release_after_commit(row.kind, row.name));
+    TRY(engine::set_data_on_commit(job, port.kind, port.name, port.data));
+  for (const engine::Resource& row : change.left)
+    TRY(engine::release_after_commit(job, row.kind, row.name));
   return {};
 }
 

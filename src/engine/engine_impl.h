@@ -170,6 +170,10 @@ class Runner {
   // `whose`: taken by this job, or held before it.
   enum class Whose { own, held };
   static void give_back(JobContext& job, const Resource& resource, int64_t row, Whose whose);
+  // leave.h
+  static Status release_after_commit(JobContext& job, std::string_view kind, std::string_view name);
+  static Status set_data_on_commit(JobContext& job, std::string_view kind, std::string_view name,
+                                   std::string data);
 
  private:
   static Result<std::shared_ptr<void>> call(JobContext& job);

@@ -149,7 +149,7 @@ class JobContext {
   Status adopt(std::vector<Resource> resources,
                const std::function<Status(graph::Transaction&)>& also = {});
   // New data for a resource of this job (a pid, once known), stored by the next transaction of the
-  // job; for one that was held before, which keeps what it has when the job fails first.
+  // job.
   void set_data(std::string_view kind, std::string_view name, std::string data);
   // Gives a resource back. Its row goes with the next transaction of the job: a release is not
   // undone by a later failure. Deferred kinds are only marked then, and what was held before the
@@ -159,11 +159,6 @@ class JobContext {
   Status release(std::string_view kind, std::string_view name);
   // Everything an owner has, in reverse order of taking; only of `kinds` unless empty.
   Status release_owned(std::string_view owner, const std::vector<std::string_view>& kinds = {});
-
-  // Gives back what was held before this job, but only once it has succeeded: marked by its closing
-  // transaction and released right after it, before the job's waiters wake. For what stays in use
-  // when the job fails. Absent is success; a release that fails is left to the background releaser.
-  Status release_after_commit(std::string_view kind, std::string_view name);
 
   // Joins the closing transaction: called in order, with this job's resources turning to held in
   // the same transaction. An error fails the job.
