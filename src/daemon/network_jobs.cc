@@ -269,14 +269,9 @@ Result<NetworkRestore::Output> Networks::restore(engine::JobContext& job) {
   }
 
   if (options_.bridge != "none") {
-    drivers::DefaultBridge bridge{.link = options_.bridge,
-                                  .mtu = options_.mtu,
-                                  .icc = options_.icc,
-                                  .masquerade = options_.ip_masquerade};
+    drivers::DefaultBridge bridge{.link = options_.bridge};
     if (!options_.bip.empty())
       bridge.bip = TRY(drivers::Cidr::parse(options_.bip).context("--bip"));
-    if (!options_.fixed_cidr.empty())
-      bridge.fixed_cidr = TRY(drivers::Cidr::parse(options_.fixed_cidr).context("--fixed-cidr"));
     NetworkRecord record;
     record.created = now_ns();
     record.config = system_->default_network(bridge);

@@ -82,15 +82,7 @@ Result<std::unique_ptr<Networks>> Networks::open(engine::Engine& engine, Events&
                                                  const Options& options,
                                                  const std::string& instance) {
   std::unique_ptr<Networks> networks(new Networks(engine, events, options));
-  drivers::NetworkOptions system{.instance_id = instance};
-  if (!options.address_pools.empty()) system.address_pools.clear();
-  for (const auto& [base, size] : options.address_pools)
-    system.address_pools.push_back({TRY(drivers::Cidr::parse(base)), size});
-  if (!options.host_ip.empty())
-    system.default_host_ip = TRY(drivers::IpAddress::parse(options.host_ip).context("--ip"));
-  system.manage_forwarding = options.ip_forward;
-  system.manage_firewall = options.iptables;
-  networks->system_ = TRY(drivers::NetworkSystem::open(std::move(system)));
+  networks->system_ = TRY(drivers::NetworkSystem::open({.instance_id = instance}));
   for (engine::ResourceKind& kind : networks->system_->resource_kinds())
     TRY(engine.resources().add(std::move(kind)));
   const std::vector<engine::ResourceRow> rows = TRY(engine.resources().list());

@@ -3,7 +3,6 @@
 
 #include <map>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "graph/gc.h"
@@ -21,18 +20,9 @@ struct GcOptions {
 struct Options {
   std::string data_root = "/var/lib/gantry";
   std::string exec_root = "/run/gantry";
-  std::string storage_driver;      // "": the best that works here
-  std::string bridge = "gantry0";  // name of the default bridge; "none": no default network
-  std::string bip;                 // "": from the first free default pool
-  std::string fixed_cidr;          // what containers get of the default bridge; "": all
-  std::string host_ip;             // where ports without an address are published
-  unsigned mtu = 1500;             // of the default bridge
-  bool icc = true;                 // its containers reach each other
-  bool ip_masquerade = true;
-  bool ip_forward = true;  // switch forwarding on where a network needs it
-  bool iptables = true;    // false: the firewall is the administrator's, and nothing is published
-  // What networks that name no subnet get one from: base and prefix length; none: Docker's.
-  std::vector<std::pair<std::string, unsigned>> address_pools;
+  std::string storage_driver;            // "": the best that works here
+  std::string bridge = "gantry0";        // name of the default bridge; "none": no default network
+  std::string bip;                       // "": from the first free default pool
   std::vector<std::string> images_dirs;  // archives loaded at start when their image is absent
   std::string runtime_program;           // gantry-runtime; "": beside this program
   std::string log_driver = "json-file";

@@ -7,7 +7,6 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/units.h"
-#include "daemon/network_options.h"
 
 namespace gantry::server {
 namespace {
@@ -42,12 +41,6 @@ Status add_daemon_text(DaemonOptions& options, std::string_view value) {
 template <auto Member>
 Status set_flag(DaemonOptions& options, std::string_view value) {
   options.*Member = value == "true";
-  return {};
-}
-
-template <auto Member>
-Status set_daemon_flag(DaemonOptions& options, std::string_view value) {
-  options.daemon.*Member = value == "true";
   return {};
 }
 
@@ -145,25 +138,6 @@ Status set_max_layer_size(DaemonOptions& options, std::string_view value) {
   if (options.daemon.max_layer_size < 1) return invalid("expected a size of at least 1 byte");
   return {};
 }
-Status add_address_pool(DaemonOptions& options, std::string_view value) {
-  options.daemon.address_pools.push_back(TRY(daemon::parse_address_pool(value)));
-  return {};
-}
-// An address or a subnet, as it is written.
-template <auto Member, Status (*Check)(std::string_view)>
-Status set_daemon_address(DaemonOptions& options, std::string_view value) {
-  TRY(Check(value));
-  options.daemon.*Member = value;
-  return {};
-}
-Status set_mtu(DaemonOptions& options, std::string_view value) {
-  unsigned mtu = 0;
-  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), mtu);
-  if (error != std::errc() || end != value.data() + value.size() || mtu < 68 || mtu > 65535)
-    return invalid("expected 68 to 65535");
-  options.daemon.mtu = mtu;
-  return {};
-}
 Status add_log_option(DaemonOptions& options, std::string_view value) {
   size_t equals = value.find('=');
   if (equals == 0 || equals == std::string_view::npos) return invalid("expected NAME=VALUE");
@@ -203,8 +177,6 @@ constexpr Option kOptions[] = {
     {"data-root", 0, "data-root", Kind::text, set_daemon_text<&D::data_root>,
      "Root of persistent state"},
     {"debug", 'D', "debug", Kind::flag, set_debug, "Log debug messages"},
-    {"default-address-pool", 0, "default-address-pools", Kind::list, add_address_pool,
-     "Subnets of networks that name none: base=CIDR,size=PREFIX"},
     {"default-ulimit", 0, "default-ulimits", Kind::map, add_ulimit,
      "Default ulimits of containers"},
     {"dns", 0, "dns", Kind::list, add_daemon_text<&D::dns>, "Name server of containers"},
@@ -212,9 +184,6 @@ constexpr Option kOptions[] = {
     {"dns-search", 0, "dns-search", Kind::list, add_daemon_text<&D::dns_search>, "Search domain"},
     {"exec-root", 0, "exec-root", Kind::text, set_daemon_text<&D::exec_root>,
      "Root of run-time state"},
-    {"fixed-cidr", 0, "fixed-cidr", Kind::text,
-     set_daemon_address<&D::fixed_cidr, daemon::check_subnet>,
-     "Part of the default bridge's subnet that containers get addresses from"},
     {"gc-grace", 0, "gc-grace", Kind::text, set_gc_duration<&daemon::GcOptions::grace_ns>,
      "Age below which collection leaves things alone (10m)"},
     {"gc-interval", 0, "gc-interval", Kind::text, set_gc_duration<&daemon::GcOptions::interval_ns>,
@@ -228,21 +197,11 @@ constexpr Option kOptions[] = {
     {"help", 'h', "", Kind::flag, set_flag<&O::help>, "Print this"},
     {"host", 'H', "hosts", Kind::list, add_host,
      "Socket to listen on: unix://PATH, tcp://HOST:PORT, fd://"},
-    {"icc", 0, "icc", Kind::flag, set_daemon_flag<&D::icc>,
-     "Containers of the default bridge reach each other (true)"},
     {"images-dir", 0, "images-dirs", Kind::list, add_daemon_text<&D::images_dirs>,
      "Directory of archives to load at start"},
     {"insecure-registry", 0, "insecure-registries", Kind::list,
      add_daemon_text<&D::insecure_registries>,
      "Registry that may be plain or have any certificate: HOST[:PORT] or CIDR"},
-    {"ip", 0, "ip", Kind::text, set_daemon_address<&D::host_ip, daemon::check_address>,
-     "Address on which ports are published that name none"},
-    {"ip-forward", 0, "ip-forward", Kind::flag, set_daemon_flag<&D::ip_forward>,
-     "Switch forwarding on where a network needs it (true)"},
-    {"ip-masq", 0, "ip-masq", Kind::flag, set_daemon_flag<&D::ip_masquerade>,
-     "Masquerade what leaves the default bridge (true)"},
-    {"iptables", 0, "iptables", Kind::flag, set_daemon_flag<&D::iptables>,
-     "Keep a firewall table; without it no port is published (true)"},
     {"journal-age", 0, "journal-age", Kind::text, set_journal_age,
      "How long ended jobs are remembered, e.g. 720h (0: as many as --journal-limit)"},
     {"journal-limit", 0, "journal-limit", Kind::number, set_journal_limit,
@@ -264,7 +223,6 @@ constexpr Option kOptions[] = {
      "How many times its compressed size a pulled layer may unpack to (400)"},
     {"max-layer-size", 0, "max-layer-size", Kind::text, set_max_layer_size,
      "What a pulled layer may unpack to at most (64GiB)"},
-    {"mtu", 0, "mtu", Kind::number, set_mtu, "MTU of the default bridge (1500)"},
     {"pidfile", 'p', "pidfile", Kind::text, set_text<&O::pidfile>,
      "File for the daemon's process id"},
     {"policy", 0, "policy", Kind::text, set_daemon_text<&D::policy_file>,
@@ -383,19 +341,6 @@ Result<std::vector<std::string>> file_values(const Option& option, const json::v
     if (!item.is_string()) return json::type_error("a string", item);
     return std::string(item.get_string());
   };
-  // {"base": "10.0.0.0/8", "size": 24} as the flag has it: base=10.0.0.0/8,size=24.
-  auto fields = [&](const json::object& object) -> Result<std::string> {
-    std::string joined;
-    for (const auto& member : object) {
-      std::string field;
-      if (member.value().is_int64())
-        field = std::to_string(member.value().get_int64());
-      else
-        field = TRY(text(member.value()));
-      joined += (joined.empty() ? "" : ",") + std::string(member.key()) + "=" + field;
-    }
-    return joined;
-  };
   std::vector<std::string> out;
   switch (option.kind) {
     case Kind::text:
@@ -411,8 +356,7 @@ Result<std::vector<std::string>> file_values(const Option& option, const json::v
       return out;
     case Kind::list:
       if (!value.is_array()) return json::type_error("an array", value);
-      for (const json::value& item : value.get_array())
-        out.push_back(TRY((item.is_object() ? fields(item.get_object()) : text(item))));
+      for (const json::value& item : value.get_array()) out.push_back(TRY(text(item)));
       return out;
     case Kind::map:
       if (!value.is_object()) return json::type_error("an object", value);
