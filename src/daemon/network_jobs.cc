@@ -282,9 +282,8 @@ Result<NetworkRestore::Output> Networks::restore(engine::JobContext& job) {
       // The daemon's options may have changed since; what they do not say stays as it was.
       const auto& pools = former->config.pools;
       keep = former->config.options == record.config.options &&
-             (!bridge.bip ||
-              (!pools.empty() && pools[0].gateway == bridge.bip->address() &&
-               pools[0].subnet == bridge.bip->network() && pools[0].range == bridge.fixed_cidr));
+             (!bridge.bip || (!pools.empty() && pools[0].gateway == bridge.bip->address() &&
+                              pools[0].subnet == bridge.bip->network()));
       if (!keep) {
         log::info("the default network is made anew with the daemon's new options");
         record.config.id = former->config.id;
