@@ -77,7 +77,10 @@ struct ContainerRecord {
   api::ContainerConfig config;  // merged with the image's
   api::HostConfig host_config;
   std::map<std::string, api::EndpointSettings> networks;  // by name
-  api::PortMap ports;                                     // as bound while it runs
+  api::StringMap macs;                                    // of those, the ones that were asked for
+  api::StringMap links;     // on the default network: alias -> id of the other container
+  api::Strings link_hosts;  // what /etc/hosts says of them, as of the last start
+  api::PortMap ports;       // as bound while it runs
   std::string sandbox_id, sandbox_key;
   std::string image_id;
   std::string graph_driver;
@@ -156,6 +159,9 @@ struct Schema<daemon::ContainerRecord> {
                                      field<&T::config>("config"),
                                      field<&T::host_config>("host_config"),
                                      field<&T::networks>("networks"),
+                                     field<&T::macs>("macs", kOmitEmpty),
+                                     field<&T::links>("links", kOmitEmpty),
+                                     field<&T::link_hosts>("link_hosts", kOmitEmpty),
                                      field<&T::ports>("ports"),
                                      field<&T::sandbox_id>("sandbox_id", kOmitEmpty),
                                      field<&T::sandbox_key>("sandbox_key", kOmitEmpty),

@@ -79,6 +79,14 @@ void Containers::Impl::register_jobs() {
       JobClass::transfer);
   // On a full disk an exec is how somebody looks for what fills it.
   const engine::JobOptions exec{.job_class = JobClass::container, .space = graph::Space::reserve};
+  engine.add<NetworkConnect>(
+      [this](JobContext& job, NetworkConnect::Input in) { return connect(job, std::move(in)); },
+      JobClass::container);
+  engine.add<NetworkDisconnect>(
+      [this](JobContext& job, NetworkDisconnect::Input in) {
+        return disconnect(job, std::move(in));
+      },
+      JobClass::control);
   engine.add<ExecCreate>(
       [this](JobContext& job, ExecCreate::Input in) { return exec_create(job, in); }, exec);
   engine.add<ExecStart>(

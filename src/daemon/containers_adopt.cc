@@ -23,6 +23,11 @@ bool is_owed_a_start(const ContainerRecord& record) {
          (policy == "always" || (policy == "unless-stopped" && !state.manually_stopped));
 }
 
+bool has_own_network(const ContainerRecord& record) {
+  const std::string& mode = record.host_config.NetworkMode;
+  return mode != "host" && !mode.starts_with("container:");
+}
+
 // What is missing may be ours (descriptors, memory), and comes back; the container may well run.
 bool is_transient(const Error& error) {
   return error.kind() == ErrorKind::unavailable || error.kind() == ErrorKind::conflict ||
@@ -86,6 +91,12 @@ Status Containers::Impl::adopt_one(engine::JobContext& job,
     // Not after the commit: its end may be told at any moment, and is recorded by a job that
     // waits for nothing of this one.
     daemon.networks().connected(record);
+    // What a change of its networks left that was interrupted.
+    if (!record.sandbox_key.empty() && has_own_network(record)) {
+      const std::string what = "network of container " + record.id;
+      log::ignored(what, daemon.networks().settle_adopted(record, (*instance)->netns_fd()));
+      log::ignored(what, daemon.networks().update_files(directory_of(record.id), record, record));
+    }
     log::ignored("names of container " + record.name, daemon.names().adopt(record, **instance));
     container->set_running(record, *instance);
     watch(container, record.state.run, *instance);

@@ -6,6 +6,7 @@
 #include "base/fs.h"
 #include "base/id.h"
 #include "base/sys.h"
+#include "daemon/container_links.h"
 #include "daemon/containers_impl.h"
 #include "daemon/images.h"
 #include "daemon/mounts.h"
@@ -111,6 +112,7 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
   record.config = config;
   record.host_config = host;
   record.networks = input.body.networking_config.EndpointsConfig;
+  daemon.networks().complete(record);
   record.image_id = image.id.text();
   record.graph_driver = daemon.graph_driver().name();
   set_command(record);
@@ -124,6 +126,13 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
   TRY(build_spec(record,
                  {.container_directory = directory_of(record.id)}));  // refused now, not at start
 
+  for (const std::string& text : host.Links) {
+    const ContainerLink link = TRY(parse_link(text));
+    auto other = table.find(link.container);
+    if (!other)
+      return std::move(other).error().context("could not get container for " + link.container);
+    record.links[link.alias] = (*other)->id();
+  }
   record.name = TRY(claim_name(table, input.name, record.id));
   auto claim = std::make_shared<NameClaim>(table, record.name, record.id);
 

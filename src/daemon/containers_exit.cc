@@ -110,6 +110,7 @@ Result<Nothing> Containers::Impl::exited(engine::JobContext& job,
         {{"exitCode", std::to_string(record.state.exit_code)},
          {"execDuration",
           std::to_string((record.state.finished_at - record.state.started_at) / kSecond)}});
+    daemon.networks().publish_events("disconnect", before);
     if (remove) {
       publish_event(record, "destroy");
       table.remove(record.id);

@@ -111,6 +111,9 @@ class Containers::Impl {
   Result<ChangeOutput> start(engine::JobContext& job, const ContainerStart::Input& input);
   // With the container's lock held. `record` becomes what is stored.
   Status start_locked(engine::JobContext& job, Container& container);
+  // What its links tell it, in `record` (/etc/hosts) and as environment. Those that it is linked to
+  // must be running.
+  Result<std::vector<std::string>> follow_links(ContainerRecord& record) const;
   // Makes the files of the container directory that are mounted over /etc/hosts and so on.
   Status write_network_files(const ContainerRecord& record, const SandboxPlan& plan);
 
@@ -160,6 +163,14 @@ class Containers::Impl {
   // With the lock held, not running: everything of it goes with this job.
   Status remove_locked(engine::JobContext& job, const std::shared_ptr<Container>& container,
                        bool volumes);
+
+  // ---- containers_networks.cc
+  Result<NetworkConnect::Output> connect(engine::JobContext& job, NetworkConnect::Input input);
+  Result<NetworkDisconnect::Output> disconnect(engine::JobContext& job,
+                                               NetworkDisconnect::Input input);
+  // Of a running one, with its lock held.
+  Status change_networks(engine::JobContext& job, const std::shared_ptr<Container>& container,
+                         const ContainerRecord& before, NetworkChange change);
 
   // ---- containers_exec.cc
   Result<ExecCreate::Output> exec_create(engine::JobContext& job, const ExecCreate::Input& input);

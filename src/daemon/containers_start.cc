@@ -6,6 +6,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "daemon/container_links.h"
 #include "daemon/containers_impl.h"
 #include "daemon/log_config.h"
 #include "daemon/name_service.h"
@@ -82,6 +83,24 @@ Result<UniqueFd> Containers::Impl::shared_memory_of(const std::string& reference
   return open_shared_memory(process.get()).context("can't join IPC of container {}", reference);
 }
 
+Result<std::vector<std::string>> Containers::Impl::follow_links(ContainerRecord& record) const {
+  std::vector<std::string> environment;
+  record.link_hosts.clear();
+  if (!record.networks.contains("bridge")) return environment;  // elsewhere they are names
+  for (const auto& [alias, id] : record.links) {
+    const std::shared_ptr<Container> other = table.by_id(id);
+    const std::shared_ptr<const ContainerRecord> there = other ? other->record() : nullptr;
+    if (!there || !there->running())
+      return conflict("Cannot link to a non running container: /{} AS /{}/{}",
+                      there ? there->name : short_id(id), record.name, alias);
+    const ContainerLink link{there->name, alias};
+    record.link_hosts.push_back(TRY(link_hosts_line(link, *there)));
+    for (std::string& variable : link_environment(link, record.name, *there))
+      environment.push_back(std::move(variable));
+  }
+  return environment;
+}
+
 Result<ChangeOutput> Containers::Impl::start(engine::JobContext& job,
                                              const ContainerStart::Input& input) {
   std::shared_ptr<Container> container = TRY(find_locked(job, input.container));
@@ -124,6 +143,12 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
   // What an earlier run still held; its names are its own, so nothing waits for the slow part.
   if (!record.state.run.empty()) TRY(job.release_owned(owner, kRunKinds));
 
+  // None of its networks goes before it is known to be connected.
+  std::vector<engine::LockName> networks;
+  for (const auto& [name, settings] : record.networks)
+    networks.push_back({engine::LockKind::network, name, engine::LockMode::shared});
+  TRY(job.lock(std::move(networks)));
+  const std::vector<std::string> link_variables = TRY(follow_links(record));
   SandboxPlan plan = TRY(daemon.networks().plan(record));
   record.state.run = random_hex(8);
   drivers::Launch launch;
@@ -160,7 +185,13 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
     special.add("/dev/shm", std::move(memory));
   }
   inputs.detached = special.sources();
-  launch.spec = TRY(build_spec(record, inputs));
+  if (link_variables.empty()) {
+    launch.spec = TRY(build_spec(record, inputs));
+  } else {
+    ContainerRecord told = record;  // its own variables come last, and so win
+    told.config.Env.insert(told.config.Env.begin(), link_variables.begin(), link_variables.end());
+    launch.spec = TRY(build_spec(told, inputs));
+  }
   launch.user = user_of(record);
   launch.rootfs = TRY(daemon.graph_driver().recipe(record.id));
   launch.terminal = record.config.Tty;
@@ -221,6 +252,7 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
     attach_pending(*self);  // who came while it was being started
     daemon.networks().connected(record);
     if (serving) serving->keep();
+    daemon.networks().publish_events("connect", record);
     publish_event(record, "start");
     watch(self, record.state.run, instance);
     start_checks(self);

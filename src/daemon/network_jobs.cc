@@ -7,6 +7,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "daemon/events.h"
+#include "daemon/filters.h"
 #include "daemon/networks.h"
 #include "daemon/options.h"
 #include "drivers/network/network_system.h"
@@ -98,16 +99,58 @@ Status Networks::store(engine::JobContext& job, NetworkRecord record) {
   record.config = plan.network;
   TRY(driver->create_network(record.config));
   graph::Graph& graph = engine_.graph();
-  job.on_commit([&graph, record](graph::Transaction& tx) -> Status {
-    graph::Node node{
-        .kind = NodeKind::network, .key = record.config.id, .data = json::dump(record)};
-    const graph::NodeId id = TRY(graph.put(tx, node));
-    // A network that is made anew at start has its name already.
-    auto named = graph.read(tx).get_by_name(NodeKind::network, record.config.name);
-    if (named && named->id == id) return {};
-    return graph.claim_name(tx, NodeKind::network, record.config.name, id);
-  });
+  job.on_commit([&graph, record](graph::Transaction& tx) { return remember(graph, tx, record); });
   return {};
+}
+
+Status Networks::remember(graph::Graph& graph, graph::Transaction& tx,
+                          const NetworkRecord& record) {
+  graph::Node node{.kind = NodeKind::network, .key = record.config.id, .data = json::dump(record)};
+  const graph::NodeId id = TRY(graph.put(tx, node));
+  // A network that is made anew at start has its name already.
+  auto named = graph.read(tx).get_by_name(NodeKind::network, record.config.name);
+  if (named && named->id == id) return {};
+  return graph.claim_name(tx, NodeKind::network, record.config.name, id);
+}
+
+// Docker's rules and words.
+Result<NetworkRecord> Networks::configured(NetworkRecord record,
+                                           const NetworkCreate::Input& input) const {
+  const std::string& from = input.ConfigFrom.Network;
+  if (input.ConfigOnly) {
+    if (input.Ingress || input.Internal || input.Attachable || !input.Scope.empty())
+      return make_error(
+          ErrorKind::permission,
+          "configuration network can only contain network specific fields. Network operator fields "
+          "like [ ingress | internal | attachable | scope ] are not supported.");
+    if (!from.empty())
+      return make_error(ErrorKind::permission,
+                        "a configuration network cannot depend on another configuration network");
+    record.config_only = true;
+    record.config.driver = "null";
+  }
+  if (from.empty()) return record;
+  const auto source = find(from);
+  if (!source || !source->config_only)
+    return not_found("configuration network \"{}\" does not exist", from);
+  if (input.EnableIPv6.value_or(false) || !input.Labels.empty() || !input.ipam.Options.empty() ||
+      !input.ipam.Config.empty())
+    return make_error(ErrorKind::permission,
+                      "user specified configurations are not supported if the network depends on a "
+                      "configuration network");
+  if (!input.Options.empty())
+    return make_error(ErrorKind::permission,
+                      "network driver options are not supported if the network depends on a "
+                      "configuration network");
+  record.config_from = source->config.name;
+  record.config.ipv4 = source->config.ipv4;
+  record.config.ipv6 = source->config.ipv6;
+  record.config.pools = source->config.pools;
+  record.config.options = source->config.options;
+  record.config.labels = source->config.labels;
+  record.ipam_driver = source->ipam_driver;
+  record.ipam_options = source->ipam_options;
+  return record;
 }
 
 Result<NetworkCreate::Output> Networks::create(engine::JobContext& job,
@@ -119,18 +162,26 @@ Result<NetworkCreate::Output> Networks::create(engine::JobContext& job,
                       input.Name);
   if (input.Ingress || (!input.Scope.empty() && input.Scope != "local"))
     return unsupported("swarm networks are not supported by Gantry");
-  if (input.ConfigOnly) return unsupported("config-only networks are not supported by Gantry");
   for (const char* single : {"host", "null", "none"})
     if (input.Driver == single)
       return make_error(ErrorKind::permission, "only one instance of \"{}\" network is allowed",
                         input.Driver);
-  TRY(job.lock({{engine::LockKind::network, input.Name}}));
+  std::vector<engine::LockName> locks = {{engine::LockKind::network, input.Name}};
+  if (const std::string& from = input.ConfigFrom.Network; !from.empty() && from != input.Name)
+    locks.push_back({engine::LockKind::network, from, engine::LockMode::shared});
+  TRY(job.lock(std::move(locks)));
   if (engine_.graph().read().get_by_name(NodeKind::network, input.Name))
     return conflict("network with name {} already exists", input.Name);
 
-  NetworkRecord record = TRY(read_record(std::move(input)));
+  NetworkRecord record = TRY(read_record(input));
+  record = TRY(configured(std::move(record), input));
   const std::string id = record.config.id, name = record.config.name, driver = record.config.driver;
-  TRY(store(job, std::move(record)));
+  if (record.config_only)
+    job.on_commit([&graph = engine_.graph(), record](graph::Transaction& tx) {
+      return remember(graph, tx, record);
+    });
+  else
+    TRY(store(job, std::move(record)));
   job.after_commit([this, id, name, driver] {
     events_.publish({"network", "create", id, {{"name", name}, {"type", driver}}});
   });
@@ -146,6 +197,9 @@ Result<NetworkRemove::Output> Networks::remove(engine::JobContext& job,
     return make_error(ErrorKind::permission, "{} is a pre-defined network and cannot be removed",
                       name);
   TRY(job.lock({{engine::LockKind::network, name}}));
+  for (const NetworkRecord& other : TRY(records()))
+    if (record.config_only && other.config_from == name)
+      return make_error(ErrorKind::permission, "configuration network \"{}\" is in use", name);
   if (const SharedNetworkNames connected = names_of(id)) {
     std::string who;
     for (const auto& [container, endpoint] : connected->endpoints)
@@ -171,16 +225,15 @@ Result<NetworkRemove::Output> Networks::remove(engine::JobContext& job,
 
 Result<NetworkPrune::Output> Networks::prune(engine::JobContext& job,
                                              const NetworkPrune::Input& input) {
-  std::map<std::string, api::Strings> filters;
-  for (const auto& [key, values] : input.filters) {
-    if (key != "label") return invalid("invalid filter '{}'", key);
-    filters.emplace(key, values);
-  }
-  filters["dangling"] = {"true"};
+  TRY(check_filter_keys(input.filters, {"label", "label!", "until"}));
+  const int64_t until = TRY(until_filter(input.filters));
   NetworkPrune::Output output;
-  for (const json::value& network : TRY(list(filters))) {
-    const std::string name(network.at("Name").as_string());
-    auto removed = job.run<NetworkRemove>({name});
+  for (const NetworkRecord& record : TRY(records())) {
+    const std::string& name = record.config.name;
+    if (predefined(name) || record.config_only || names_of(record.config.id)) continue;
+    if (until != 0 && record.created > until) continue;
+    if (!matches_labels(input.filters, record.config.labels)) continue;
+    auto removed = job.run<NetworkRemove>({record.config.id});
     if (removed)
       output.NetworksDeleted.push_back(name);
     else
@@ -249,6 +302,7 @@ Result<NetworkRestore::Output> Networks::restore(engine::JobContext& job) {
   // Bridges are gone after a reboot. One network that cannot be had must not keep the daemon from
   // starting.
   for (const NetworkRecord& record : TRY(records())) {
+    if (record.config_only) continue;
     Status made = make_good(job, record);
     if (!made) log::error("network {}: {}", record.config.name, made.error().message());
   }

@@ -22,6 +22,10 @@ struct IpamBody {
   api::StringMap Options;
 };
 
+struct ConfigReference {
+  std::string Network;
+};
+
 struct NetworkCreate {
   static constexpr std::string_view kName = "network.create";
   struct Input {  // the body of POST /networks/create
@@ -30,6 +34,7 @@ struct NetworkCreate {
     std::string Scope;
     bool Internal = false, Attachable = false, Ingress = false, ConfigOnly = false;
     std::optional<bool> EnableIPv4, EnableIPv6;
+    ConfigReference ConfigFrom;  // a network that was made with ConfigOnly
     IpamBody ipam;
     api::StringMap Options, Labels;
   };
@@ -54,6 +59,29 @@ struct NetworkPrune {
   };
   struct Output {
     api::Strings NetworksDeleted;
+  };
+};
+// Handlers of these two: daemon/containers_networks.cc, since they change a container's record.
+struct NetworkConnect {
+  static constexpr std::string_view kName = "network.connect";
+  struct Input {
+    std::string network;  // name, id or a prefix of the id; the same goes for the container
+    std::string Container;
+    api::EndpointSettings EndpointConfig;
+  };
+  struct Output {
+    bool ok = true;
+  };
+};
+struct NetworkDisconnect {
+  static constexpr std::string_view kName = "network.disconnect";
+  struct Input {
+    std::string network;
+    std::string Container;
+    bool Force = false;  // also of a network that is gone, or a container that does not answer
+  };
+  struct Output {
+    bool ok = true;
   };
 };
 // At start-up: the networks "bridge", "host" and "none" exist, and every network is real (after a
@@ -88,6 +116,10 @@ struct Schema<daemon::IpamBody> {
                                      field<&T::Config>("Config")};
 };
 template <>
+struct Schema<daemon::ConfigReference> {
+  static constexpr Field fields[] = {field<&daemon::ConfigReference::Network>("Network")};
+};
+template <>
 struct Schema<daemon::NetworkCreate::Input> {
   using T = daemon::NetworkCreate::Input;
   static constexpr Field fields[] = {field<&T::Name>("Name"),
@@ -97,6 +129,7 @@ struct Schema<daemon::NetworkCreate::Input> {
                                      field<&T::Attachable>("Attachable"),
                                      field<&T::Ingress>("Ingress"),
                                      field<&T::ConfigOnly>("ConfigOnly"),
+                                     field<&T::ConfigFrom>("ConfigFrom"),
                                      field<&T::EnableIPv4>("EnableIPv4"),
                                      field<&T::EnableIPv6>("EnableIPv6"),
                                      field<&T::ipam>("IPAM"),
@@ -124,6 +157,27 @@ template <>
 struct Schema<daemon::NetworkPrune::Output> {
   static constexpr Field fields[] = {
       field<&daemon::NetworkPrune::Output::NetworksDeleted>("NetworksDeleted", kNullEmpty)};
+};
+template <>
+struct Schema<daemon::NetworkConnect::Input> {
+  using T = daemon::NetworkConnect::Input;
+  static constexpr Field fields[] = {field<&T::network>("network"),
+                                     field<&T::Container>("Container"),
+                                     field<&T::EndpointConfig>("EndpointConfig")};
+};
+template <>
+struct Schema<daemon::NetworkConnect::Output> {
+  static constexpr Field fields[] = {field<&daemon::NetworkConnect::Output::ok>("ok")};
+};
+template <>
+struct Schema<daemon::NetworkDisconnect::Input> {
+  using T = daemon::NetworkDisconnect::Input;
+  static constexpr Field fields[] = {field<&T::network>("network"),
+                                     field<&T::Container>("Container"), field<&T::Force>("Force")};
+};
+template <>
+struct Schema<daemon::NetworkDisconnect::Output> {
+  static constexpr Field fields[] = {field<&daemon::NetworkDisconnect::Output::ok>("ok")};
 };
 template <>
 struct Schema<daemon::NetworkRestore::Input> {

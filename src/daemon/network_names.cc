@@ -3,6 +3,7 @@
 
 #include "base/id.h"
 #include "base/log.h"
+#include "daemon/events.h"
 #include "daemon/networks.h"
 
 namespace gantry::daemon {
@@ -97,6 +98,27 @@ void Networks::connected(const ContainerRecord& record) {
 void Networks::disconnected(const ContainerRecord& record) {
   for (const SharedNetworkNames& network : networks_of(record.id))
     set_endpoint(network->id, record.id, nullptr);
+}
+
+void Networks::disconnected(const ContainerRecord& record, const std::string& network_id) {
+  set_endpoint(network_id, record.id, nullptr);
+}
+
+void Networks::publish_event(const std::string& action, const drivers::NetworkConfig& network,
+                             const std::string& container_id) {
+  events_.publish(
+      {"network",
+       action,
+       network.id,
+       {{"container", container_id}, {"name", network.name}, {"type", network.driver}}});
+}
+
+void Networks::publish_events(const std::string& action, const ContainerRecord& record) {
+  for (const auto& [name, settings] : record.networks) {
+    if (settings.EndpointID.empty()) continue;
+    if (const auto network = find(settings.NetworkID))
+      publish_event(action, network->config, record.id);
+  }
 }
 
 SharedNetworkNames Networks::names_of(const std::string& network_id) const {

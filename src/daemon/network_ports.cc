@@ -67,4 +67,17 @@ Result<std::vector<drivers::PortRequest>> read_port_requests(const api::Containe
   return out;
 }
 
+api::PortMap show_ports(const api::ContainerConfig& config,
+                        const std::vector<drivers::PortMapping>& mappings) {
+  api::PortMap out;
+  for (const auto& [port, nothing] : config.ExposedPorts) out[port] = std::nullopt;
+  for (const drivers::PortMapping& mapping : mappings) {
+    auto& bindings = out[fmt::format("{}/{}", mapping.container_port, to_string(mapping.protocol))];
+    if (mapping.routed) continue;  // open at the container's own address: no port of the host
+    if (!bindings) bindings.emplace();
+    bindings->push_back({mapping.host_ip.to_string(), std::to_string(mapping.host_port)});
+  }
+  return out;
+}
+
 }  // namespace gantry::daemon

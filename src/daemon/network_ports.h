@@ -14,4 +14,8 @@ namespace gantry::daemon {
 Result<std::vector<drivers::PortRequest>> read_port_requests(const api::ContainerConfig& config,
                                                              const api::HostConfig& host);
 
+// As inspect shows them: what is published, and what is only exposed.
+api::PortMap show_ports(const api::ContainerConfig& config,
+                        const std::vector<drivers::PortMapping>& mappings);
+
 }  // namespace gantry::daemon

@@ -2,14 +2,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/id.h"
+#include "daemon/container_links.h"
 #include "daemon/name_service.h"
 #include "daemon/network_ports.h"
 #include "daemon/networks.h"
 #include "daemon/options.h"
-#include "drivers/network/container_files.h"
 #include "drivers/network/network_system.h"
 
 namespace gantry::daemon {
@@ -24,20 +23,20 @@ std::string mode_of(const ContainerRecord& record) {
   return mode.empty() || mode == "default" ? "bridge" : mode;
 }
 
-Error set_up_failed(Error error) {
-  return std::move(error).context("failed to set up container networking");
+// The names of its networks: that of its mode first, the others by name. Interfaces are numbered
+// so.
+std::vector<std::string> in_order(const ContainerRecord& record) {
+  std::vector<std::string> names;
+  const std::string mode = mode_of(record);
+  for (const auto& [name, settings] : record.networks) {
+    const bool first = name == mode || (!settings.NetworkID.empty() && settings.NetworkID == mode);
+    names.insert(first ? names.begin() : names.end(), name);
+  }
+  return names;
 }
 
-api::PortMap show_ports(const ContainerRecord& record,
-                        const std::vector<drivers::PortMapping>& mappings) {
-  api::PortMap out;
-  for (const auto& [port, nothing] : record.config.ExposedPorts) out[port] = std::nullopt;
-  for (const drivers::PortMapping& mapping : mappings) {
-    auto& bindings = out[fmt::format("{}/{}", mapping.container_port, to_string(mapping.protocol))];
-    if (!bindings) bindings.emplace();
-    bindings->push_back({mapping.host_ip.to_string(), std::to_string(mapping.host_port)});
-  }
-  return out;
+Error set_up_failed(Error error) {
+  return std::move(error).context("failed to set up container networking");
 }
 
 }  // namespace
@@ -62,91 +61,60 @@ Status Networks::validate(const ContainerRecord& record) const {
   if (shared && record.networks.size() > 1)
     return invalid(
         "conflicting options: cannot attach both user-defined and non-user-defined network-modes");
-  if (!host.Links.empty()) return unsupported("links (--link) are not supported by Gantry");
+  for (const std::string& link : host.Links) {
+    TRY(parse_link(link));
+    if (shared)
+      return invalid(
+          "conflicting options: {} can't be used with links. This would result in undefined "
+          "behavior",
+          mode == "host" ? "host type networking" : "container type network");
+  }
   const auto ports = read_port_requests(record.config, host);
   if (!ports) return invalid("{}", ports.error().message());
   for (const auto& [name, settings] : record.networks) {
-    const bool fixed = settings.IPAMConfig && (!settings.IPAMConfig->IPv4Address.empty() ||
-                                               !settings.IPAMConfig->IPv6Address.empty());
-    const bool user_defined =
-        name != "bridge" && name != "default" && name != "host" && name != "none";
-    if (fixed && !user_defined)
-      return invalid("user specified IP address is supported on user defined networks only");
-    if (!settings.Aliases.empty() && !user_defined)
-      return invalid(
-          "network-scoped alias is supported only for containers in user defined networks");
+    const auto network = find(settings.NetworkID.empty() ? name : settings.NetworkID);
+    TRY(validate_endpoint(network ? &*network : nullptr, name, settings));
   }
   return {};
 }
 
-Status Networks::plan_endpoint(const ContainerRecord& record, const std::string& name,
-                               const api::EndpointSettings& wanted, SandboxPlan& plan) {
-  NetworkRecord network = TRY(find(wanted.NetworkID.empty() ? name : wanted.NetworkID));
-  drivers::NetworkDriver* driver = TRY(system_->driver(network.config.driver));
-  drivers::EndpointRequest request;
-  request.container_id = record.id;
-  request.endpoint_id = new_id();
-  const bool first = plan.attachments.empty();
-  request.interface_name = fmt::format("eth{}", plan.attachments.size());
-  request.default_gateway = first;  // the caller sorts by priority
-  request.options = wanted.DriverOpts;
-  if (wanted.IPAMConfig) {
-    const api::EndpointIpamConfig& ipam = *wanted.IPAMConfig;
-    if (!ipam.IPv4Address.empty()) request.ipv4 = TRY(drivers::IpAddress::parse(ipam.IPv4Address));
-    if (!ipam.IPv6Address.empty()) request.ipv6 = TRY(drivers::IpAddress::parse(ipam.IPv6Address));
+void Networks::complete(ContainerRecord& record) const {
+  const std::string mode = mode_of(record);
+  if (mode.starts_with(kContainerMode)) {
+    record.networks.clear();
+    return;
   }
-  if (!wanted.MacAddress.empty())
-    request.mac = wanted.MacAddress;
-  else if (first && !record.config.MacAddress.empty())
-    request.mac = record.config.MacAddress;
-  if (first && network.config.driver == "bridge")
-    request.ports = TRY(read_port_requests(record.config, record.host_config));
-  const std::string endpoint_id = request.endpoint_id;
-  auto planned = driver->plan_endpoint(network.config, std::move(request));
-  if (!planned) {
-    const std::string_view message = planned.error().message();
-    if (message.starts_with("Bind for ") || message.starts_with("failed to bind host port"))
-      return std::move(planned).error().context(
-          fmt::format("driver failed programming external connectivity on endpoint {} ({})",
-                      record.name, endpoint_id));
-    return std::move(planned).error();
+  const auto name_of = [&](const std::string& reference) {
+    if (reference == "default") return std::string("bridge");
+    const auto network = find(reference);
+    return network ? network->config.name : reference;  // an unknown one is refused at start
+  };
+  std::map<std::string, api::EndpointSettings> networks;
+  for (auto& [name, settings] : record.networks)
+    networks.insert_or_assign(name_of(name), std::move(settings));
+  networks[name_of(mode)];
+  for (auto& [name, settings] : networks) {
+    if (!settings.MacAddress.empty()) record.macs[name] = settings.MacAddress;
+    settings.EndpointID.clear();
   }
-
-  const drivers::Endpoint& endpoint = planned->endpoint;
-  api::EndpointSettings shown = wanted;
-  shown.NetworkID = network.config.id;
-  shown.EndpointID = endpoint.id;
-  shown.MacAddress = endpoint.mac;
-  if (endpoint.ipv4) {
-    shown.IPAddress = endpoint.ipv4->address().to_string();
-    shown.IPPrefixLen = static_cast<int>(endpoint.ipv4->prefix());
-  }
-  if (endpoint.ipv6) {
-    shown.GlobalIPv6Address = endpoint.ipv6->address().to_string();
-    shown.GlobalIPv6PrefixLen = static_cast<int>(endpoint.ipv6->prefix());
-  }
-  for (const drivers::IpamPool& pool : network.config.pools) {
-    if (!pool.gateway || network.config.internal) continue;
-    (pool.gateway->is_v4() ? shown.Gateway : shown.IPv6Gateway) = pool.gateway->to_string();
-  }
-  shown.DNSNames.clear();
-  if (network.config.name != "bridge" && !endpoint.interface_name.empty())
-    shown.DNSNames = dns_names(record, wanted.Aliases);
-  plan.settings.insert_or_assign(network.config.name, std::move(shown));
-  for (const engine::Resource& row : planned->rows) plan.rows.push_back(row);
-  plan.attachments.push_back({std::move(network.config), std::move(*planned)});
-  return {};
+  if (!record.config.MacAddress.empty())
+    record.macs.try_emplace(name_of(mode), record.config.MacAddress);
+  record.networks = std::move(networks);
 }
 
-void Networks::plan_files(const ContainerRecord& record, SandboxPlan& plan) const {
+Networks::Files Networks::files_of(const ContainerRecord& record, SandboxMode mode) const {
   const api::HostConfig& options = record.host_config;
-  drivers::HostsFile hosts{record.config.Hostname, record.config.Domainname, {}, {}};
-  bool has_ipv6 = plan.mode == SandboxMode::host;
-  for (const SandboxPlan::Attachment& attachment : plan.attachments) {
-    const drivers::Endpoint& endpoint = attachment.plan.endpoint;
-    for (const auto& address : {endpoint.ipv4, endpoint.ipv6})
-      if (address) hosts.addresses.push_back(address->address());
-    has_ipv6 = has_ipv6 || endpoint.ipv6.has_value();
+  Files files;
+  drivers::HostsFile& hosts = files.hosts;
+  hosts.hostname = record.config.Hostname;
+  hosts.domainname = record.config.Domainname;
+  bool has_ipv6 = mode == SandboxMode::host;
+  for (const std::string& name : in_order(record)) {
+    const api::EndpointSettings& settings = record.networks.at(name);
+    for (const std::string& text : {settings.IPAddress, settings.GlobalIPv6Address})
+      if (auto address = drivers::IpAddress::parse(text); !text.empty() && address)
+        hosts.addresses.push_back(*address);
+    has_ipv6 = has_ipv6 || !settings.GlobalIPv6Address.empty();
   }
   std::optional<drivers::IpAddress> gateway;
   if (!options.ExtraHosts.empty())  // one may be `host-gateway`
@@ -156,20 +124,25 @@ void Networks::plan_files(const ContainerRecord& record, SandboxPlan& plan) cons
   for (const std::string& text : options.ExtraHosts)
     if (auto entry = drivers::parse_extra_host(text, gateway))
       hosts.extra.push_back(std::move(*entry));
-  if (hosts.hostname.empty() && plan.mode == SandboxMode::host) {
+  for (const std::string& line : record.link_hosts) {
+    const size_t tab = line.find('\t');
+    hosts.extra.push_back({line.substr(0, tab), line.substr(tab + 1)});
+  }
+  if (hosts.hostname.empty() && mode == SandboxMode::host) {
     char name[256] = {};
     if (::gethostname(name, sizeof name - 1) == 0) hosts.hostname = name;
   }
-  plan.hostname = drivers::build_hostname(hosts.hostname);
-  plan.hosts = drivers::build_hosts(hosts);
+  files.hostname = drivers::build_hostname(hosts.hostname);
+  files.hosts_text = drivers::build_hosts(hosts);
 
-  Resolver resolver = plan.mode == SandboxMode::host ? Resolver::host : Resolver::direct;
-  for (const SandboxPlan::Attachment& attachment : plan.attachments)
-    if (has_names(attachment.network.name)) resolver = Resolver::named;
-  plan.resolv_conf =
+  Resolver resolver = mode == SandboxMode::host ? Resolver::host : Resolver::direct;
+  for (const std::string& name : in_order(record))
+    if (has_names(name)) resolver = Resolver::named;
+  files.resolv_conf =
       resolv_conf_of(record, options_, resolver,
                      has_ipv6 ? drivers::Ipv6Servers::keep : drivers::Ipv6Servers::drop)
           .text;
+  return files;
 }
 
 Result<SandboxPlan> Networks::plan(const ContainerRecord& record) {
@@ -183,38 +156,36 @@ Result<SandboxPlan> Networks::plan(const ContainerRecord& record) {
   }
   if (mode == "host") plan.mode = SandboxMode::host;
 
-  // The network of the mode first, then the others by name; the highest gateway priority goes
-  // before all.
-  std::vector<std::pair<std::string, api::EndpointSettings>> wanted;
-  for (const auto& [name, settings] : record.networks)
-    wanted.emplace_back(name == "default" ? "bridge" : name, settings);
-  const auto is_mode = [&](const auto& entry) {
-    return entry.first == mode ||
-           (!entry.second.NetworkID.empty() && entry.second.NetworkID == mode);
-  };
-  if (std::none_of(wanted.begin(), wanted.end(), is_mode)) {
-    auto network = find(mode);
-    if (!network) return set_up_failed(std::move(network).error());
-    const std::string& name = network->config.name;
-    if (std::none_of(wanted.begin(), wanted.end(),
-                     [&](const auto& entry) { return entry.first == name; }))
-      wanted.insert(wanted.begin(), {name, {}});
+  ContainerRecord connected = record;
+  if (connected.networks.empty()) connected.networks[mode];  // it has been disconnected from all
+  std::vector<Wanted> endpoints;
+  for (const std::string& name : in_order(connected)) {
+    auto endpoint = wanted(name, connected.networks.at(name));
+    if (!endpoint) return set_up_failed(std::move(endpoint).error());
+    endpoints.push_back(std::move(*endpoint));
   }
-  std::stable_sort(wanted.begin(), wanted.end(), [&](const auto& a, const auto& b) {
-    if (a.second.GwPriority != b.second.GwPriority)
-      return a.second.GwPriority > b.second.GwPriority;
-    return is_mode(a) > is_mode(b);
-  });
-  for (const auto& [name, settings] : wanted) {
-    Status planned = plan_endpoint(record, name, settings, plan);
-    if (!planned) return set_up_failed(std::move(planned).error());
-  }
+  const Gateways gateways = TRY(choose_gateways(endpoints));
   std::vector<drivers::PortMapping> mappings;
-  for (const SandboxPlan::Attachment& attachment : plan.attachments)
-    mappings.insert(mappings.end(), attachment.plan.endpoint.ports.begin(),
-                    attachment.plan.endpoint.ports.end());
-  if (plan.mode == SandboxMode::own) plan.ports = show_ports(record, mappings);
-  plan_files(record, plan);
+  std::vector<std::string> taken_names = {"lo"};
+  for (const Wanted& endpoint : endpoints) {
+    std::vector<drivers::PortRequest> ports;
+    if (gateways.ports() == &endpoint)
+      ports = TRY(read_port_requests(record.config, record.host_config));
+    auto planned = plan_endpoint(record, endpoint, gateways, std::move(ports), taken_names);
+    if (!planned) return set_up_failed(std::move(planned).error());
+    const drivers::EndpointPlan& made = planned->attachment.plan;
+    taken_names.push_back(made.endpoint.interface_name);
+    mappings.insert(mappings.end(), made.endpoint.ports.begin(), made.endpoint.ports.end());
+    plan.rows.insert(plan.rows.end(), made.rows.begin(), made.rows.end());
+    plan.settings.insert_or_assign(endpoint.network.config.name, std::move(planned->shown));
+    plan.attachments.push_back(std::move(planned->attachment));
+  }
+  if (plan.mode == SandboxMode::own) plan.ports = show_ports(record.config, mappings);
+  connected.networks = plan.settings;
+  Files files = files_of(connected, plan.mode);
+  plan.hosts = std::move(files.hosts_text);
+  plan.hostname = std::move(files.hostname);
+  plan.resolv_conf = std::move(files.resolv_conf);
   return plan;
 }
 

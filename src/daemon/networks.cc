@@ -172,8 +172,8 @@ json::object Networks::to_json(const NetworkRecord& record, bool with_containers
   out["Internal"] = config.internal;
   out["Attachable"] = record.attachable;
   out["Ingress"] = false;
-  out["ConfigFrom"] = json::object{{"Network", ""}};
-  out["ConfigOnly"] = false;
+  out["ConfigFrom"] = json::object{{"Network", record.config_from}};
+  out["ConfigOnly"] = record.config_only;
   out["Containers"] = std::move(containers);
   out["Options"] = json::encode(or_empty(config.options));
   out["Labels"] = json::encode(or_empty(config.labels));

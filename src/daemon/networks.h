@@ -33,8 +33,10 @@
 #include "base/result.h"
 #include "daemon/container_record.h"
 #include "daemon/network_jobs.h"
+#include "drivers/network/container_files.h"
 #include "drivers/network/network_driver.h"
 #include "engine/resource.h"
+#include "graph/graph.h"
 
 namespace gantry::engine {
 class Engine;
@@ -58,6 +60,8 @@ struct NetworkRecord {
   int64_t created = 0;  // ns since the epoch
   std::string scope = "local";
   bool attachable = false;
+  bool config_only = false;  // a configuration for others, which nothing is connected to
+  std::string config_from;   // name of the one that this network has its configuration from
   std::string ipam_driver = "default";
   api::StringMap ipam_options;
 };
@@ -88,6 +92,17 @@ struct SandboxPlan {
   void keep() {
     for (Attachment& attachment : attachments) attachment.plan.reservation.keep();
   }
+};
+
+// What it takes to connect a running container to one network more, or one less.
+struct NetworkChange {
+  ContainerRecord record;                             // as it will be stored
+  std::optional<SandboxPlan::Attachment> attachment;  // connect: what is to be joined
+  std::vector<engine::Resource> taken;                // rows to be written before
+  std::vector<engine::Resource> left;                 // rows to be given back afterwards
+  // Published ports follow the default route: rows of ports that stay, as they were and as they
+  // will be.
+  std::vector<engine::Resource> ports_before, ports_after;
 };
 
 // A connected endpoint and what it is called.
@@ -139,13 +154,45 @@ class Networks {
   // refused at start, as Docker does): modes that exclude each other, static addresses on the
   // default network.
   Status validate(const ContainerRecord& record) const;
+  // For a container that is made: every network by its name, the one of its mode among them.
+  void complete(ContainerRecord& record) const;
   Result<SandboxPlan> plan(const ContainerRecord& record);
   // By a thread of the job. `netns` is borrowed; unused in modes host and container.
   Status join(const SandboxPlan& plan, int netns);
+
+  // ---- for a container that runs, with its lock held; `netns` is borrowed
+  Result<NetworkChange> plan_connect(const ContainerRecord& record, const NetworkRecord& network,
+                                     const api::EndpointSettings& wanted, int netns);
+  Result<NetworkChange> plan_disconnect(const ContainerRecord& record, const std::string& network);
+  // Joins what is to be joined, and makes routes and ports those of the changed record.
+  Status carry_out(const NetworkChange& change, int netns);
+  // Makes routes and ports those of `record` again, after a change that failed: `ports` are
+  // NetworkChange::ports_before.
+  Status settle(const ContainerRecord& record, const std::vector<engine::Resource>& ports,
+                int netns);
+  // For a container that is found running: puts the default routes back that a change which was
+  // interrupted has left elsewhere, and leaves alone what the container has set itself.
+  Status settle_adopted(const ContainerRecord& record, int netns);
+  // The container's /etc/hosts and /etc/resolv.conf, of the directory that has them: after a change
+  // of its networks from `before` to `after` (the same: what is missing is put back). Written in
+  // place, since they are mounted, and only when they differ.
+  Status update_files(const std::string& directory, const ContainerRecord& before,
+                      const ContainerRecord& after) const;
+  static Error config_only(const NetworkRecord& network);  // nothing can be connected to one
+  // What is wrong with the settings of an endpoint; Docker's words.
+  Status validate_endpoint(const NetworkRecord* network, const std::string& name,
+                           const api::EndpointSettings& wanted) const;
+
   // Who is connected is kept in memory for inspect; at start the daemon calls connected() for each
   // running container.
   void connected(const ContainerRecord& record);
   void disconnected(const ContainerRecord& record);
+  void disconnected(const ContainerRecord& record, const std::string& network_id);  // from one
+  // "connect" and "disconnect", as Docker tells of them; for all networks of a container that has
+  // been started, or has ended.
+  void publish_event(const std::string& action, const drivers::NetworkConfig& network,
+                     const std::string& container_id);
+  void publish_events(const std::string& action, const ContainerRecord& record);
   size_t endpoints() const;
 
   // ---- names; from any thread, no database and no lock that is held for long
@@ -176,10 +223,42 @@ class Networks {
   Result<NetworkPrune::Output> prune(engine::JobContext& job, const NetworkPrune::Input& input);
   Result<NetworkRestore::Output> restore(engine::JobContext& job);
   Status store(engine::JobContext& job, NetworkRecord record);
+  // With the configuration of the network that it names.
+  Result<NetworkRecord> configured(NetworkRecord record, const NetworkCreate::Input& input) const;
+  static Status remember(graph::Graph& graph, graph::Transaction& tx, const NetworkRecord& record);
   Status make_good(engine::JobContext& job, const NetworkRecord& record);
-  Status plan_endpoint(const ContainerRecord& record, const std::string& name,
-                       const api::EndpointSettings& wanted, SandboxPlan& plan);
-  void plan_files(const ContainerRecord& record, SandboxPlan& plan) const;
+  // A container's endpoint as it is wanted, or as it is.
+  struct Wanted {
+    std::string name;
+    NetworkRecord network;
+    api::EndpointSettings settings;
+  };
+  // Which of them carry the default routes; null where none can.
+  struct Gateways {
+    const Wanted* v4 = nullptr;
+    const Wanted* v6 = nullptr;
+    const Wanted* ports() const { return v4 != nullptr ? v4 : v6; }
+  };
+  Result<Gateways> choose_gateways(const std::vector<Wanted>& endpoints) const;
+  Result<std::vector<Wanted>> endpoints_of(const ContainerRecord& record) const;
+  struct PlannedEndpoint {
+    SandboxPlan::Attachment attachment;
+    api::EndpointSettings shown;
+  };
+  Result<PlannedEndpoint> plan_endpoint(const ContainerRecord& record, const Wanted& wanted,
+                                        const Gateways& gateways,
+                                        std::vector<drivers::PortRequest> ports,
+                                        const std::vector<std::string>& taken_names);
+  Result<Wanted> wanted(const std::string& name, const api::EndpointSettings& settings) const;
+  Status move_ports(const std::optional<drivers::Cidr>& ipv4,
+                    const std::optional<drivers::Cidr>& ipv6, NetworkChange& change) const;
+  Status set_routes(const ContainerRecord& record, int netns, bool only_lost);
+  // What the files say that tell a container who and where it is.
+  struct Files {
+    drivers::HostsFile hosts;
+    std::string hosts_text, hostname, resolv_conf;
+  };
+  Files files_of(const ContainerRecord& record, SandboxMode mode) const;
 
   engine::Engine& engine_;
   Events& events_;
@@ -201,6 +280,8 @@ struct Schema<daemon::NetworkRecord> {
                                      field<&T::created>("created"),
                                      field<&T::scope>("scope"),
                                      field<&T::attachable>("attachable", kOmitEmpty),
+                                     field<&T::config_only>("config_only", kOmitEmpty),
+                                     field<&T::config_from>("config_from", kOmitEmpty),
                                      field<&T::ipam_driver>("ipam_driver"),
                                      field<&T::ipam_options>("ipam_options", kOmitEmpty)};
 };

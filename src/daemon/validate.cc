@@ -137,8 +137,6 @@ Status check_unsupported(const api::HostConfig& host) {
   if (!host.Cgroup.empty())
     return unsupported("Cgroup \"{}\": joining another container's cgroup is not supported",
                        host.Cgroup);
-  if (!host.Links.empty())
-    return unsupported("links are not supported yet: use a user-defined network");
   if (host.CpuCount || host.CpuPercent || host.IOMaximumIOps || host.IOMaximumBandwidth)
     return invalid(
         "CpuCount, CpuPercent, IOMaximumIOps and IOMaximumBandwidth are for Windows only");

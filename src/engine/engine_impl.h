@@ -140,6 +140,7 @@ struct JobContext::Impl {
 
   std::vector<Taken> taken;  // in order; not yet held
   std::vector<Pending> pending;
+  std::vector<ResourceRow> leaving;  // of release_after_commit(), in the order asked for
   std::vector<std::function<Status(graph::Transaction&)>> commit_functions;
   std::vector<std::function<void()>> after_functions;
   std::vector<LockTable::Held> locks;
@@ -169,6 +170,10 @@ class Runner {
   // `whose`: taken by this job, or held before it.
   enum class Whose { own, held };
   static void give_back(JobContext& job, const Resource& resource, int64_t row, Whose whose);
+  // leave.h
+  static Status release_after_commit(JobContext& job, std::string_view kind, std::string_view name);
+  static Status set_data_on_commit(JobContext& job, std::string_view kind, std::string_view name,
+                                   std::string data);
 
  private:
   static Result<std::shared_ptr<void>> call(JobContext& job);

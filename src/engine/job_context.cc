@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "engine/engine_impl.h"
 #include "engine/journal.h"
+#include "engine/leave.h"
 #include "graph/transaction_guard.h"
 
 namespace gantry::engine {
@@ -198,6 +199,34 @@ void JobContext::set_data(std::string_view kind, std::string_view name, std::str
   }
   Result<ResourceRow> row = engine_->resources().get(kind, name);
   if (row) impl_->pending.push_back({Impl::Pending::What::set_data, row->id, std::move(data)});
+}
+
+Status release_after_commit(JobContext& job, std::string_view kind, std::string_view name) {
+  return Runner::release_after_commit(job, kind, name);
+}
+
+Status set_data_on_commit(JobContext& job, std::string_view kind, std::string_view name,
+                          std::string data) {
+  return Runner::set_data_on_commit(job, kind, name, std::move(data));
+}
+
+Status Runner::release_after_commit(JobContext& job, std::string_view kind, std::string_view name) {
+  auto row = job.engine_->resources().get(kind, name);
+  if (!row)
+    return row.error().kind() == ErrorKind::not_found ? Status() : Status(std::move(row).error());
+  if (row->state == ResourceState::releasing) return {};
+  using Pending = JobContext::Impl::Pending;
+  job.impl_->pending.push_back({Pending::What::release_later, row->id, {}, true});
+  job.impl_->leaving.push_back(std::move(*row));
+  return {};
+}
+
+Status Runner::set_data_on_commit(JobContext& job, std::string_view kind, std::string_view name,
+                                  std::string data) {
+  const ResourceRow row = TRY(job.engine_->resources().get(kind, name));
+  job.impl_->pending.push_back(
+      {JobContext::Impl::Pending::What::set_data, row.id, std::move(data), true});
+  return {};
 }
 
 Status JobContext::release(std::string_view kind, std::string_view name) {

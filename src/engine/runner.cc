@@ -157,6 +157,8 @@ Status Runner::commit(JobContext& job) {
   TRY(write(job, durability, Engine::Impl::space_of(options), close));
   (void)failpoint("engine.committed");
   inside.taken.clear();
+  for (const ResourceRow& row : std::exchange(inside.leaving, {}))
+    log::ignored("giving back " + row.kind + " " + row.name, engine.releaser.finish(row));
   done.resources = inside.names;
   state.update([&](JobInfo& info) { info = std::move(done); });
   return {};

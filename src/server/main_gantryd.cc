@@ -155,7 +155,7 @@ Status serve(DaemonOptions options, const std::vector<std::string>& arguments) {
       },
       daemon.get());
   http::Server server({}, [&](http::Exchange& exchange) { router.handle(exchange); });
-for (Listener& listener : listeners) TRY(listen_with(server, listener, options, tls));
+  for (Listener& listener : listeners) TRY(listen_with(server, listener, options, tls));
   TRY(server.watch(daemon->names().descriptor(), [&] { daemon->names().run(); }));
   TRY(server.handle_signals({SIGTERM, SIGINT, SIGHUP}, [&](int signal) {
     if (signal == SIGHUP) return reload(server, arguments, tls != nullptr);

@@ -840,6 +840,104 @@ class PruneNetworks(RemoveNetwork):
         self.remove("holder")
 
 
+class Connected(Case):
+    """A container of two networks: routes, ports and /etc/hosts are those of the networks that it is said to have."""
+    group = "network"
+    gateways = {NETWORK: "10.213.0.1", "made": "10.214.0.1"}  # in the order of their right to the route
+
+    def prepare(self, *networks):
+        self.engine.must("POST", "/networks/create", {"Name": "made", "IPAM": {"Config": [{"Subnet": "10.214.0.0/24"}]}})
+        self.create(host={"NetworkMode": networks[0],
+                          "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "18101"}]}})
+        for network in networks[1:]:
+            self.engine.must("POST", f"/networks/{network}/connect", {"Container": "walked"})
+        self.engine.must("POST", "/containers/walked/start")
+
+    def look(self):
+        container = self.container()
+        pid = container["State"]["Pid"]
+
+        def inside(*command):
+            return subprocess.run(["nsenter", "-t", str(pid), "-n", *command], capture_output=True, text=True,
+                                  check=True).stdout
+
+        networks = container["NetworkSettings"]["Networks"]
+        addresses = {name: settings["IPAddress"] for name, settings in networks.items()}
+        gateway = next(name for name in self.gateways if name in addresses)
+        with open(f"/proc/{pid}/root/etc/hosts") as file:
+            hosts = file.read()
+        return (addresses, sorted(line.split()[3].split("/")[0] for line in inside(
+                    "ip", "-o", "-4", "addr", "show", "scope", "global").splitlines()),
+                self.gateways[gateway] in inside("ip", "route", "show", "default"),
+                addresses[gateway] in subprocess.run(["nft", "list", "map", "inet", self.table(), "ports4"],
+                                                     capture_output=True, text=True, check=True).stdout,
+                sorted(line.split()[0] for line in hosts.splitlines() if line.startswith("10.21")))
+
+    @staticmethod
+    def table():
+        tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+        return next(word for word in tables.split() if word.startswith("gantry-"))
+
+    def whole(self):
+        addresses, interfaces, route, port, hosts = self.look()
+        return route and port and interfaces == hosts == sorted(addresses.values())
+
+    def sound(self):
+        # What is given back in the background may still be there for a moment.
+        assert eventually(10, self.whole), self.look()
+
+    def undo(self):
+        self.remove()
+        eventually(5, lambda: self.engine.ask("DELETE", "/networks/made").status in (204, 404))
+
+
+@case
+class Connect(Connected):
+    job = "network.connect"
+
+    def prepare(self):
+        super().prepare("made")
+
+    def act(self):
+        return self.engine.ask("POST", f"/networks/{NETWORK}/connect", {"Container": "walked"})
+
+    def done(self):
+        return NETWORK in self.container()["NetworkSettings"]["Networks"] and (self.sound() or True)
+
+
+@case
+class ConnectFirst(Connected):
+    """The ports are published with the connection."""
+    job = "network.connect"
+
+    def prepare(self):
+        super().prepare("made")
+        self.engine.must("POST", "/networks/made/disconnect", {"Container": "walked"})
+
+    def act(self):
+        return self.engine.ask("POST", f"/networks/{NETWORK}/connect", {"Container": "walked"})
+
+    def done(self):
+        return bool(self.container()["NetworkSettings"]["Networks"]) and (super().sound() or True)
+
+    def sound(self):
+        self.done()
+
+
+@case
+class Disconnect(Connected):
+    job = "network.disconnect"
+
+    def prepare(self):
+        super().prepare(NETWORK, "made")
+
+    def act(self):
+        return self.engine.ask("POST", f"/networks/{NETWORK}/disconnect", {"Container": "walked"})
+
+    def done(self):
+        return NETWORK not in self.container()["NetworkSettings"]["Networks"] and (self.sound() or True)
+
+
 @case
 class CreateVolume(Case):
     job, group = "volume.create", "volume"

@@ -24,6 +24,41 @@ Result<bool> read_bool(std::string_view key, std::string_view text) {
   return invalid("invalid value \"{}\" of network option {}: true or false is expected", text, key);
 }
 
+Status read_host_binding(std::optional<IpAddress>& out, IpFamily family, const std::string& text) {
+  const IpAddress address = TRY(IpAddress::parse(text));
+  if (address.family() != family)
+    return invalid("invalid host binding {}: an IPv{} address is expected", text,
+                   family == IpFamily::v4 ? 4 : 6);
+  out = address;
+  return {};
+}
+
+Result<BridgeSettings::Mode> read_mode(std::string_view key, std::string_view text) {
+  using Mode = BridgeSettings::Mode;
+  if (text.empty() || text == "nat") return Mode::nat;
+  if (text == "routed") return Mode::routed;
+  if (text == "isolated") return Mode::isolated;
+  return invalid("invalid value \"{}\" of network option {}: nat, routed or isolated is expected",
+                 text, key);
+}
+
+std::vector<Cidr> subnets_of(const NetworkConfig& network) {
+  std::vector<Cidr> out;
+  for (const IpamPool& pool : network.pools) out.push_back(pool.subnet);
+  return out;
+}
+
+BridgeRules rules_of(const NetworkConfig& network, const BridgeSettings& settings) {
+  using Mode = BridgeSettings::Mode;
+  return {settings.link,
+          settings.masquerade,
+          network.internal,
+          settings.icc,
+          subnets_of(network),
+          settings.mode4 == Mode::routed,
+          settings.mode6 == Mode::routed};
+}
+
 using Reader = Status (*)(BridgeSettings&, std::string_view key, const std::string& text);
 struct Option {
   std::string_view name;
@@ -49,7 +84,20 @@ constexpr Option kOptions[] = {
      }},
     {"bridge.host_binding_ipv4",
      [](BridgeSettings& s, std::string_view, const std::string& text) -> Status {
-       s.host_ip = TRY(IpAddress::parse(text));
+       return read_host_binding(s.host_ip4, IpFamily::v4, text);
+     }},
+    {"bridge.host_binding_ipv6",
+     [](BridgeSettings& s, std::string_view, const std::string& text) -> Status {
+       return read_host_binding(s.host_ip6, IpFamily::v6, text);
+     }},
+    {"bridge.gateway_mode_ipv4",
+     [](BridgeSettings& s, std::string_view key, const std::string& text) -> Status {
+       s.mode4 = TRY(read_mode(key, text));
+       return {};
+     }},
+    {"bridge.gateway_mode_ipv6",
+     [](BridgeSettings& s, std::string_view key, const std::string& text) -> Status {
+       s.mode6 = TRY(read_mode(key, text));
        return {};
      }},
     {"driver.mtu",
@@ -65,19 +113,6 @@ constexpr Option kOptions[] = {
        return check_link_name(text + "00");
      }},
 };
-
-std::vector<Cidr> subnets_of(const NetworkConfig& network) {
-  std::vector<Cidr> out;
-  for (const IpamPool& pool : network.pools) out.push_back(pool.subnet);
-  return out;
-}
-
-// With br_netfilter the bridge itself translates what a container sends to a published port of its
-// own network, and then must send it out of the port it came from.
-bool bridge_netfilter_active() {
-  auto value = read_sysctl("net.bridge.bridge-nf-call-iptables");
-  return value && *value != "0";
-}
 
 const char* forwarding_sysctl(IpFamily family) {
   return family == IpFamily::v4 ? "net.ipv4.ip_forward" : "net.ipv6.conf.all.forwarding";
@@ -99,6 +134,9 @@ Result<BridgeSettings> BridgeSettings::read(const NetworkConfig& network) {
       return invalid("network option {} is not supported by the bridge driver", key);
     TRY(option->read(settings, key, text));
   }
+  const bool isolated = settings.mode4 == Mode::isolated || settings.mode6 == Mode::isolated;
+  if (isolated && !network.internal)
+    return invalid("gateway mode 'isolated' can only be used for an internal network");
   return settings;
 }
 
@@ -126,6 +164,7 @@ Status BridgeDriver::choose_pools(NetworkConfig& network) {
         pools.push_back({TRY(Cidr::parse(text)), 64});
       }
       IpamPool pool;
+      pool.chosen = true;
       pool.subnet = TRY(services_->ipam.choose_subnet(pools, family, in_use, network.id));
       network.pools.push_back(std::move(pool));
     }
@@ -153,9 +192,10 @@ Result<NetworkPlan> BridgeDriver::plan_network(NetworkConfig wanted) {
             {"net.sysctl", wanted.id + "/" + name, owner, json::dump(SysctlRow{old})});
     }
   }
+  const BridgeRules rules = rules_of(wanted, settings);
   plan.rows.push_back({"net.bridge", settings.link, owner,
-                       json::dump(BridgeRow{wanted.id, settings.masquerade, wanted.internal,
-                                            settings.icc, subnets_of(wanted)})});
+                       json::dump(BridgeRow{wanted.id, rules.masquerade, rules.internal, rules.icc,
+                                            rules.subnets, rules.routed4, rules.routed6})});
   plan.network = std::move(wanted);
   return plan;
 }
@@ -222,10 +262,12 @@ Status BridgeDriver::ensure_bridge(const NetworkConfig& network, const BridgeSet
     indexes_[settings.link] = link->index;
   }
   TRY(failpoint("network.bridge.address"));
-  for (const IpamPool& pool : network.pools)
+  for (const IpamPool& pool : network.pools) {
+    if (settings.mode(pool.subnet.family()) == BridgeSettings::Mode::isolated) continue;
     TRY(links.with([&](NetlinkSocket& s) {
       return add_address(s, link->index, Cidr(*pool.gateway, pool.subnet.prefix()));
     }));
+  }
   return {};
 }
 
@@ -235,9 +277,7 @@ Status BridgeDriver::create_network(const NetworkConfig& network) {
     TRY(services_->ipam.reserve_subnet(pool.subnet, network.id));
   TRY(ensure_bridge(network, settings).context("network {}", network.name));
   TRY(failpoint("network.firewall_bridge"));
-  if (services_->firewall)
-    TRY(services_->firewall->add_bridge(
-        {settings.link, settings.masquerade, network.internal, settings.icc, subnets_of(network)}));
+  if (services_->firewall) TRY(services_->firewall->add_bridge(rules_of(network, settings)));
   TRY(failpoint("network.firewall_bridge.made"));
   if (services_->firewall && !network.internal) {
     // Best effort: a firewall that is owned by another process cannot be changed, and is told of.
@@ -302,184 +342,6 @@ Status BridgeDriver::release_sysctl(const std::string& row_name, const std::stri
         link.alias != own)
       return {};
   return write_sysctl(name, row.old);
-}
-
-// --- endpoints
-
-Status BridgeDriver::plan_ports(const NetworkConfig& network, const EndpointRequest& request,
-                                EndpointPlan& plan) {
-  if (network.internal || request.ports.empty())
-    return {};  // as Docker: nothing is published there
-  if (!services_->firewall)
-    return unsupported(
-        "ports cannot be published: the daemon was told to leave the firewall alone "
-        "(--iptables=false)");
-  const BridgeSettings settings = TRY(BridgeSettings::read(network));
-  Endpoint& endpoint = plan.endpoint;
-  for (const PortRequest& port : request.ports) {
-    std::vector<IpAddress> host_ips;
-    if (port.host_ip) {
-      host_ips.push_back(*port.host_ip);
-    } else {
-      const auto configured =
-          settings.host_ip ? settings.host_ip : services_->options.default_host_ip;
-      if (endpoint.ipv4) host_ips.push_back(configured.value_or(IpAddress::v4(0)));
-      if (endpoint.ipv6) host_ips.push_back(IpAddress::from_number(IpFamily::v6, 0));
-    }
-    for (const IpAddress& host_ip : host_ips) {
-      if (host_ip.is_v4() ? !endpoint.ipv4 : !endpoint.ipv6)
-        return invalid("cannot publish {} on {}: network {} has no {}", port.container_port,
-                       host_ip.to_string(), network.name, host_ip.is_v4() ? "IPv4" : "IPv6");
-    }
-    const std::string target = endpoint.ipv4 ? endpoint.ipv4->address().to_string()
-                                             : "[" + endpoint.ipv6->address().to_string() + "]";
-    for (PortMapping& mapping : TRY(services_->ports.reserve(port, host_ips, target)))
-      endpoint.ports.push_back(std::move(mapping));
-  }
-  for (const PortMapping& mapping : endpoint.ports) {
-    const PortRow row{mapping,
-                      mapping.host_ip.is_v4() ? endpoint.ipv4->address() : endpoint.ipv6->address(),
-                      request.container_id};
-    plan.rows.push_back(
-        {"net.port", port_row_name(mapping), "container:" + request.container_id, json::dump(row)});
-  }
-  return {};
-}
-
-Result<EndpointPlan> BridgeDriver::plan_endpoint(const NetworkConfig& network,
-                                                 EndpointRequest request) {
-  TRY(check_link_name(request.interface_name));
-  EndpointPlan plan;
-  Endpoint& endpoint = plan.endpoint;
-  endpoint.id = request.endpoint_id;
-  endpoint.network_id = network.id;
-  endpoint.container_id = request.container_id;
-  endpoint.interface_name = request.interface_name;
-  endpoint.host_interface =
-      "gv" + services_->instance().substr(0, 4) + request.endpoint_id.substr(0, 9);
-  endpoint.default_gateway = request.default_gateway && !network.internal;
-  endpoint.options = request.options;
-  const std::string owner = "container:" + request.container_id;
-
-  // Gives back what has been chosen by then, whichever step fails.
-  struct Chosen {
-    std::vector<IpAddress> addresses;
-    std::vector<PortMapping> ports;
-  };
-  auto chosen = std::make_shared<Chosen>();
-  plan.reservation = Reservation([this, chosen, id = network.id] {
-    for (const IpAddress& address : chosen->addresses) services_->ipam.release(id, address);
-    for (const PortMapping& mapping : chosen->ports) services_->ports.release(mapping);
-  });
-
-  for (const IpFamily family : {IpFamily::v4, IpFamily::v6}) {
-    const bool v4 = family == IpFamily::v4;
-    const auto& wanted = v4 ? request.ipv4 : request.ipv6;
-    if (v4 ? !network.ipv4 : !network.ipv6) {
-      if (wanted) return invalid("network {} has no {}", network.name, v4 ? "IPv4" : "IPv6");
-      continue;
-    }
-    TRY(failpoint("network.address"));
-    const IpAddress address = TRY(services_->ipam.allocate(network, family, wanted));
-    chosen->addresses.push_back(address);
-    TRY(failpoint("network.address.allocated"));
-    const auto pool = std::find_if(network.pools.begin(), network.pools.end(),
-                                   [&](const IpamPool& p) { return p.subnet.contains(address); });
-    (v4 ? endpoint.ipv4 : endpoint.ipv6) = Cidr(address, pool->subnet.prefix());
-    if (endpoint.default_gateway) (v4 ? endpoint.gateway4 : endpoint.gateway6) = pool->gateway;
-    plan.rows.push_back({"net.address", address_row_name(network.id, address), owner, "{}"});
-  }
-  if (request.mac) {
-    endpoint.mac = format_mac(TRY(parse_mac(*request.mac)));
-  } else {
-    // Without IPv4 the low bytes of the IPv6 address do as well.
-    endpoint.mac = format_mac(mac_from_ipv4(IpAddress::v4(static_cast<uint32_t>(
-        (endpoint.ipv4 ? endpoint.ipv4 : endpoint.ipv6)->address().number()))));
-  }
-  plan.rows.push_back({"net.veth", endpoint.host_interface, owner, "{}"});
-  TRY(failpoint("network.ports"));
-  Status ports = plan_ports(network, request, plan);
-  chosen->ports = endpoint.ports;
-  if (!ports) return std::move(ports).error();
-  TRY(failpoint("network.ports.reserved"));
-  return plan;
-}
-
-std::vector<PortRule> BridgeDriver::port_rules(const Endpoint& endpoint) const {
-  std::vector<PortRule> rules;
-  for (const PortMapping& mapping : endpoint.ports) {
-    const auto& to = mapping.host_ip.is_v4() ? endpoint.ipv4 : endpoint.ipv6;
-    if (to) rules.push_back(PortRow{mapping, to->address(), endpoint.container_id}.rule());
-  }
-  return rules;
-}
-
-Result<int> BridgeDriver::bridge_index(const NetworkConfig& network,
-                                       const BridgeSettings& settings) {
-  {
-    std::lock_guard lock(mutex_);
-    const auto known = indexes_.find(settings.link);
-    if (known != indexes_.end()) return known->second;
-  }
-  TRY(create_network(network));
-  std::lock_guard lock(mutex_);
-  return indexes_[settings.link];
-}
-
-Status BridgeDriver::join(const NetworkConfig& network, const Endpoint& endpoint, int netns) {
-  const BridgeSettings settings = TRY(BridgeSettings::read(network));
-  VethSpec spec;
-  spec.name = endpoint.host_interface;
-  spec.alias = services_->alias(endpoint.id);
-  spec.mtu = settings.mtu;
-  spec.isolation = settings.icc ? VethSpec::Isolation::none : VethSpec::Isolation::isolated;
-  spec.hairpin = bridge_netfilter_active() ? VethSpec::Hairpin::on : VethSpec::Hairpin::off;
-  spec.peer_name = endpoint.interface_name;
-  spec.peer_mac = TRY(parse_mac(endpoint.mac));
-  spec.netns_fd = netns;
-  spec.bridge_index = TRY(bridge_index(network, settings));
-
-  TRY(failpoint("network.veth"));
-  const auto create = [&](NetlinkSocket& socket) { return create_veth(socket, spec); };
-  auto peer = services_->links.with(create);
-  if (!peer && (peer.error().code() == ENODEV || peer.error().code() == EINVAL)) {
-    // Somebody deleted the bridge: make it again, once.
-    TRY(services_->links.with([&](NetlinkSocket& s) { return delete_link(s, spec.name); }));
-    TRY(create_network(network));
-    spec.bridge_index = TRY(bridge_index(network, settings));
-    peer = services_->links.with(create);
-  }
-  InterfaceSetup setup;
-  setup.index = TRY(std::move(peer));
-  setup.ipv4 = endpoint.ipv4;
-  setup.ipv6 = endpoint.ipv6;
-  setup.gateway4 = endpoint.gateway4;
-  setup.gateway6 = endpoint.gateway6;
-  TRY(failpoint("network.configure"));
-  NetlinkSocket inside = TRY(NetlinkSocket::open_in(NETLINK_ROUTE, netns));
-  TRY(configure_interface(inside, setup)
-          .context("interface {} of container {}", endpoint.interface_name,
-                   endpoint.container_id.substr(0, 12)));
-  // The host end has its carrier by now; with the first port, so will the bridge.
-  TRY(services_->links.with([&](NetlinkSocket& s) {
-    return settle_links(s, {endpoint.host_interface, settings.link});
-  }));
-  TRY(failpoint("network.publish"));
-  if (services_->firewall) TRY(services_->firewall->publish(port_rules(endpoint)));
-  return failpoint("network.published");
-}
-
-Status BridgeDriver::leave(const NetworkConfig&, const Endpoint& endpoint) {
-  if (services_->firewall) return services_->firewall->unpublish(port_rules(endpoint));
-  return {};
-}
-
-Status BridgeDriver::adopt(const NetworkConfig& network, const Endpoint& endpoint) {
-  for (const auto& address : {endpoint.ipv4, endpoint.ipv6})
-    if (address) services_->ipam.restore(network.id, address->address());
-  for (const PortMapping& mapping : endpoint.ports) services_->ports.restore(mapping);
-  if (services_->firewall) return services_->firewall->publish(port_rules(endpoint));
-  return {};
 }
 
 }  // namespace gantry::drivers

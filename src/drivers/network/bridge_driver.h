@@ -19,7 +19,13 @@ struct BridgeSettings {
   unsigned mtu = 1500;
   bool icc = true;
   bool masquerade = true;
-  std::optional<IpAddress> host_ip;  // com.docker.network.bridge.host_binding_ipv4
+  std::optional<IpAddress> host_ip4;  // com.docker.network.bridge.host_binding_ipv4
+  std::optional<IpAddress> host_ip6;
+  // com.docker.network.bridge.gateway_mode_ipv4 and 6: addresses are translated, or reached by
+  // routes, or the bridge has none and the host is not reached either (internal networks only).
+  enum class Mode : uint8_t { nat, routed, isolated };
+  Mode mode4 = Mode::nat, mode6 = Mode::nat;
+  Mode mode(IpFamily family) const { return family == IpFamily::v4 ? mode4 : mode6; }
   std::string interface_prefix = "eth";
   static Result<BridgeSettings> read(const NetworkConfig& network);
 };
@@ -33,6 +39,7 @@ class BridgeDriver : public NetworkDriver {
   Status create_network(const NetworkConfig& network) override;
   Status remove_network(const NetworkConfig& network) override;
   void forget_network(const NetworkConfig& network) override;
+  bool has_gateway(const NetworkConfig& network, IpFamily family) const override;
   Result<EndpointPlan> plan_endpoint(const NetworkConfig& network,
                                      EndpointRequest request) override;
   Status join(const NetworkConfig& network, const Endpoint& endpoint, int netns) override;

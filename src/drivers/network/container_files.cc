@@ -39,6 +39,11 @@ bool usable_server(const std::string& server, Ipv6Servers ipv6) {
   return address->is_v4() || ipv6 == Ipv6Servers::keep;
 }
 
+std::string own_names(const HostsFile& file) {
+  return file.domainname.empty() ? file.hostname
+                                 : file.hostname + "." + file.domainname + " " + file.hostname;
+}
+
 }  // namespace
 
 std::string build_hosts(const HostsFile& file) {
@@ -50,11 +55,37 @@ std::string build_hosts(const HostsFile& file) {
       "ff02::1\tip6-allnodes\n"
       "ff02::2\tip6-allrouters\n";
   for (const HostsEntry& entry : file.extra) out += entry.address + "\t" + entry.names + "\n";
-  std::string names = file.hostname;
-  if (!file.domainname.empty()) names = file.hostname + "." + file.domainname + " " + file.hostname;
   if (!file.hostname.empty())
     for (const IpAddress& address : file.addresses)
-      out += address.to_string() + "\t" + names + "\n";
+      out += address.to_string() + "\t" + own_names(file) + "\n";
+  return out;
+}
+
+std::string update_hosts(std::string_view text, const HostsFile& file) {
+  if (file.hostname.empty()) return std::string(text);
+  std::vector<std::string> missing;
+  for (const IpAddress& address : file.addresses) missing.push_back(address.to_string());
+  const std::vector<std::string> own = missing;
+  const std::vector<std::string> names = words(own_names(file));
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    const std::string_view line = text.substr(at, end - at);
+    at = end + 1;
+    const std::vector<std::string> fields = words(line);
+    const bool names_it = fields.size() == names.size() + 1 &&
+                          std::equal(names.begin(), names.end(), fields.begin() + 1);
+    const bool asked_for =
+        std::any_of(file.extra.begin(), file.extra.end(), [&](const HostsEntry& entry) {
+          return names_it && entry.address == fields[0] && words(entry.names) == names;
+        });
+    if (names_it && !asked_for) {
+      if (std::find(own.begin(), own.end(), fields[0]) == own.end()) continue;
+      std::erase(missing, fields[0]);
+    }
+    out.append(line).push_back('\n');
+  }
+  for (const std::string& address : missing) out += address + "\t" + own_names(file) + "\n";
   return out;
 }
 

@@ -24,6 +24,10 @@ struct HostsFile {
   std::vector<HostsEntry> extra;     // --add-host, links
 };
 std::string build_hosts(const HostsFile& file);
+// The file as it stands, with the container's own addresses as `file` has them: lines that name the
+// container and are neither an own address nor among `extra` go, what is missing comes at the end,
+// and everything else, which may be the container's own doing, stays.
+std::string update_hosts(std::string_view text, const HostsFile& file);
 std::string build_hostname(std::string_view hostname);
 
 // "name:address" or "name=address" of --add-host; the address "host-gateway" stands for

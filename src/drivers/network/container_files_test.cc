@@ -113,5 +113,26 @@ TEST(ResolvConf, OfAContainerWithADnsServerNamesThatAlone) {
   EXPECT_THAT(made.text, ::testing::HasSubstr("\noptions ndots:0\n"));
 }
 
+TEST(ContainerFiles, HostsAreUpdatedAndTheContainersLinesStay) {
+  HostsFile file{"web", "example.test", {*IpAddress::parse("10.0.0.2")}, {}};
+  const std::string before = build_hosts(file) + "10.9.9.9 mine\n";
+  file.addresses = {*IpAddress::parse("10.0.1.2"), *IpAddress::parse("fd00::2")};
+  const std::string after = update_hosts(before, file);
+  EXPECT_EQ(after.find("10.0.0.2"), std::string::npos);
+  EXPECT_NE(
+      after.find("10.9.9.9 mine\n10.0.1.2\tweb.example.test web\nfd00::2\tweb.example.test web\n"),
+      std::string::npos)
+      << after;
+  EXPECT_NE(after.find("127.0.0.1\tlocalhost\n"), std::string::npos);
+  EXPECT_EQ(update_hosts(after, file), after);  // nothing is missing
+}
+
+TEST(ContainerFiles, HostsThatWereAskedForAreNotTakenForOwnOnes) {
+  const HostsFile file{"web", "", {*IpAddress::parse("10.0.0.2")}, {{"10.5.5.5", "web"}}};
+  const std::string text = build_hosts(file);
+  EXPECT_EQ(update_hosts(text, file), text);
+  EXPECT_EQ(update_hosts("10.5.5.5\tweb", file), "10.5.5.5\tweb\n10.0.0.2\tweb\n");
+}
+
 }  // namespace
 }  // namespace gantry::drivers

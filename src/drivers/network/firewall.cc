@@ -4,6 +4,7 @@
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter_ipv4.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -29,8 +30,14 @@ constexpr std::string_view kLoopbackNet("\x7f", 1);
 
 const char* kBridges = "bridges";   // ifname: every bridge of this instance
 const char* kSame = "same_bridge";  // ifname . ifname: (b, b) for each with icc
-const char* kMasquerade = "masquerade";
 const char* kInternal = "internal";
+
+const char* masquerade_set(IpFamily family) {
+  return family == IpFamily::v4 ? "masquerade4" : "masquerade6";
+}
+const char* routed_set(IpFamily family) { return family == IpFamily::v4 ? "routed4" : "routed6"; }
+// address . protocol . port of containers whose addresses are routed
+const char* open_set(IpFamily family) { return family == IpFamily::v4 ? "open4" : "open6"; }
 
 const char* subnets_set(IpFamily family) {
   return family == IpFamily::v4 ? "subnets4" : "subnets6";
@@ -42,18 +49,32 @@ const char* port_map(IpFamily family, bool any_address) {
   return any_address ? "ports6_any" : "ports6";
 }
 
-std::string port_key(const PortRule& port) {
-  nft::Fields key;
+// The element that a published port stands for.
+struct PortElement {
+  const char* set;
+  std::string key, data;
+};
+PortElement port_element(const PortRule& port) {
+  nft::Fields key, data;
+  const IpFamily family = port.to.family();
+  if (port.routed) {
+    key.address(port.to).byte(static_cast<uint8_t>(port.protocol)).port(port.to_port);
+    return {open_set(family), std::string(key.data()), {}};
+  }
   if (!port.host_ip.is_unspecified()) key.address(port.host_ip);
   key.byte(static_cast<uint8_t>(port.protocol)).port(port.host_port);
-  return std::string(key.data());
+  data.address(port.to).port(port.to_port);
+  return {port_map(family, port.host_ip.is_unspecified()), std::string(key.data()),
+          std::string(data.data())};
 }
 
 void add_port(nft::Transaction& change, const PortRule& port) {
-  nft::Fields data;
-  data.address(port.to).port(port.to_port);
-  change.add_element(port_map(port.to.family(), port.host_ip.is_unspecified()), port_key(port),
-                     data.data(), port.comment);
+  const PortElement element = port_element(port);
+  change.add_element(element.set, element.key, element.data, port.comment);
+}
+void delete_port(nft::Transaction& change, const PortRule& port) {
+  const PortElement element = port_element(port);
+  change.delete_element(element.set, element.key);
 }
 
 // Every element a bridge stands for, added or deleted.
@@ -69,7 +90,14 @@ std::vector<BridgeElement> bridge_elements(const BridgeRules& bridge) {
   pair.ifname(bridge.link).ifname(bridge.link);
   std::vector<BridgeElement> out = {{kBridges, std::string(name.data())}};
   if (bridge.icc) out.push_back({kSame, std::string(pair.data())});
-  if (bridge.masquerade && !bridge.internal) out.push_back({kMasquerade, std::string(name.data())});
+  for (const auto& [family, routed] :
+       {std::pair(IpFamily::v4, bridge.routed4), std::pair(IpFamily::v6, bridge.routed6)}) {
+    if (bridge.internal) continue;
+    if (routed)
+      out.push_back({routed_set(family), std::string(name.data())});
+    else if (bridge.masquerade)
+      out.push_back({masquerade_set(family), std::string(name.data())});
+  }
   if (bridge.internal) out.push_back({kInternal, std::string(name.data())});
   for (const Cidr& subnet : bridge.subnets) {
     nft::Fields first, end;
@@ -95,11 +123,14 @@ void add_sets(nft::Transaction& change) {
   const uint32_t proto_port = type::concat(type::kProto, type::kPort);
   change.add_set({kBridges, type::kIfname, 16});
   change.add_set({kSame, type::concat(type::kIfname, type::kIfname), 32});
-  change.add_set({kMasquerade, type::kIfname, 16});
   change.add_set({kInternal, type::kIfname, 16});
   for (const auto& [family, address_type, size] :
        {std::tuple{IpFamily::v4, type::kIpv4, 4u}, std::tuple{IpFamily::v6, type::kIpv6, 16u}}) {
     const uint32_t data_type = type::concat(address_type, type::kPort);
+    change.add_set({masquerade_set(family), type::kIfname, 16});
+    change.add_set({routed_set(family), type::kIfname, 16});
+    change.add_set({open_set(family),
+                    type::concat(type::concat(address_type, type::kProto), type::kPort), size + 8});
     change.add_set({subnets_set(family), address_type, size, 0, 0, nft::SetSpec::Kind::interval});
     change.add_set({port_map(family, false),
                     type::concat(type::concat(address_type, type::kProto), type::kPort), size + 8,
@@ -183,9 +214,11 @@ void add_nat_rules(nft::Transaction& change) {
         .in_set(kSame)
         .verdict(NF_ACCEPT);
   });
-  change.add_rule("postrouting", "out of a bridge", [](nft::Rule& rule) {
-    rule.meta(NFT_META_IIFNAME).in_set(kMasquerade).masquerade();
-  });
+  for (const IpFamily family : {IpFamily::v4, IpFamily::v6}) {
+    change.add_rule("postrouting", "out of a bridge", [&](nft::Rule& rule) {
+      rule.family(family).meta(NFT_META_IIFNAME).in_set(masquerade_set(family)).masquerade();
+    });
+  }
   change.add_rule("postrouting", "the host by its loopback address", [](nft::Rule& rule) {
     rule.family(IpFamily::v4)
         .network_payload(kSource4, 1)
@@ -223,6 +256,29 @@ void add_filter_rules(nft::Transaction& change) {
   change.add_rule("forward", "published ports", [](nft::Rule& rule) {
     rule.meta(NFT_META_OIFNAME).in_set(kBridges).ct_status(IPS_DST_NAT).verdict(NF_ACCEPT);
   });
+  for (const auto& [family, offset, size, icmp] :
+       {std::tuple{IpFamily::v4, kDestination4, 4u, static_cast<int>(IPPROTO_ICMP)},
+        std::tuple{IpFamily::v6, kDestination6, 16u, static_cast<int>(IPPROTO_ICMPV6)}}) {
+    const std::string protocol(1, static_cast<char>(icmp));
+    change.add_rule("forward", "open ports of routed addresses", [&](nft::Rule& rule) {
+      rule.meta(NFT_META_OIFNAME)
+          .in_set(routed_set(family))
+          .family(family)
+          .network_payload(offset, size, kReg0)
+          .meta(NFT_META_L4PROTO, kReg0 + size / 4)
+          .transport_payload(kDestinationPort, 2, kReg0 + size / 4 + 1)
+          .in_set(open_set(family))
+          .verdict(NF_ACCEPT);
+    });
+    change.add_rule("forward", "echo requests to routed addresses", [&](nft::Rule& rule) {
+      rule.meta(NFT_META_OIFNAME)
+          .in_set(routed_set(family))
+          .family(family)
+          .meta(NFT_META_L4PROTO)
+          .equals(protocol)
+          .verdict(NF_ACCEPT);
+    });
+  }
   change.add_rule("forward", "nothing else enters a bridge", [](nft::Rule& rule) {
     rule.meta(NFT_META_OIFNAME).in_set(kBridges).verdict(NF_DROP);
   });
@@ -394,16 +450,33 @@ Status Firewall::remove_bridge(const std::string& link) {
 Status Firewall::publish(const std::vector<PortRule>& ports) {
   if (ports.empty()) return {};
   std::lock_guard lock(mutex_);
-  for (const PortRule& port : ports) ports_.insert_or_assign(port.key(), port);
+  struct Step {
+    PortRule rule;
+    bool replaces = false;  // an element that leads elsewhere
+  };
+  std::vector<Step> steps;
+  for (const PortRule& port : ports) {
+    const auto known = ports_.find(port.key());
+    if (known == ports_.end()) {
+      steps.push_back({port});
+    } else if (known->second.to != port.to || known->second.to_port != port.to_port) {
+      steps.push_back({port, true});
+    }
+    ports_.insert_or_assign(port.key(), port);
+  }
   if (!installed_) return write_all();
-  for (size_t at = 0; at < ports.size(); at += kElementsInOneBatch) {
+  for (size_t at = 0; at < steps.size(); at += kElementsInOneBatch) {
     nft::Transaction change(kFamily, table_);
-    for (size_t i = at; i < std::min(ports.size(), at + kElementsInOneBatch); ++i)
-      add_port(change, ports[i]);
+    for (size_t i = at; i < std::min(steps.size(), at + kElementsInOneBatch); ++i) {
+      const PortRule& port = steps[i].rule;
+      if (steps[i].replaces) delete_port(change, port);
+      add_port(change, port);
+    }
     Status status = change.commit(*socket_);
     if (status) continue;
     // Flushed a moment ago, or an element of ours that nobody remembers is in the way.
-    if (is_missing(status.error()) || status.error().code() == EEXIST) return write_all();
+    const int code = status.error().code();
+    if (is_missing(status.error()) || code == EEXIST || code == EBUSY) return write_all();
     for (const PortRule& port : ports) ports_.erase(port.key());
     return status;
   }
@@ -418,9 +491,7 @@ Status Firewall::unpublish(const std::vector<PortRule>& ports) {
   if (standing.empty() || !installed_) return {};
   const auto remove = [&](std::span<const PortRule> some) {
     nft::Transaction change(kFamily, table_);
-    for (const PortRule& port : some)
-      change.delete_element(port_map(port.to.family(), port.host_ip.is_unspecified()),
-                            port_key(port));
+    for (const PortRule& port : some) delete_port(change, port);
     return change.commit(*socket_);
   };
   for (size_t at = 0; at < standing.size(); at += kElementsInOneBatch) {
@@ -439,9 +510,8 @@ Status Firewall::unpublish(const std::vector<PortRule>& ports) {
 
 Result<bool> Firewall::has_port(const PortRule& port) {
   std::lock_guard lock(mutex_);
-  Status status =
-      nft::get_element(*socket_, kFamily, table_,
-                       port_map(port.to.family(), port.host_ip.is_unspecified()), port_key(port));
+  const PortElement element = port_element(port);
+  Status status = nft::get_element(*socket_, kFamily, table_, element.set, element.key);
   if (status) return true;
   if (is_missing(status.error())) return false;
   return std::move(status).error();

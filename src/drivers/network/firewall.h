@@ -6,6 +6,7 @@
 //   for the
 //                                 host's own addresses, (protocol, port)
 //   postrouting         (nat)     masquerade what leaves a bridge; hairpin and loopback clients too
+//                                 (not what leaves one whose addresses are routed)
 //   forward             (filter)  translated packets in; within a bridge; out of bridges that are
 //   not
 //                                 internal; everything else into a bridge is dropped
@@ -43,6 +44,9 @@ struct PortRule {
   IpAddress to;
   uint16_t to_port = 0;
   std::string comment;  // whose: a short container id
+  // Nothing is translated: what is sent to `to` itself is let through (`host_ip` and `host_port`
+  // are the same).
+  bool routed = false;
 
   using Key = std::tuple<Protocol, IpAddress, uint16_t>;
   Key key() const { return {protocol, host_ip, host_port}; }
@@ -54,6 +58,9 @@ struct BridgeRules {
   bool internal = false;
   bool icc = true;            // containers of the bridge may talk to each other
   std::vector<Cidr> subnets;  // whose sources are clients of the bridge itself
+  // The outside reaches its addresses by routes: of that family nothing is masqueraded, and echo
+  // requests pass.
+  bool routed4 = false, routed6 = false;
 };
 
 // Thread-safe: one mutex around the socket that owns the table and the picture of what stands in
@@ -82,7 +89,8 @@ class Firewall {
 
   Status add_bridge(const BridgeRules& bridge);
   Status remove_bridge(const std::string& link);
-  // One transaction for all of them.
+  // One transaction for all of them. A port that is published already leads to the new address from
+  // then on, with no moment between in which it leads nowhere.
   Status publish(const std::vector<PortRule>& ports);
   Status unpublish(const std::vector<PortRule>& ports);
   // Asks the kernel.

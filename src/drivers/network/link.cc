@@ -227,6 +227,7 @@ Status configure_interface(NetlinkSocket& socket, const InterfaceSetup& setup) {
   batch.begin(RTM_NEWLINK, 0, own, "set up the interface");
   for (const auto& address : {setup.ipv4, setup.ipv6})
     if (address) new_address(batch, setup.index, *address);
+  for (const Cidr& address : setup.more) new_address(batch, setup.index, address);
   for (const auto& gateway : {setup.gateway4, setup.gateway6})
     if (gateway) default_route(batch, setup.index, *gateway);
   // As settle_links().
@@ -279,28 +280,63 @@ Result<std::vector<LinkAddress>> list_addresses(NetlinkSocket& socket) {
   return out;
 }
 
-Result<std::vector<Route>> list_routes(NetlinkSocket& socket) {
+Status set_default_route(NetlinkSocket& socket, int link_index, const IpAddress& gateway) {
+  NetlinkBatch batch;
+  default_route(batch, link_index, gateway);
+  return socket.transact(batch);
+}
+
+namespace {
+
+// Every unicast route of the main table, with its attributes.
+Status each_route(NetlinkSocket& socket, const std::function<void()>& restart,
+                  const std::function<void(const rtmsg&, IpFamily, const Attributes&)>& visit) {
   NetlinkBatch batch;
   batch.begin(RTM_GETROUTE, 0, rtmsg{}, "list routes");
-  std::vector<Route> out;
-  TRY(socket.dump(
+  return socket.dump(
       batch,
       [&](const nlmsghdr& message) {
         const auto* header = fixed_header<rtmsg>(message);
         if (message.nlmsg_type != RTM_NEWROUTE || header == nullptr) return;
         if (header->rtm_table != RT_TABLE_MAIN || header->rtm_type != RTN_UNICAST) return;
         if (header->rtm_family != AF_INET && header->rtm_family != AF_INET6) return;
-        const IpFamily family = header->rtm_family == AF_INET ? IpFamily::v4 : IpFamily::v6;
-        const Attributes attributes = attributes_of<rtmsg>(message);
-        const std::string_view raw = attributes.find(RTA_DST);
-        if (raw.size() != (family == IpFamily::v4 ? 4u : 16u))
-          return;  // the default route has none
+        visit(*header, header->rtm_family == AF_INET ? IpFamily::v4 : IpFamily::v6,
+              attributes_of<rtmsg>(message));
+      },
+      restart);
+}
+
+std::optional<IpAddress> address_in(const Attributes& attributes, uint16_t type, IpFamily family) {
+  const std::string_view raw = attributes.find(type);
+  if (raw.size() != (family == IpFamily::v4 ? 4u : 16u)) return std::nullopt;
+  return IpAddress::from_bytes(family, raw.data());
+}
+
+}  // namespace
+
+Result<std::vector<IpAddress>> list_gateways(NetlinkSocket& socket) {
+  std::vector<IpAddress> out;
+  TRY(each_route(
+      socket, [&] { out.clear(); },
+      [&](const rtmsg& route, IpFamily family, const Attributes& attributes) {
+        const auto gateway = address_in(attributes, RTA_GATEWAY, family);
+        if (route.rtm_dst_len == 0 && gateway) out.push_back(*gateway);
+      }));
+  return out;
+}
+
+Result<std::vector<Route>> list_routes(NetlinkSocket& socket) {
+  std::vector<Route> out;
+  TRY(each_route(
+      socket, [&] { out.clear(); },
+      [&](const rtmsg& header, IpFamily family, const Attributes& attributes) {
+        const auto destination = address_in(attributes, RTA_DST, family);
+        if (!destination) return;  // the default route has none
         Route route;
-        route.destination = Cidr(IpAddress::from_bytes(family, raw.data()), header->rtm_dst_len);
+        route.destination = Cidr(*destination, header.rtm_dst_len);
         attributes.read(RTA_OIF, route.link_index);
         out.push_back(route);
-      },
-      [&] { out.clear(); }));
+      }));
   return out;
 }
 

@@ -64,6 +64,7 @@ struct InterfaceSetup {
   int index = 0;
   std::optional<Cidr> ipv4;
   std::optional<Cidr> ipv6;
+  std::vector<Cidr> more;             // further addresses
   std::optional<IpAddress> gateway4;  // set: default route through it
   std::optional<IpAddress> gateway6;
 };
@@ -80,6 +81,10 @@ struct LinkAddress {
   Cidr address;
 };
 Result<std::vector<LinkAddress>> list_addresses(NetlinkSocket& socket);
+// In place of the default route of that family, if there is one.
+Status set_default_route(NetlinkSocket& socket, int link_index, const IpAddress& gateway);
+// The gateways of the main table's default routes.
+Result<std::vector<IpAddress>> list_gateways(NetlinkSocket& socket);
 // Destinations of the main table's unicast routes, default routes left out.
 struct Route {
   Cidr destination;

@@ -82,6 +82,9 @@ class NetworkDriver {
   // background.
   virtual void forget_network(const NetworkConfig& network) = 0;
 
+  // Whether an endpoint there can carry a container's default route of that family, and the ports
+  // that are published.
+  virtual bool has_gateway(const NetworkConfig& network, IpFamily family) const = 0;
   // Kind conflict for an address or a port that is taken (Docker's wording), invalid for a request
   // that cannot be met, unavailable when the pool is exhausted.
   virtual Result<EndpointPlan> plan_endpoint(const NetworkConfig& network,
@@ -91,7 +94,7 @@ class NetworkDriver {
   virtual Status join(const NetworkConfig& network, const Endpoint& endpoint, int netns) = 0;
   // Closes the endpoint's published ports, all in one transaction. Fast and idempotent, and only
   // that: the interface, the addresses and the reserved ports go with the release of their rows,
-  // which is also how a running container is disconnected.
+  // which is also how a running container is disconnected (NetworkSystem::rows_of).
   virtual Status leave(const NetworkConfig& network, const Endpoint& endpoint) = 0;
   // For a container that was running when the daemon came up: reserves its ports again and puts
   // back what the firewall lost.

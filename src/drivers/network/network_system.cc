@@ -38,9 +38,9 @@ class PlainDriver : public NetworkDriver {
     plan.endpoint.id = request.endpoint_id;
     plan.endpoint.network_id = network.id;
     plan.endpoint.container_id = request.container_id;
-    plan.endpoint.default_gateway = false;
     return plan;
   }
+  bool has_gateway(const NetworkConfig&, IpFamily) const override { return false; }
   Status join(const NetworkConfig&, const Endpoint&, int netns) override {
     if (kind_ == Kind::host) return {};
     NetlinkSocket inside = TRY(NetlinkSocket::open_in(NETLINK_ROUTE, netns));
@@ -217,16 +217,60 @@ Status NetworkSystem::restore(std::span<const engine::ResourceRow> rows) {
       if (address) parts_->services.ipam.restore(row.name.substr(0, slash), *address);
     } else if (row.kind == "net.port") {
       const PortRow port = TRY(json::parse<PortRow>(row.data).context("row {}", row.name));
-      parts_->services.ports.restore(port.mapping);
+      if (!port.mapping.routed) parts_->services.ports.restore(port.mapping);
       ports.push_back(port.rule());
     } else if (row.kind == "net.bridge") {
       const BridgeRow bridge = TRY(json::parse<BridgeRow>(row.data).context("row {}", row.name));
-      bridges.push_back({row.name, bridge.masquerade, bridge.internal, bridge.icc, bridge.subnets});
+      bridges.push_back({row.name, bridge.masquerade, bridge.internal, bridge.icc, bridge.subnets,
+                         bridge.routed4, bridge.routed6});
     }
   }
   if (parts_->services.firewall)
     parts_->services.firewall->remember(std::move(bridges), std::move(ports));
   return {};
+}
+
+std::vector<Resource> NetworkSystem::rows_of(const std::string& network_id,
+                                             const std::string& endpoint_id,
+                                             std::span<const engine::ResourceRow> rows) const {
+  std::vector<Resource> out;
+  const std::string link = parts_->services.link_name(endpoint_id);
+  for (const engine::ResourceRow& row : rows) {
+    const bool address = row.kind == "net.address" && row.name.starts_with(network_id + "/");
+    if (address || (row.kind == "net.veth" && row.name == link)) out.push_back(row);
+  }
+  return out;
+}
+
+Result<std::optional<Resource>> NetworkSystem::redirect(const Resource& port,
+                                                        const std::optional<Cidr>& ipv4,
+                                                        const std::optional<Cidr>& ipv6) {
+  PortRow data = TRY(json::parse<PortRow>(port.data).context("row {}", port.name));
+  const std::optional<Cidr>& to = data.mapping.host_ip.is_v4() ? ipv4 : ipv6;
+  // What is open at a routed address is not a port of the host that could lead elsewhere.
+  if (!to || data.mapping.routed) return std::optional<Resource>();
+  data.to = to->address();
+  Resource out = port;
+  out.data = json::dump(data);
+  return std::optional<Resource>(std::move(out));
+}
+
+Result<PortMapping> NetworkSystem::mapping_of(const Resource& port) {
+  PortRow data = TRY(json::parse<PortRow>(port.data).context("row {}", port.name));
+  return std::move(data.mapping);
+}
+
+Status NetworkSystem::publish(std::span<const Resource> ports) {
+  if (!parts_->services.firewall || ports.empty()) return {};
+  std::vector<PortRule> rules;
+  std::vector<PortMapping> mappings;
+  for (const Resource& port : ports) {
+    const PortRow data = TRY(json::parse<PortRow>(port.data).context("row {}", port.name));
+    rules.push_back(data.rule());
+    mappings.push_back(data.mapping);
+  }
+  TRY(parts_->services.firewall->publish(rules));
+  return parts_->services.forget_flows(mappings);
 }
 
 Status NetworkSystem::remove_lost(const std::set<std::string>& known) {

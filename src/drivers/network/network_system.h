@@ -53,6 +53,20 @@ class NetworkSystem {
   // "bridge".
   NetworkConfig default_network(const DefaultBridge& bridge) const;
 
+  // ---- what a running container has, by its rows
+  // Of `rows`, those of one endpoint: its interface and its addresses.
+  std::vector<engine::Resource> rows_of(const std::string& network_id,
+                                        const std::string& endpoint_id,
+                                        std::span<const engine::ResourceRow> rows) const;
+  // A row of kind net.port that leads to another endpoint; nothing when that has no address of the
+  // port's family.
+  static Result<std::optional<engine::Resource>> redirect(const engine::Resource& port,
+                                                          const std::optional<Cidr>& ipv4,
+                                                          const std::optional<Cidr>& ipv6);
+  static Result<PortMapping> mapping_of(const engine::Resource& port);
+  // Makes the firewall lead these ports where their rows say.
+  Status publish(std::span<const engine::Resource> ports);
+
   // The kinds net.bridge, net.veth, net.address, net.port, net.sysctl, for engine::Resources::add.
   // They use this object, which must outlive the engine.
   std::vector<engine::ResourceKind> resource_kinds();

@@ -29,6 +29,7 @@ struct IpamPool {
   std::optional<Cidr> range;  // addresses are handed out from here only; the whole subnet if unset
   std::optional<IpAddress> gateway;            // the bridge's own address
   std::map<std::string, IpAddress> auxiliary;  // never handed out
+  bool chosen = false;  // the subnet is from the address pools, not what somebody asked for
 };
 
 struct NetworkConfig {
@@ -61,6 +62,9 @@ struct PortMapping {
   uint16_t container_port = 0;
   IpAddress host_ip;  // 0.0.0.0 and :: for every address
   uint16_t host_port = 0;
+  // The network is routed: nothing is bound on the host; `host_ip` is the container's address and
+  // `host_port` the container's port, which the outside may reach.
+  bool routed = false;
 };
 
 struct EndpointRequest {
@@ -68,9 +72,13 @@ struct EndpointRequest {
   std::string endpoint_id;        // base's new_id()
   std::optional<IpAddress> ipv4;  // wanted addresses; unset: the next free one
   std::optional<IpAddress> ipv6;
+  std::vector<IpAddress> link_local;  // further ones, 169.254.0.0/16 and fe80::/10
   std::optional<std::string> mac;
-  std::string interface_name = "eth0";  // inside the container
-  bool default_gateway = true;          // this endpoint carries the container's default route
+  // Names that interfaces of the container have: what is not asked for by an option is the driver's
+  // prefix and the first number that is free.
+  std::vector<std::string> taken_names;
+  bool default_route4 = true;  // this endpoint carries the container's default route
+  bool default_route6 = true;
   std::vector<PortRequest> ports;
   std::map<std::string, std::string> options;  // per-endpoint driver options
 };
@@ -85,9 +93,9 @@ struct Endpoint {
   std::string mac;
   std::optional<Cidr> ipv4;  // address with the subnet's prefix length
   std::optional<Cidr> ipv6;
-  std::optional<IpAddress> gateway4;
+  std::vector<Cidr> link_local;
+  std::optional<IpAddress> gateway4;  // set: the default route goes through it
   std::optional<IpAddress> gateway6;
-  bool default_gateway = true;
   std::vector<PortMapping> ports;
   std::map<std::string, std::string> options;
 };
@@ -117,6 +125,7 @@ struct Schema<drivers::IpamPool> {
       field<&drivers::IpamPool::range>("range", kOmitEmpty),
       field<&drivers::IpamPool::gateway>("gateway", kOmitEmpty),
       field<&drivers::IpamPool::auxiliary>("auxiliary", kOmitEmpty),
+      field<&drivers::IpamPool::chosen>("chosen", kOmitEmpty),
   };
 };
 template <>
@@ -150,6 +159,7 @@ struct Schema<drivers::PortMapping> {
       field<&drivers::PortMapping::container_port>("container_port"),
       field<&drivers::PortMapping::host_ip>("host_ip"),
       field<&drivers::PortMapping::host_port>("host_port"),
+      field<&drivers::PortMapping::routed>("routed", kOmitEmpty),
   };
 };
 template <>
@@ -160,8 +170,10 @@ struct Schema<drivers::EndpointRequest> {
       field<&drivers::EndpointRequest::ipv4>("ipv4", kOmitEmpty),
       field<&drivers::EndpointRequest::ipv6>("ipv6", kOmitEmpty),
       field<&drivers::EndpointRequest::mac>("mac", kOmitEmpty),
-      field<&drivers::EndpointRequest::interface_name>("interface_name"),
-      field<&drivers::EndpointRequest::default_gateway>("default_gateway"),
+      field<&drivers::EndpointRequest::link_local>("link_local", kOmitEmpty),
+      field<&drivers::EndpointRequest::taken_names>("taken_names", kOmitEmpty),
+      field<&drivers::EndpointRequest::default_route4>("default_route4"),
+      field<&drivers::EndpointRequest::default_route6>("default_route6"),
       field<&drivers::EndpointRequest::ports>("ports", kOmitEmpty),
       field<&drivers::EndpointRequest::options>("options", kOmitEmpty),
   };
@@ -179,7 +191,7 @@ struct Schema<drivers::Endpoint> {
       field<&drivers::Endpoint::ipv6>("ipv6", kOmitEmpty),
       field<&drivers::Endpoint::gateway4>("gateway4", kOmitEmpty),
       field<&drivers::Endpoint::gateway6>("gateway6", kOmitEmpty),
-      field<&drivers::Endpoint::default_gateway>("default_gateway"),
+      field<&drivers::Endpoint::link_local>("link_local", kOmitEmpty),
       field<&drivers::Endpoint::ports>("ports", kOmitEmpty),
       field<&drivers::Endpoint::options>("options", kOmitEmpty),
   };

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/sys.h"
+#include "drivers/network/conntrack.h"
 
 namespace gantry::drivers {
 
@@ -18,13 +19,21 @@ std::string address_row_name(const std::string& network_id, const IpAddress& add
   return network_id + "/" + address.to_string();
 }
 
+Status NetworkServices::forget_flows(std::span<const PortMapping> mappings) const {
+  if (std::none_of(mappings.begin(), mappings.end(),
+                   [](const PortMapping& m) { return m.protocol == Protocol::udp; }))
+    return {};
+  NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_NETFILTER));
+  return drivers::forget_flows(socket, mappings);
+}
+
 namespace {
 
 // /proc/sys/net shows the network namespace of the thread that opens it. What is opened must be
 // procfs, not something mounted over it.
 Result<UniqueFd> open_sysctl(const std::string& name, int flags) {
   std::string path = "/proc/sys/" + name;
-  std::replace(path.begin() + 10, path.end(), '.', '/');
+  if (name.find('/') == std::string::npos) std::replace(path.begin() + 10, path.end(), '.', '/');
   UniqueFd fd = TRY(sys::open(path, flags));
   struct statfs info;
   if (::fstatfs(fd.get(), &info) != 0) return errno_error(errno, "statfs {}", path);

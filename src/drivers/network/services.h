@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "base/netlink.h"
@@ -48,6 +49,12 @@ struct NetworkServices {
   std::string alias(std::string_view owner) const {
     return "gantry:" + instance() + ":" + std::string(owner);
   }
+  // Datagrams to these ports go where they lead now.
+  Status forget_flows(std::span<const PortMapping> mappings) const;
+  // The host's end of an endpoint: unique on the host.
+  std::string link_name(const std::string& endpoint_id) const {
+    return "gv" + instance().substr(0, 4) + endpoint_id.substr(0, 9);
+  }
 };
 
 // The data of rows.
@@ -56,8 +63,9 @@ struct PortRow {  // net.port, named "tcp/0.0.0.0:8080"
   IpAddress to;
   std::string container_id;
   PortRule rule() const {
-    return {mapping.protocol,       mapping.host_ip,           mapping.host_port, to,
-            mapping.container_port, container_id.substr(0, 12)};
+    return {
+        mapping.protocol,           mapping.host_ip, mapping.host_port, to, mapping.container_port,
+        container_id.substr(0, 12), mapping.routed};
   }
 };
 struct BridgeRow {  // net.bridge, named as the link
@@ -66,6 +74,7 @@ struct BridgeRow {  // net.bridge, named as the link
   bool internal = false;
   bool icc = true;
   std::vector<Cidr> subnets;
+  bool routed4 = false, routed6 = false;
 };
 struct SysctlRow {  // net.sysctl, named "NETWORK ID/net.ipv4.ip_forward"
   std::string old;
@@ -73,8 +82,9 @@ struct SysctlRow {  // net.sysctl, named "NETWORK ID/net.ipv4.ip_forward"
 std::string port_row_name(const PortMapping& mapping);
 std::string address_row_name(const std::string& network_id, const IpAddress& address);
 
-// Network sysctls, of the calling thread's network namespace.
-Result<std::string> read_sysctl(const std::string& name);  // "net.ipv4.ip_forward"
+// Network sysctls, of the calling thread's network namespace: "net.ipv4.ip_forward", or, where a
+// part has dots of its own, "net/ipv4/conf/eth0.5/forwarding".
+Result<std::string> read_sysctl(const std::string& name);
 Status write_sysctl(const std::string& name, std::string_view value);
 
 }  // namespace gantry::drivers
@@ -92,7 +102,9 @@ struct Schema<drivers::BridgeRow> {
                                      field<&drivers::BridgeRow::masquerade>("masquerade"),
                                      field<&drivers::BridgeRow::internal>("internal"),
                                      field<&drivers::BridgeRow::icc>("icc"),
-                                     field<&drivers::BridgeRow::subnets>("subnets")};
+                                     field<&drivers::BridgeRow::subnets>("subnets"),
+                                     field<&drivers::BridgeRow::routed4>("routed4", kOmitEmpty),
+                                     field<&drivers::BridgeRow::routed6>("routed6", kOmitEmpty)};
 };
 template <>
 struct Schema<drivers::SysctlRow> {

@@ -32,8 +32,16 @@ Status prune(Call& call) {
   return call.answer(200, run_job<NetworkPrune>(call, {std::move(filters)}));
 }
 
-Status not_yet(Call&) {
-  return unsupported("changing the networks of an existing container is not supported");
+Status connect(Call& call) {
+  auto input = TRY(call.body_as<NetworkConnect::Input>());
+  input.network = call.name("id");
+  return call.answer_empty(run_job<NetworkConnect>(call, std::move(input)), 200);
+}
+
+Status disconnect(Call& call) {
+  auto input = TRY(call.body_as<NetworkDisconnect::Input>());
+  input.network = call.name("id");
+  return call.answer_empty(run_job<NetworkDisconnect>(call, std::move(input)), 200);
 }
 
 constexpr Route kRoutes[] = {
@@ -42,8 +50,8 @@ constexpr Route kRoutes[] = {
     {"POST", "/networks/prune", prune},
     {"GET", "/networks/{id}", inspect},
     {"DELETE", "/networks/{id}", remove},
-    {"POST", "/networks/{id}/connect", not_yet},
-    {"POST", "/networks/{id}/disconnect", not_yet},
+    {"POST", "/networks/{id}/connect", connect},
+    {"POST", "/networks/{id}/disconnect", disconnect},
 };
 
 }  // namespace

@@ -115,6 +115,26 @@ s = socket.socket(); s.bind(("127.0.0.1", 18084)); s.listen(); print("up", flush
   assert_output $'10.1.2.3\tother\nnameserver 10.9.8.7\nsearch example.test'
 }
 
+@test "a link on the default network is told in /etc/hosts and in the environment" {
+  client run -d --name "$name" --hostname of-db --expose 5432 -e PASS=word busybox sleep 1000 >/dev/null
+  run client run --rm --name "$name-web" --link "$name:db" busybox sh -c 'grep -w db /etc/hosts; env | grep ^DB_ | sort'
+  assert_line --index 0 "$(address)"$'\t'"db of-db $name"
+  assert_output --partial 'DB_ENV_PASS=word'
+  assert_output --partial "DB_NAME=/$name-web/db"
+  assert_output --partial "DB_PORT=tcp://$(address):5432"
+  assert_output --partial "DB_PORT_5432_TCP_ADDR=$(address)"
+  run client run --rm --link no-such-container:db busybox true
+  assert_failure
+  assert_output --partial 'could not get container for no-such-container'
+  client stop -t 0 "$name" >/dev/null
+  run client run --rm --name "$name-web" --link "$name:db" busybox true
+  assert_failure
+  assert_output --partial "Cannot link to"
+  client rm -f "$name-web" >/dev/null 2>&1 || true
+  run client run --rm --network host --link "$name:db" busybox true
+  assert_failure
+}
+
 @test "what leaves the bridge wears the host's address" {
   ip netns add "out-$$"
   ip link add out0 type veth peer name peer0 netns "out-$$"
