@@ -1,6 +1,8 @@
 #include "drivers/network/link.h"
 
-#include <linux/if.h>
+#include <net/if.h>  // before the kernel headers, which give way to libc
+#include <netinet/in.h>
+
 #include <linux/if_link.h>
 #include <linux/ip.h>
 #include <linux/rtnetlink.h>
