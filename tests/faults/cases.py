@@ -89,6 +89,16 @@ class Case:
     def exists(self, path):
         return self.engine.ask("GET", path).ok
 
+    def frozen(self):
+        found = self.container()
+        with open(f"/proc/{found['State']['Pid']}/cgroup") as file:
+            paths = {p.split(",")[0]: q for p, q in (line.strip().split(":", 2)[1:] for line in file)}
+        if "freezer" in paths:
+            with open(f"/sys/fs/cgroup/freezer{paths['freezer']}/freezer.state") as file:
+                return file.read().strip() != "THAWED"
+        with open(f"/sys/fs/cgroup{paths['']}/cgroup.freeze") as file:
+            return file.read().strip() == "1"
+
 
 # --- containers
 
@@ -306,16 +316,6 @@ class Pause(Case):
 
     def act(self):
         return self.engine.ask("POST", "/containers/walked/pause")
-
-    def frozen(self):
-        found = self.container()
-        with open(f"/proc/{found['State']['Pid']}/cgroup") as file:
-            paths = {p.split(",")[0]: q for p, q in (line.strip().split(":", 2)[1:] for line in file)}
-        if "freezer" in paths:
-            with open(f"/sys/fs/cgroup/freezer{paths['freezer']}/freezer.state") as file:
-                return file.read().strip() != "THAWED"
-        with open(f"/sys/fs/cgroup{paths['']}/cgroup.freeze") as file:
-            return file.read().strip() == "1"
 
     def done(self):
         said = self.status() == "paused"
@@ -991,14 +991,7 @@ class CopyVolume(CreateVolume):
         return made
 
     def sound(self):
-        def goes_on():
-            found = self.container()
-            if not found or not found["State"]["Pid"]:
-                return False
-            with open(f"/proc/{found['State']['Pid']}/status", encoding="ascii") as status:
-                return self.engine.dead() or "frozen" not in status.read()
-
-        assert eventually(5, goes_on), "it is kept still"
+        assert eventually(5, lambda: not self.running() or not self.frozen()), "it is kept still"
 
     def undo(self):
         self.remove()

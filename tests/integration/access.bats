@@ -131,6 +131,7 @@ PY
  "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 77, "Hard": 88}}}
 JSON
   engine_start defaults --config-file "$TEST_ROOT/daemon.json" --bridge none
+  # shellcheck disable=SC2034 # client reads it
   ENGINE_NAME=defaults
   run client run --rm --network none busybox sh -c 'ulimit -n; df -k /dev/shm | tail -1; grep NoNewPrivs /proc/self/status; cat /proc/1/comm'
   assert_line --index 0 77

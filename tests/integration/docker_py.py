@@ -142,7 +142,7 @@ class Containers(unittest.TestCase):
     def test_options_take_effect(self):
         container = self.run_loop(
             cap_add=["NET_ADMIN"], cap_drop=["MKNOD"], cpu_shares=512, mem_limit="128m", pids_limit=64, read_only=True,
-            tmpfs={"/scratch": "size=1m"}, ulimits=[docker.types.Ulimit(name="nofile", soft=128, hard=256)],
+            tmpfs={"/scratch": "size=1m"}, ulimits=[docker.types.Ulimit(name="nofile", soft=128, hard=128)],
             sysctls={"net.ipv4.ip_forward": "1"}, security_opt=["no-new-privileges"], init=True, shm_size="8m",
             working_dir="/work", user="0:0", devices=["/dev/null:/dev/nil:rw"], extra_hosts={"other": "192.0.2.9"})
         inside = lambda command: container.exec_run(["sh", "-c", command]).output.decode().strip()

@@ -30,7 +30,7 @@ told() { api GET "/events?until=$(date +%s.%N)&since=1&filters=%7B%22container%2
   eventually 10 is healthy
   assert_equal "$(health .FailingStreak)" 0
   assert_equal "$(health '.Log[0].ExitCode')" 0
-  assert_equal "$(health '.Log[0].Output')" "$(printf 'fine\nreally')"
+  assert_equal "$(health '.Log[0].Output' | sort | paste -sd' ')" 'fine really'
   run told
   assert_line 'health_status: healthy'
   assert_line 'exec_create: sh -c echo fine; echo really >&2'
@@ -57,6 +57,7 @@ told() { api GET "/events?until=$(date +%s.%N)&since=1&filters=%7B%22container%2
 }
 
 @test "failures in the start period do not count, and the checks come at the start interval" {
+  on_engine gantry || skip "Docker 20.10 has no start interval"
   checked '{"Test": ["CMD", "false"], "Interval": 3600000000000, "StartPeriod": 3600000000000, "StartInterval": 50000000, "Retries": 1}'
   eventually 10 equals 5 health '.Log | length'
   assert_equal "$(health .Status) $(health .FailingStreak)" 'starting 0'
@@ -65,6 +66,7 @@ told() { api GET "/events?until=$(date +%s.%N)&since=1&filters=%7B%22container%2
 }
 
 @test "a check that takes too long has failed, and is killed" {
+  on_engine gantry || skip "Docker 20.10 leaves it running"
   checked '{"Test": ["CMD", "sleep", "4711"], "Interval": 50000000, "Timeout": 200000000, "Retries": 1}'
   eventually 10 is unhealthy
   assert_equal "$(health '.Log[0].ExitCode')" -1
@@ -87,6 +89,7 @@ told() { api GET "/events?until=$(date +%s.%N)&since=1&filters=%7B%22container%2
 }
 
 @test "no check: none is given, the test is NONE, or it is of no known kind, which is said" {
+  on_engine gantry || skip "Docker says nothing"
   checked '{"Test": ["NONE"]}'
   assert_equal "$(health '')" null
   run client ps -q --no-trunc --filter health=none --filter "name=$name"

@@ -19,8 +19,6 @@ NOT_SERVED = {
     ("POST", "/build/prune"): "images are not built by this engine yet",
     ("POST", "/session"): "BuildKit's",
     ("PUT", "/volumes/{name}"): "for cluster volumes only",
-    ("POST", "/networks/{id}/connect"): "the networks of a container are those of its creation",
-    ("POST", "/networks/{id}/disconnect"): "the networks of a container are those of its creation",
     ("GET", "/plugins/privileges"): "managed plugins are not served",
     ("POST", "/plugins/pull"): "managed plugins are not served",
     ("POST", "/plugins/create"): "managed plugins are not served",

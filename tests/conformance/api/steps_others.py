@@ -88,6 +88,14 @@ def networks(t):
     t.call("GET", "/networks/{id}", 200, id="contract")
     t.call("DELETE", "/networks/{id}", 403, id="contract")
     second = t.call("POST", "/networks/create", 201, body={"Name": "contract2"}).json()
+    t.call("POST", "/networks/{id}/connect", 200, body={"Container": it, "EndpointConfig": {"Aliases": ["a"]}},
+           id="contract2")
+    shown = t.call("GET", "/containers/{id}/json", 200, id=it).json()["NetworkSettings"]["Networks"]
+    t.expect("it is in both", set(shown) == {"contract", "contract2"}, shown)
+    t.call("POST", "/networks/{id}/connect", 404, body={"Container": it}, id="nobody")
+    t.call("POST", "/networks/{id}/connect", 404, body={"Container": "nobody"}, id="contract2")
+    t.call("POST", "/networks/{id}/disconnect", 200, body={"Container": it}, id="contract2")
+    t.call("POST", "/networks/{id}/disconnect", 404, body={"Container": it}, id="nobody")
     t.call("DELETE", "/containers/{id}", 204, {"force": 1}, id=it)
     t.call("DELETE", "/networks/{id}", 204, id="contract")
     t.call("DELETE", "/networks/{id}", 404, id="contract")
