@@ -15,7 +15,7 @@ setup_file() {
   done
 }
 teardown_file() {
-  [ ! -e "$TEST_ROOT/resolvers" ] || kill $(cat "$TEST_ROOT/resolvers")
+  [ ! -e "$TEST_ROOT/resolvers" ] || xargs kill <"$TEST_ROOT/resolvers"
   usual_teardown_file
 }
 
@@ -63,12 +63,16 @@ start_in() { client run -d --name "$name" --network "$1" --dns 10.88.0.1 "${@:2}
 @test "a server that does not answer holds nobody up" {
   start_in app
   pid=$(pid_of "$name")
-  for _ in $(seq 20); do ask_in "$pid" slow.example A >/dev/null 2>&1 3>&- & done
-  run timeout 1 nsenter --net="/proc/$pid/ns/net" /usr/bin/python3 "$REPOSITORY/tests/lib/dns.py" ask "$name" A
+  local -a slow=()
+  for _ in $(seq 20); do
+    ask_in "$pid" slow.example A >/dev/null 2>&1 3>&- &
+    slow+=($!)
+  done
+  run ask_in "$pid" "$name" A --wait 1
   assert_line --index 0 NOERROR
   run ask "$name" slow.example A
   assert_output SERVFAIL
-  wait
+  wait "${slow[@]}"
 }
 
 # Threat 20 (CVE-2024-29018): a name is data, and could carry others out.
@@ -89,7 +93,7 @@ start_in() { client run -d --name "$name" --network "$1" --dns 10.88.0.1 "${@:2}
   run ask_in "$pid" 1.0.0.10.in-addr.arpa PTR
   assert_output SERVFAIL
   run ask_in "$pid" "$name" A
-  assert_output $'NOERROR\nA 10.89.0.2'
+  assert_output --regexp $'^NOERROR\nA 10.89.0.[0-9]+$'
   packets=$(nft list table inet watch | grep -c 'packets 0 ')
   nft delete table inet watch
   assert_equal "$packets" 2
@@ -99,6 +103,7 @@ start_in() { client run -d --name "$name" --network "$1" --dns 10.88.0.1 "${@:2}
 @test "what is asked while the daemon is away is answered when it is back" {
   start_in app
   pid=$(pid_of "$name")
+  address=$(client inspect -f '{{.NetworkSettings.Networks.app.IPAddress}}' "$name")
   engine_kill
   ask_in "$pid" "$name" A --wait 40 --sent "$BATS_TEST_TMPDIR/sent" >"$BATS_TEST_TMPDIR/udp" 3>&- &
   datagram=$!
@@ -110,7 +115,7 @@ start_in() { client run -d --name "$name" --network "$1" --dns 10.88.0.1 "${@:2}
   engine_start main
   wait "$datagram" "$stream"
   run cat "$BATS_TEST_TMPDIR/udp" "$BATS_TEST_TMPDIR/tcp"
-  assert_output $'NOERROR\nA 10.88.0.2\nNOERROR\nA 10.88.0.2'
+  assert_output $'NOERROR\nA '"$address"$'\nNOERROR\nA '"$address"
   # And for good, with forwarding, through a stop as well.
   engine_stop
   engine_start main
@@ -119,7 +124,7 @@ start_in() { client run -d --name "$name" --network "$1" --dns 10.88.0.1 "${@:2}
   engine_kill
   engine_start main
   run ask_in "$pid" "$name" A --tcp
-  assert_output $'NOERROR\nA 10.88.0.2'
+  assert_output $'NOERROR\nA '"$address"
 }
 
 @test "a container finds its own name in its first moment" {
@@ -148,11 +153,11 @@ start_in() { client run -d --name "$name" --network "$1" --dns 10.88.0.1 "${@:2}
 }
 
 @test "the daemon's sockets in a container's network namespace go with the container" {
-  sockets() { ls -l "/proc/$(engine_pid)/fd" | grep -c 'socket:' || true; }
+  sockets() { find "/proc/$(engine_pid)/fd" -lname 'socket:*' | wc -l; }
   before=$(sockets)
   for _ in 1 2 3; do client run --rm --network app busybox true; done
   same() { [ "$(sockets)" -le "$before" ]; }
   eventually 10 same
-  ! client run --rm --network app busybox /no-such-program
+  run ! client run --rm --network app busybox /no-such-program
   eventually 10 same
 }

@@ -28,7 +28,7 @@ sleeper() { client run -d --network app "$@" busybox sleep 1000; }
 
 @test "a container reaches another by its name" {
   client run -d --name "$name" --network app busybox sh -c 'mkdir /w && echo served > /w/index.html && exec httpd -f -p 80 -h /w' >/dev/null
-  served() { client run --rm --network app busybox wget -q -O - -T 2 "http://$name/"; }
+  served() { client run --rm --network app busybox wget -q -O - "http://$name/"; }
   eventually 10 served
   run served
   assert_output served
@@ -80,6 +80,29 @@ sleeper() { client run -d --network app "$@" busybox sleep 1000; }
   client start "$name-2" >/dev/null
   run ask "$name" "$name-2" A
   assert_output $'NOERROR\nA '"$(address "$name-2")"
+}
+
+@test "names come with a network that a running container is connected to, and go with it" {
+  client run -d --name "$name" busybox sleep 1000 >/dev/null # on the default bridge: it has no server yet
+  sleeper --name "$name-2" >/dev/null
+  client network connect --alias late app "$name"
+  run ask "$name" "$name-2" A
+  assert_output $'NOERROR\nA '"$(address "$name-2")"
+  run client exec "$name" grep ^nameserver /etc/resolv.conf
+  assert_output 'nameserver 127.0.0.11'
+  run ask "$name-2" late A
+  assert_output $'NOERROR\nA '"$(address "$name")"
+  client run -d --name "$name-3" --network other busybox sleep 1000 >/dev/null
+  client network connect other "$name"
+  run ask "$name" "$name-3" A
+  assert_output $'NOERROR\nA '"$(address "$name-3" other)"
+  client network disconnect app "$name"
+  run ask "$name" "$name-2" A
+  refute_output --partial "$(address "$name-2")"
+  run ask "$name-2" late A
+  refute_output --partial 'A 1'
+  run ask "$name" "$name-3" A
+  assert_line --index 0 NOERROR
 }
 
 @test "the names of another network are not known" {
