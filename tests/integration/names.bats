@@ -64,7 +64,7 @@ start_in() { client run -d --name "$name" --network "$1" --dns 10.88.0.1 "${@:2}
   start_in app
   pid=$(pid_of "$name")
   local -a slow=()
-  for _ in $(seq 20); do
+  for _ in $(seq 8); do
     ask_in "$pid" slow.example A >/dev/null 2>&1 3>&- &
     slow+=($!)
   done
@@ -72,7 +72,7 @@ start_in() { client run -d --name "$name" --network "$1" --dns 10.88.0.1 "${@:2}
   assert_line --index 0 NOERROR
   run ask "$name" slow.example A
   assert_output SERVFAIL
-  wait "${slow[@]}"
+  wait "${slow[@]}" || true # they only have to be gone
 }
 
 # Threat 20 (CVE-2024-29018): a name is data, and could carry others out.
