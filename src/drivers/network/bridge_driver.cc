@@ -332,15 +332,24 @@ Result<engine::Presence> BridgeDriver::probe_bridge(const std::string& link) {
   return ours ? engine::Presence::present : engine::Presence::absent;
 }
 
-// The value from before returns when no bridge of any Gantry instance needs forwarding any more.
+// The value from before returns when no bridge of any Gantry instance needs forwarding of that
+// family any more.
 Status BridgeDriver::release_sysctl(const std::string& row_name, const std::string& data) {
   const std::string name = row_name.substr(row_name.find('/') + 1);
   const SysctlRow row = TRY(json::parse<SysctlRow>(data));
   const std::string own = services_->alias(row_name.substr(0, row_name.find('/')));
-  for (const Link& link : TRY(services_->links.with(list_links)))
-    if (std::string_view(link.alias).starts_with("gantry:") && link.kind == "bridge" &&
-        link.alias != own)
-      return {};
+  const IpFamily family = name == forwarding_sysctl(IpFamily::v4) ? IpFamily::v4 : IpFamily::v6;
+  const Cidr link_local = TRY(Cidr::parse("fe80::/10"));  // the kernel's own doing
+  const std::vector<LinkAddress> addresses = TRY(services_->links.with(list_addresses));
+  for (const Link& link : TRY(services_->links.with(list_links))) {
+    if (!std::string_view(link.alias).starts_with("gantry:") || link.kind != "bridge" ||
+        link.alias == own)
+      continue;
+    for (const LinkAddress& address : addresses)
+      if (address.link_index == link.index && address.address.family() == family &&
+          !link_local.contains(address.address.address()))
+        return {};
+  }
   return write_sysctl(name, row.old);
 }
 

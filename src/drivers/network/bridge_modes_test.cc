@@ -18,6 +18,22 @@ NetworkConfig wanted(const char* subnet, std::map<std::string, std::string> opti
   return config;
 }
 
+// Whether an echo request is answered; not every machine has a ping program.
+bool answers_echo(int netns, const std::string& address) {
+  return inside(netns, [&] {
+    UniqueFd socket(::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP));
+    const unsigned char request[8] = {8, 0, 0xf7, 0xff};  // echo, its checksum, id and number 0
+    const sockaddr_in in = at(address, 0);
+    ::sendto(socket.get(), request, sizeof request, 0, reinterpret_cast<const sockaddr*>(&in),
+             sizeof in);
+    pollfd wait{socket.get(), POLLIN, 0};
+    unsigned char data[64];
+    constexpr size_t kIpHeader = 20;
+    return ::poll(&wait, 1, 4 * kPatienceMs) == 1 &&
+           ::recv(socket.get(), data, sizeof data, 0) >= 28 && data[kIpHeader] == 0;
+  });
+}
+
 TEST(BridgeModes, RoutedAddressesAreReachedAtTheirOpenPortsAndNotTranslated) {
   in_new_netns([] {
     World world;
@@ -34,9 +50,7 @@ TEST(BridgeModes, RoutedAddressesAreReachedAtTheirOpenPortsAndNotTranslated) {
     EXPECT_EQ(ask(neighbour.get(), container->address(), 81), "timeout");
     EXPECT_EQ(ask(neighbour.get(), "203.0.113.1", 8080), "ECONNREFUSED");  // no port of the host
     EXPECT_EQ(ask(container->netns.get(), "203.0.113.2", 80), container->address());
-    const std::string ping = inside(
-        neighbour.get(), [&] { return output_of("ping -c 1 -W 2 " + container->address()); });
-    EXPECT_THAT(ping, HasSubstr("1 received"));
+    EXPECT_TRUE(answers_echo(neighbour.get(), container->address()));
     world.release_all();
     EXPECT_THAT(output_of("nft list ruleset"), Not(HasSubstr("10.66.0.2")));
   });

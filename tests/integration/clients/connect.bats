@@ -26,6 +26,7 @@ route() { inside ip route show default; }
 served() { curl -sS -m 5 --noproxy '*' "$1"; }
 
 @test "a container that is run with two networks has an interface, an address and names on each" {
+  on_engine gantry || skip 'dockerd 20.10 takes one network at create'
   sleeper --network name=right,ip=10.92.0.9,alias=of-right --network name=left,alias=of-left
   run inside sh -c 'ip -o -4 addr show | sed "s/.* \(eth[0-9]\) *inet \([0-9./]*\).*/\1 \2/" | grep eth'
   assert_line --index 0 'eth0 10.92.0.9/24' # the network of its mode first
@@ -37,11 +38,11 @@ served() { curl -sS -m 5 --noproxy '*' "$1"; }
 }
 
 @test "the default route is that of the network whose name comes first, or has the highest priority" {
+  on_engine gantry || skip 'dockerd 20.10 takes one network at create, and has no priorities'
   sleeper --network right --network left
   run route
   assert_output --partial 'via 10.91.0.1'
   client rm -f "$name" >/dev/null
-  on_engine gantry || skip 'dockerd 20.10 has no gateway priorities'
   sleeper --network name=right,gw-priority=1 --network left
   run route
   assert_output --partial 'via 10.92.0.1'
@@ -150,8 +151,8 @@ served() { curl -sS -m 5 --noproxy '*' "$1"; }
   client network disconnect right "$name"
   run client events --since "$since" --until "$(date +%s.%N)" --filter type=network \
     --format '{{.Action}} {{.Actor.Attributes.name}} {{.Actor.Attributes.type}} {{.Actor.Attributes.container}}'
-  assert_output "connect right bridge $container
-disconnect right bridge $container"
+  assert_equal "$(uniq <<<"$output")" "connect right bridge $container
+disconnect right bridge $container" # dockerd 20.10 tells of the second twice
 }
 
 @test "what cannot be connected is refused, and nothing changes" {
