@@ -68,8 +68,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(200, b"{}")
         kind, _, name = path.rpartition("/")
         if kind.endswith("/manifests"):
-            body = MANIFESTS.get(name) or BY_DIGEST.get(name)
-            return self.answer(200, body, Content_Type=MANIFEST) if body else self.refuse("MANIFEST_UNKNOWN")
+            kept = MANIFESTS.get(path) or BY_DIGEST.get(name)
+            return self.answer(200, kept[1], Content_Type=kept[0]) if kept else self.refuse("MANIFEST_UNKNOWN")
         body = BLOBS.get(name)
         if body is None:
             return self.refuse("BLOB_UNKNOWN")
@@ -106,7 +106,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path = urllib.parse.urlsplit(self.path)
         kind, _, name = path.path.rpartition("/")
         if kind.endswith("/manifests"):
-            MANIFESTS[name] = BY_DIGEST["sha256:" + hashlib.sha256(data).hexdigest()] = data
+            kept = self.headers.get("Content-Type", MANIFEST), data
+            MANIFESTS[path.path] = BY_DIGEST["sha256:" + hashlib.sha256(data).hexdigest()] = kept
             return self.answer(201, Docker_Content_Digest="sha256:" + hashlib.sha256(data).hexdigest())
         digest = put(UPLOADS.pop(name) + data)
         wanted = urllib.parse.parse_qs(path.query)["digest"][0]
@@ -114,14 +115,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
     def do_DELETE(self):
-        MANIFESTS.pop(urllib.parse.urlsplit(self.path).path.rpartition("/")[2], None)
+        MANIFESTS.pop(urllib.parse.urlsplit(self.path).path, None)
         self.answer(202)
 
 
-MANIFESTS["1"] = image(1)
-MANIFESTS["wrong"] = image(2, 1)
+MANIFESTS["/v2/t/pull/manifests/1"] = MANIFEST, image(1)
+MANIFESTS["/v2/t/pull/manifests/wrong"] = MANIFEST, image(2, 1)
 for one in MANIFESTS.values():
-    BY_DIGEST["sha256:" + hashlib.sha256(one).hexdigest()] = one
+    BY_DIGEST["sha256:" + hashlib.sha256(one[1]).hexdigest()] = one
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 print(server.server_address[1])
 sys.stdout.flush()

@@ -483,7 +483,9 @@ TEST_F(NativeDriverTest, ANewDaemonAdoptsWhatRunsAndWhatHasEnded) {
   auto exited = ears.wait_for(Notice::Type::exited);
   ASSERT_TRUE(exited);
   EXPECT_EQ(exited->status.code, 4);
-  EXPECT_EQ(read_until(client.get(), ""), "later\n");
+  std::string output = read_until(client.get(), "");
+  if (output.starts_with("begin\n")) output.erase(0, 6);  // a slow one had not begun
+  EXPECT_EQ(output, "later\n");
   adopted->reset();
   new_driver();
   auto ended = driver_->adopt(what.directory);
