@@ -85,6 +85,6 @@ left() { api GET "/$1" | jq -r '.. | .Name? // empty' | grep -c '^app_' || true;
   run compose -f "$BATS_TEST_TMPDIR/changed.yml" up -d store
   assert_line --partial 'Recreating app_store_1'
   [ "$(state store Pid)" != "$before" ]
-  assert_equal "$(compose exec -T store cat /data/state)" ready
+  eventually 20 equals ready compose exec -T store cat /data/state
   compose down -v -t 0
 }
