@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # Debian's docker-compose (1.29) with an application of four services (compose/docker-compose.yml).
+BATS_TEST_TIMEOUT=300 # an application is made and taken down several times
 load ../lib/common
 
 setup_file() {
@@ -18,7 +19,7 @@ teardown_file() {
 }
 teardown() { usual_teardown; }
 
-compose() { timeout -k 2 60 docker-compose --no-ansi "$@" 2>&1; }
+compose() { timeout -k 2 60 docker-compose --ansi never "$@"; }
 state() { api GET "/containers/app_$1_1/json" | jq -r ".State.$2"; } # SERVICE FIELD
 left() { api GET "/$1" | jq -r '.. | .Name? // empty' | grep -c '^app_' || true; }
 
@@ -45,7 +46,7 @@ left() { api GET "/$1" | jq -r '.. | .Name? // empty' | grep -c '^app_' || true;
 
 @test "exec, logs, scale, stop, start, restart, rm" {
   compose up -d
-  assert_equal "$(compose exec -T web printenv ROLE)" web
+  assert_equal "$(compose exec -T web sh -c 'echo $ROLE')" web
   run compose exec -T web sh -c 'exit 7'
   assert_failure 7
   run compose up -d --scale worker=3
@@ -84,6 +85,6 @@ left() { api GET "/$1" | jq -r '.. | .Name? // empty' | grep -c '^app_' || true;
   run compose -f "$BATS_TEST_TMPDIR/changed.yml" up -d store
   assert_line --partial 'Recreating app_store_1'
   [ "$(state store Pid)" != "$before" ]
-  assert_equal "$(compose exec -T store cat /data/state)" ready
+  eventually 20 equals ready compose exec -T store cat /data/state
   compose down -v -t 0
 }
