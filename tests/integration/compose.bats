@@ -78,7 +78,10 @@ left() { api GET "/$1" | jq -r '.. | .Name? // empty' | grep -c '^app_' || true;
   assert_success
 }
 
+# Compose 1.29 looks here for a member of images that the API has no more since 1.45, and asks in the newest version
+# unless told: so it fails with Docker 25 and newer too.
 @test "a change of the file makes its container anew, with its volume" {
+  export COMPOSE_API_VERSION=1.44
   compose up -d store
   before=$(state store Pid)
   sed 's/retries: 50/retries: 40/' "$COMPOSE_FILE" >"$BATS_TEST_TMPDIR/changed.yml"
