@@ -235,9 +235,10 @@ Result<std::optional<Entry>> Reader::next() {
       if (headers > 0) return truncated();
       return std::optional<Entry>();
     }
-    int64_t sum = TRY(number_field(block_, kChecksum).context("tar header checksum"));
+    Result<int64_t> sum = number_field(block_, kChecksum);  // of what is no archive, mostly none
     Checksums sums = checksum(block_);
-    if (sum != sums.as_unsigned && sum != sums.as_signed) return invalid("invalid tar header");
+    if (!sum || (*sum != sums.as_unsigned && *sum != sums.as_signed))
+      return invalid("invalid tar header");
     char type = block_[kType.offset];
     if (type != 'x' && type != 'g' && type != 'L' && type != 'K') {
       Pax pax;

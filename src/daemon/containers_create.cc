@@ -129,8 +129,8 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
   for (const std::string& text : host.Links) {
     const ContainerLink link = TRY(parse_link(text));
     auto other = table.find(link.container);
-    if (!other)
-      return std::move(other).error().context("could not get container for " + link.container);
+    if (!other)  // not a 404, from which clients conclude that the image is missing
+      return invalid("could not get container for {}: {}", link.container, other.error().message());
     record.links[link.alias] = (*other)->id();
   }
   record.name = TRY(claim_name(table, input.name, record.id));

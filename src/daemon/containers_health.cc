@@ -168,7 +168,9 @@ Result<Nothing> Containers::Impl::health_check(engine::JobContext& job,
   if (!changed) return Nothing{};
   job.after_commit([this, record] {
     publish_event(record, "health_status: " + record.state.health->status);
-    if (record.restart_unhealthy && record.state.health->status == "unhealthy") {
+    // Not one that somebody is stopping just now, which fails checks too.
+    if (record.restart_unhealthy && record.state.health->status == "unhealthy" &&
+        !record.state.manually_stopped) {
       log::warn("container {} ({}) is unhealthy and is restarted", record.name,
                 short_id(record.id));
       ContainerRestart::Input restart;

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -221,6 +222,21 @@ class Containers::Impl {
 
   Daemon& daemon;
   ContainerTable table;
+
+  // Containers that are being removed by force, which nothing may start again meanwhile.
+  class Removal {
+   public:
+    Removal(Impl& containers, std::string id);
+    Removal(const Removal&) = delete;
+    ~Removal();
+
+   private:
+    Impl& containers_;
+    std::string id_;
+  };
+  bool being_removed(const std::string& id) const;
+  mutable std::mutex removals_mutex;
+  std::multiset<std::string> removals;
 
   mutable std::mutex exec_mutex;
   std::condition_variable exec_changed;  // one has ended

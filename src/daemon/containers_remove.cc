@@ -1,6 +1,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/failpoint.h"
@@ -11,6 +12,22 @@
 #include "drivers/graph/graph_driver.h"
 
 namespace gantry::daemon {
+
+Containers::Impl::Removal::Removal(Impl& containers, std::string id)
+    : containers_(containers), id_(std::move(id)) {
+  std::lock_guard lock(containers_.removals_mutex);
+  containers_.removals.insert(id_);
+}
+
+Containers::Impl::Removal::~Removal() {
+  std::lock_guard lock(containers_.removals_mutex);
+  containers_.removals.erase(containers_.removals.find(id_));
+}
+
+bool Containers::Impl::being_removed(const std::string& id) const {
+  std::lock_guard lock(removals_mutex);
+  return removals.contains(id);
+}
 
 Result<Nothing> Containers::Impl::remove(engine::JobContext& job,
                                          const ContainerRemove::Input& input) {
@@ -24,9 +41,12 @@ Result<Nothing> Containers::Impl::remove(engine::JobContext& job,
           record->state.status == "paused" ? "unpause and then stop the container"
                                            : "stop the container");
   }
-  if (input.force)
+  std::optional<Removal> removal;  // a restart that is under way must not undo the kill
+  if (input.force) {
+    removal.emplace(*this, record->id);
     TRY(end_runs(job, *container, SIGKILL, std::nullopt)
             .context("cannot remove container \"{}\": could not kill", record->name));
+  }
   TRY(job.lock({{engine::LockKind::container, record->id}}));
   if (!table.by_id(record->id)) return Nothing{};  // --rm was quicker
   if (container->record()->running())

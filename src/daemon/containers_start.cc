@@ -108,6 +108,8 @@ Result<ChangeOutput> Containers::Impl::start(engine::JobContext& job,
   if (!input.restart_of.empty() &&
       (record->state.run != input.restart_of || !record->state.between_runs()))
     return ChangeOutput{false};  // stopped or started by somebody meanwhile
+  if (being_removed(container->id()))
+    return conflict("container is marked for removal and cannot be started");
   if (record->state.status == "paused")
     return conflict("cannot start a paused container, try unpause instead");
   if (record->running()) return ChangeOutput{false};

@@ -101,7 +101,7 @@ refused() { # PATH STATUS PATTERN
 
 @test "what is cut short or no archive is refused" {
   refused short "200|50." "unexpected EOF"
-  refused noise "200|400" "archive"
+  refused noise "200|400" "invalid tar header"
 }
 
 @test "a URL that is none, or has a password, is refused before anything is asked" {
