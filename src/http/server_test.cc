@@ -100,9 +100,8 @@ TEST_F(ServerTest, a_request_is_answered) {
 TEST_F(ServerTest, another_descriptor_is_watched_until_stop) {
   auto socket = sys::listen_unix(path_, 0600, 16);
   ASSERT_TRUE(socket);
-  server_ = std::make_unique<Server>(ServerOptions{}, [](Exchange& x) {
-    (void)x.respond(200, {}, "hello");
-  });
+  server_ = std::make_unique<Server>(ServerOptions{},
+                                     [](Exchange& x) { (void)x.respond(200, {}, "hello"); });
   ASSERT_TRUE(server_->listen(std::move(*socket)));
   UniqueFd events = *sys::eventfd(3, EFD_SEMAPHORE | EFD_NONBLOCK);
   std::atomic<int> calls{0};

@@ -34,7 +34,7 @@ class Session : public std::enable_shared_from_this<Session> {
     UniqueFd init;  // pidfd of the first process
     UniqueFd netns;
     std::vector<UniqueFd> kept;  // given to the shim by an earlier daemon
-    UniqueFd shim;  // pidfd of the shim
+    UniqueFd shim;               // pidfd of the shim
     UniqueFd socket;
     shim::Decoder decoder;  // with what was read from the socket already
   };

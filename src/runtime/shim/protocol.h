@@ -335,12 +335,15 @@ struct Schema<shim::StartedReply> {
 template <>
 struct Schema<shim::StateReply> {
   using T = shim::StateReply;
-  static constexpr Field fields[] = {
-      field<&T::id>("id"),           field<&T::pid>("pid"),
-      field<&T::started>("started"), field<&T::started_at>("startedAt"),
-      field<&T::cgroup>("cgroup"),   field<&T::terminal>("terminal"),
-      field<&T::execs>("execs"),     field<&T::kept>("kept", kOmitEmpty),
-      field<&T::exit>("exit", kOmitEmpty)};
+  static constexpr Field fields[] = {field<&T::id>("id"),
+                                     field<&T::pid>("pid"),
+                                     field<&T::started>("started"),
+                                     field<&T::started_at>("startedAt"),
+                                     field<&T::cgroup>("cgroup"),
+                                     field<&T::terminal>("terminal"),
+                                     field<&T::execs>("execs"),
+                                     field<&T::kept>("kept", kOmitEmpty),
+                                     field<&T::exit>("exit", kOmitEmpty)};
 };
 
 }  // namespace gantry::json

@@ -312,7 +312,7 @@ TEST(DnsServer, DrawsIdAndPortForEveryQuery) {
 }
 
 TEST(DnsServer, GoesOnToTheNextServer) {
-  Upstreams silent(silence), failing([](const std::string&asked, bool) {
+  Upstreams silent(silence), failing([](const std::string& asked, bool) {
     return std::vector{answer_to(asked, 0, 0x8182)};
   });
   Upstreams good(one_record);
