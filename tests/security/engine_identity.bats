@@ -2,6 +2,7 @@
 # Attacks of images on who a process is, through a client and the daemon; runtime_identity.bats has them against the
 # runtime alone. Each test names the flaw it guards against, and under "fails" what was taken out to see that it does.
 
+BATS_TEST_TIMEOUT=300 # one test starts the client 150 times
 load ../lib/common
 
 setup_file() {
