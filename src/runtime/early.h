@@ -12,8 +12,9 @@
 
 namespace gantry::runtime {
 
-// The words that make an early execution worth its while: verbs that enter a container, wherever
-// they stand on the command line. A word that only looks like one costs an execution, no more.
+// The verbs that enter a container: the program must be out of its reach (self_protection.h). The
+// early start looks for these words anywhere on the command line: one that only looks like a verb
+// costs an execution, no more.
 inline constexpr const char* kEntering[] = {"create", "run", "exec", "restore"};
 
 }  // namespace gantry::runtime

@@ -2,14 +2,17 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <string>
 
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "libcontainer/spec.h"
+#include "runtime/early.h"
 #include "runtime/init.h"
 #include "runtime/self_protection.h"
 #include "runtime/shim/shim.h"
@@ -79,6 +82,10 @@ Status configure_log(const Arguments& arguments) {
   return {};
 }
 
+bool enters(const Verb& verb) {
+  return std::find(std::begin(kEntering), std::end(kEntering), verb.name) != std::end(kEntering);
+}
+
 // `settings` are set as far as they are known, for whoever reports the error.
 Result<int> dispatch(int argc, char** argv, Globals& settings) {
   std::span<char* const> words(argv + 1, static_cast<size_t>(argc - 1));
@@ -96,7 +103,7 @@ Result<int> dispatch(int argc, char** argv, Globals& settings) {
   settings.log_file = !globals.get("log").empty();
   for (const Verb& verb : verbs()) {
     if (verb.name != globals.rest.front()) continue;
-    if (verb.enters) TRY(ensure_protected(argv));
+    if (enters(verb)) TRY(ensure_protected(argv));
     std::span<char* const> rest = words.subspan(words.size() - globals.rest.size() + 1);
     if (!rest.empty() &&
         (std::string_view(rest[0]) == "--help" || std::string_view(rest[0]) == "-h")) {

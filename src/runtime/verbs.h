@@ -23,7 +23,6 @@ struct Verb {
   std::string_view help;
   std::span<const Flag> flags;
   Until until;
-  bool enters;  // the program must be out of the container's reach (self_protection.h)
   Result<int> (*run)(const Globals&, const Arguments&);
 };
 std::span<const Verb> verbs();
