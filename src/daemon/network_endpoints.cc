@@ -325,9 +325,12 @@ Status Networks::update_files(const std::string& directory, const ContainerRecor
   TRY(failpoint("network.files"));
   const Files files = files_of(after, SandboxMode::own);
   const std::string hosts = directory + "/hosts", resolv_conf = directory + "/resolv.conf";
-  const std::string text = TRY(fs::read_file(hosts, kLargestFile));
-  const std::string changed = drivers::update_hosts(text, files.hosts);
-  if (changed != text) TRY(write_in_place(hosts, changed));
+  // The container may write what it likes, which must not keep it on a network.
+  if (auto text = fs::read_file(hosts, kLargestFile); !text) {
+    log::warn("container {}: its /etc/hosts stays as it is: {}", after.id, text.error().message());
+  } else if (std::string changed = drivers::update_hosts(*text, files.hosts); changed != *text) {
+    TRY(write_in_place(hosts, changed));
+  }
   // One that the container has changed is its own.
   const std::string former = files_of(before, SandboxMode::own).resolv_conf;
   if (former != files.resolv_conf) {

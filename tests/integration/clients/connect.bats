@@ -82,6 +82,18 @@ served() { curl -sS -m 5 --noproxy '*' "$1"; }
   assert_output '10.1.2.3 mine'
 }
 
+@test "what the container wrote into its /etc/hosts does not keep it on a network" {
+  on_engine gantry || skip 'dockerd reads the file, whatever its size'
+  sleeper --network left
+  client network connect right "$name"
+  inside dd if=/dev/zero of=/etc/hosts bs=1M count=2
+  client network disconnect right "$name"
+  run inside ip -o link
+  refute_output --partial eth1
+  run engine_log
+  assert_output --partial 'its /etc/hosts stays as it is'
+}
+
 @test "the default route follows connect and disconnect, and so do published ports" {
   client run -d --name "$name" -p 127.0.0.1:18190:80 --network right busybox \
     sh -c 'mkdir /w && echo served > /w/index.html && exec httpd -f -p 80 -h /w' >/dev/null

@@ -149,6 +149,18 @@ start_loop() {
   assert_failure 1
 }
 
+@test "rm -f removes what is being restarted at that moment" {
+  for _ in {1..8}; do
+    start_loop
+    client restart -t 0 "$name" >/dev/null 2>&1 &
+    run client rm -f "$name"
+    wait $! || true # it may have come too late
+    assert_success
+    run client inspect "$name"
+    assert_failure 1
+  done
+}
+
 @test "an unknown container is named in the error" {
   run client start no-such-container
   assert_failure 1
