@@ -60,10 +60,6 @@ Result<dns::Sockets> recognize(std::vector<UniqueFd> kept) {
 
 }  // namespace
 
-bool has_names(std::string_view network) {
-  return network != "bridge" && network != "host" && network != "none";
-}
-
 drivers::NamedResolvConf resolv_conf_of(const ContainerRecord& record, const Options& options,
                                         Resolver resolver, drivers::Ipv6Servers ipv6) {
   const api::HostConfig& own = record.host_config;
@@ -196,7 +192,7 @@ Result<std::shared_ptr<NameService::Serving>> NameService::serve(const Container
                                                                  int netns) {
   bool wanted = false;
   for (const SandboxPlan::Attachment& attachment : plan.attachments)
-    wanted |= has_names(attachment.network.name);
+    wanted |= !is_predefined(attachment.network.name);
   if (plan.mode != SandboxMode::own || !wanted) return std::shared_ptr<Serving>();
 
   dns::Sockets sockets = TRY(dns::open_sockets(netns));
@@ -214,7 +210,7 @@ Result<std::shared_ptr<NameService::Serving>> NameService::serve(const Container
   for (const SandboxPlan::Attachment& attachment : plan.attachments) {
     const drivers::NetworkConfig& config = attachment.network;
     view->forward |= !config.internal;
-    if (!has_names(config.name)) continue;
+    if (is_predefined(config.name)) continue;
     Network& network = network_of(config.id, config.name);
     const api::EndpointSettings& settings = plan.settings.at(config.name);
     view->networks.push_back({network.zone, links_of(read_links(settings.Links))});
@@ -251,7 +247,7 @@ Result<std::shared_ptr<NameService::Serving>> NameService::serve_running(
     const ContainerRecord& record, drivers::Instance& instance) {
   bool wanted = false;
   for (const auto& [name, settings] : record.networks)
-    wanted |= !settings.EndpointID.empty() && has_names(name);
+    wanted |= !settings.EndpointID.empty() && !is_predefined(name);
   {
     std::lock_guard lock(mutex_);
     if (!wanted || served_.contains(record.id)) return std::shared_ptr<Serving>();

@@ -33,9 +33,6 @@ namespace gantry::daemon {
 
 struct Options;
 
-// Whether a network of that name has names: every one but bridge, host and none.
-bool has_names(std::string_view network);
-
 // /etc/resolv.conf of a container, and whom its DNS server asks, if it has one.
 enum class Resolver { host, direct, named };  // the host's file; other servers; a server of its own
 drivers::NamedResolvConf resolv_conf_of(const ContainerRecord& record, const Options& options,

@@ -66,8 +66,7 @@ Status write_in_place(const std::string& path, std::string_view text) {
 Status Networks::validate_endpoint(const NetworkRecord* network, const std::string& name,
                                    const api::EndpointSettings& wanted) const {
   const api::EndpointIpamConfig ipam = wanted.IPAMConfig.value_or(api::EndpointIpamConfig{});
-  const bool user_defined =
-      name != "bridge" && name != "default" && name != "host" && name != "none";
+  const bool user_defined = !is_predefined(name) && name != "default";
   const bool fixed = !ipam.IPv4Address.empty() || !ipam.IPv6Address.empty();
   const auto check = [&]() -> Status {
     if (fixed && !user_defined)
@@ -180,7 +179,7 @@ Result<Networks::PlannedEndpoint> Networks::plan_endpoint(
     (pool.gateway->is_v4() ? shown.Gateway : shown.IPv6Gateway) = pool.gateway->to_string();
   }
   shown.DNSNames.clear();
-  if (network.name != "bridge" && !endpoint.interface_name.empty())
+  if (!is_predefined(network.name) && !endpoint.interface_name.empty())
     shown.DNSNames = dns_names(record, wanted.settings.Aliases);
   return PlannedEndpoint{{network, std::move(*planned)}, std::move(shown)};
 }

@@ -19,12 +19,6 @@ namespace {
 
 using graph::NodeKind;
 
-constexpr std::string_view kPredefined[] = {"bridge", "host", "none"};
-
-bool predefined(const std::string& name) {
-  return std::find(std::begin(kPredefined), std::end(kPredefined), name) != std::end(kPredefined);
-}
-
 Result<drivers::IpamPool> read_pool(const IpamEntry& entry) {
   if (entry.Subnet.empty())
     return invalid("invalid network config: a subnet is needed for each IPAM entry");
@@ -157,7 +151,7 @@ Result<NetworkCreate::Output> Networks::create(engine::JobContext& job,
                                                NetworkCreate::Input input) {
   if (input.Name.empty() || input.Name.find_first_of("/ \t\n") != std::string::npos)
     return invalid("invalid network name: \"{}\"", input.Name);
-  if (predefined(input.Name) || input.Name == "default")
+  if (is_predefined(input.Name) || input.Name == "default")
     return make_error(ErrorKind::permission, "operation is not permitted on predefined {} network",
                       input.Name);
   if (input.Ingress || (!input.Scope.empty() && input.Scope != "local"))
@@ -193,7 +187,7 @@ Result<NetworkRemove::Output> Networks::remove(engine::JobContext& job,
   NetworkRecord record = TRY(find(input.network));
   const std::string id = record.config.id, name = record.config.name,
                     driver_name = record.config.driver;
-  if (predefined(name))
+  if (is_predefined(name))
     return make_error(ErrorKind::permission, "{} is a pre-defined network and cannot be removed",
                       name);
   TRY(job.lock({{engine::LockKind::network, name}}));
@@ -230,7 +224,7 @@ Result<NetworkPrune::Output> Networks::prune(engine::JobContext& job,
   NetworkPrune::Output output;
   for (const NetworkRecord& record : TRY(records())) {
     const std::string& name = record.config.name;
-    if (predefined(name) || record.config_only || names_of(record.config.id)) continue;
+    if (is_predefined(name) || record.config_only || names_of(record.config.id)) continue;
     if (until != 0 && record.created > until) continue;
     if (!matches_labels(input.filters, record.config.labels)) continue;
     auto removed = job.run<NetworkRemove>({record.config.id});

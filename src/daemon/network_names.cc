@@ -68,8 +68,7 @@ void Networks::set_endpoint(const std::string& network_id, const std::string& co
     changed->id = record->config.id;
     changed->name = record->config.name;
     changed->internal = record->config.internal;
-    changed->user_defined =
-        changed->name != "bridge" && changed->name != "host" && changed->name != "none";
+    changed->user_defined = !is_predefined(changed->name);
   } else {
     return;
   }

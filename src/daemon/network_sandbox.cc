@@ -137,7 +137,7 @@ Networks::Files Networks::files_of(const ContainerRecord& record, SandboxMode mo
 
   Resolver resolver = mode == SandboxMode::host ? Resolver::host : Resolver::direct;
   for (const std::string& name : in_order(record))
-    if (has_names(name)) resolver = Resolver::named;
+    if (!is_predefined(name)) resolver = Resolver::named;
   files.resolv_conf =
       resolv_conf_of(record, options_, resolver,
                      has_ipv6 ? drivers::Ipv6Servers::keep : drivers::Ipv6Servers::drop)

@@ -14,10 +14,6 @@ namespace {
 
 using graph::NodeKind;
 
-bool builtin(const std::string& name) {
-  return name == "bridge" || name == "host" || name == "none";
-}
-
 api::StringMap or_empty(const api::StringMap& map) { return map; }
 
 json::object ipam_json(const NetworkRecord& record) {
@@ -62,17 +58,21 @@ constexpr Filter kFilters[] = {
     {"scope", [](const NetworkRecord& r, size_t, const std::string& w) { return r.scope == w; }},
     {"type",
      [](const NetworkRecord& r, size_t, const std::string& w) {
-       return w == (builtin(r.config.name) ? "builtin" : "custom");
+       return w == (is_predefined(r.config.name) ? "builtin" : "custom");
      }},
     {"label", label_matches},
     {"dangling",
      [](const NetworkRecord& r, size_t endpoints, const std::string& w) {
-       const bool dangling = endpoints == 0 && !builtin(r.config.name);
+       const bool dangling = endpoints == 0 && !is_predefined(r.config.name);
        return dangling == (w == "true" || w == "1");
      }},
 };
 
 }  // namespace
+
+bool is_predefined(std::string_view network) {
+  return network == "bridge" || network == "host" || network == "none";
+}
 
 Networks::Networks(engine::Engine& engine, Events& events, const Options& options)
     : engine_(engine), events_(events), options_(options) {}

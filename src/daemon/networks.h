@@ -119,6 +119,8 @@ struct EndpointNames {
 
   const std::string& container_name() const { return names.front(); }
 };
+// Of the networks that every daemon has. All others are user-defined: names are served on them.
+bool is_predefined(std::string_view network);
 // Docker's list of what a container is called on a network.
 std::vector<std::string> dns_names(const ContainerRecord& record, const api::Strings& aliases);
 using SharedEndpointNames = std::shared_ptr<const EndpointNames>;
@@ -127,7 +129,7 @@ using SharedEndpointNames = std::shared_ptr<const EndpointNames>;
 struct NetworkNames {
   std::string id, name;
   bool internal = false;      // nothing of it may reach the outside, questions for names included
-  bool user_defined = false;  // names are served: on every network but bridge, host and none
+  bool user_defined = false;  // names are served
   std::map<std::string, SharedEndpointNames> endpoints;  // by container id
 };
 using SharedNetworkNames = std::shared_ptr<const NetworkNames>;
