@@ -45,14 +45,16 @@ class Remover {
       untag(*located.reference);
       std::erase(names, *located.reference);
       // With its last tag a repository loses its references by digest too, as with Docker.
-      bool tagged = std::any_of(names.begin(), names.end(), [&](const Reference& name) {
-        return name.name() == located.reference->name() && !name.tag().empty();
+      bool tagged = std::any_of(names.begin(), names.end(), [&](const Reference& other) {
+        return other.name() == located.reference->name() && !other.tag().empty();
       });
       if (!located.reference->tag().empty() && !tagged) {
-        for (const Reference& name : names)
-          if (name.name() == located.reference->name()) untag(name);
-        std::erase_if(
-            names, [&](const Reference& name) { return name.name() == located.reference->name(); });
+        const auto of_repository = [&](const Reference& other) {
+          return other.name() == located.reference->name();
+        };
+        for (const Reference& other : names)
+          if (of_repository(other)) untag(other);
+        std::erase_if(names, of_repository);
       }
       if (!names.empty()) return commit();
       // Untagged: what still uses the image keeps it.
