@@ -178,11 +178,12 @@ Result<Clone> Container::Impl::clone_init(InitPlan& plan, int group) {
   return clone_joined(namespaces, group, prepare, &plan);
 }
 
-Status Container::Impl::begin() {
+Result<std::unique_ptr<InitPlan>> Container::Impl::prepare() {
   const Linux& section = *options.spec.linux_section;
   if (options.spec.process->apparmor_profile == kDefaultApparmorProfile)
     TRY(load_default_apparmor_profile().context("process.apparmorProfile"));
-  InitPlan plan{options, state, {}, TRY(ProcFs::open())};
+  std::unique_ptr<InitPlan> owned(new InitPlan{options, state, {}, TRY(ProcFs::open())});
+  InitPlan& plan = *owned;
   if (section.seccomp) {
     filter = TRY(cached_seccomp(*section.seccomp, options.seccomp_cache));
     plan.process.filter = filter;
@@ -195,9 +196,7 @@ Status Container::Impl::begin() {
   TRY(take_rdt().context("linux.intelRdt"));
   plan.cgroup_entries = TRY(process_entries());
   plan.cgroup_mounts = cgroup->mounts();
-  UniqueFd target = TRY(cgroup->clone_target());
   if (options.gate == Gate::socket) plan.gate = TRY(listen_at_gate(directory.get()));
-  SyncSocket::Pair pair = TRY(SyncSocket::pair());
   plan.process.process = *options.spec.process;
   plan.process.user = options.user;
   plan.process.memory_policy = section.memory_policy;
@@ -206,6 +205,14 @@ Status Container::Impl::begin() {
   plan.process.die_with_parent = options.die_with_parent;
   plan.process.user_namespace = plan.namespaces.user_namespace;
   plan.process.init_program = options.init_program;
+  return owned;
+}
+
+Status Container::Impl::clone(std::unique_ptr<InitPlan> owned) {
+  const Linux& section = *options.spec.linux_section;
+  InitPlan& plan = *owned;
+  UniqueFd target = TRY(cgroup->clone_target());
+  SyncSocket::Pair pair = TRY(SyncSocket::pair());
   plan.sync = std::move(pair.child);
 
   TRY(failpoint("runtime.clone"));
@@ -231,10 +238,15 @@ Status Container::Impl::begin() {
     TRY(sync.send(SyncMessage::moved));
   }
   TRY(keep_config());  // beside init, which mounts meanwhile
-  state.pid_start_time = TRY(process_start_time(cloned.pid));
-  TRY(failpoint("runtime.state"));
-  if (directory) TRY(write_state(directory.get(), state));
+  TRY(note_pid());
   return failpoint("runtime.begun");
+}
+
+// What whoever looks for the container needs, before anything runs in it.
+Status Container::Impl::note_pid() {
+  state.pid_start_time = TRY(process_start_time(state.pid));
+  TRY(failpoint("runtime.state"));
+  return directory ? write_state(directory.get(), state) : Status();
 }
 
 Error Container::Impl::undo(Error reason) {
@@ -293,7 +305,8 @@ Result<std::unique_ptr<Container::Impl>> Container::Impl::make(CreateOptions opt
 
 Result<Container> Container::begin(CreateOptions options) {
   std::unique_ptr<Impl> impl = TRY(Impl::make(std::move(options)));
-  Status begun = impl->begin();
+  auto step = [&]() -> Status { return impl->clone(TRY(impl->prepare())); };
+  Status begun = step();
   if (!begun) return impl->undo(std::move(begun).error());
   return Container(std::move(impl));
 }

@@ -1,6 +1,7 @@
 // What a Container is made of: for the parts of its implementation (container*.cc) and nobody else.
 #pragma once
 
+#include <memory>
 #include <optional>
 
 #include "libcontainer/cgroup.h"
@@ -23,6 +24,7 @@ struct Container::Impl {
   std::optional<SeccompFilter> filter;
   bool waiting = false;  // wait_created() has not been called yet
   bool ours = false;     // init is our child
+  bool started = false;  // by launch()
   bool hooked = false;   // hooks have been run: poststop is owed to them
 
   // Found once: looking through the mounts takes longer than what is then done with it.
@@ -41,7 +43,13 @@ struct Container::Impl {
   // For a child: where it writes "0" to be in the container's cgroups and RDT class.
   Result<std::vector<UniqueFd>> process_entries(const std::string& below = "") const;
   Result<Clone> clone_init(InitPlan& plan, int group);
-  Status begin();
+  // Everything up to init's clone; what has been taken is for undo().
+  Result<std::unique_ptr<InitPlan>> prepare();
+  Status clone(std::unique_ptr<InitPlan> plan);
+  Status note_pid();
+  // container_launch.cc. `undo_command` as in Container::launch().
+  bool can_launch() const;
+  Status launch(std::unique_ptr<InitPlan> plan, const char* const* undo_command);
   Result<UniqueFd> netns_of(pid_t pid) const;
   Status finish_start(const SyncSocket& socket);
   Error end_for_hook(Error reason);

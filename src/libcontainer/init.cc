@@ -154,6 +154,7 @@ Status setup_rootfs(InitPlan& plan) {
 // Waits for the start. With a socket gate the conversation moves over to who opened it.
 Status wait_at_gate(InitPlan& plan) {
   TRY(failpoint("init.ready"));
+  if (plan.launch) return failpoint("init.start");
   TRY(plan.sync.send(SyncMessage::ready));
   if (plan.gate) {
     // Who made us may read what it and its children write until all of them have closed it.
@@ -170,6 +171,7 @@ Status wait_at_gate(InitPlan& plan) {
 Status init(InitPlan& plan) {
   TRY(die_with_parent(plan.options.die_with_parent));
   FailpointScope scope("init");
+  if (plan.launch) TRY(plan.launch->note(plan.launch->context));
   TRY(failpoint("init.cgroup"));
   if (!plan.prepared) TRY(prepare_init(plan));
   TRY(failpoint("init.namespaces"));
@@ -186,6 +188,7 @@ Status init(InitPlan& plan) {
     TRY(plan.sync.send(SyncMessage::hooks_done));
   }
   if (!early) TRY(setup.enter());
+  if (plan.launch) plan.launch->executing = true;
   return setup.exec();
 }
 
@@ -236,6 +239,10 @@ void run_init(InitPlan& plan) {
   // An ordinary user may write the id maps only of a process that can be looked at: later, then.
   if (!plan.namespaces.maps_ids || plan.made_by == 0) hide();
   Status failed = init(plan);
+  if (plan.launch) {
+    plan.launch->failure = std::move(failed).error();
+    ::_exit(1);
+  }
   report(plan.sync, failed);
 }
 

@@ -4,6 +4,8 @@
 
 #include <unistd.h>
 
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +20,14 @@
 
 namespace gantry::libcontainer {
 
+// Between a maker that stands still and an init in its memory (container_launch.cc).
+struct Launch {
+  Status (*note)(void* context) = nullptr;  // init's first step; `context` is the container
+  void* context = nullptr;
+  bool executing = false;  // the last thing before execve(2)
+  std::optional<Error> failure;
+};
+
 struct InitPlan {
   const CreateOptions& options;
   State state;  // for hooks
@@ -31,6 +41,7 @@ struct InitPlan {
   uid_t made_by = ::geteuid();         // before a user namespace hides it
   std::vector<UniqueFd> bind_sources;  // bind_sources.h
   bool prepared = false;               // prepare_init() has been done
+  std::unique_ptr<Launch> launch;      // in place of `sync` and the gate: init goes straight on
 };
 // For a process in between (namespaces.h): into the cgroups, with the host's privileges still.
 Status prepare_init(InitPlan& plan);

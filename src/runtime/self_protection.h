@@ -1,6 +1,6 @@
 // Keeps containers from writing this program through /proc/PID/exe (CVE-2019-5736): it runs from a
 // sealed memfd (how the daemon starts shims) or from a read-only mount of its own file that no
-// container can reach.
+// container can reach (which early.h sees to, as a rule).
 #pragma once
 
 #include "base/result.h"

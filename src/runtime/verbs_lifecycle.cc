@@ -126,10 +126,13 @@ Result<int> verb_run(const Globals& globals, const Arguments& arguments) {
   TRY(check_console(options, arguments, detach));
   std::optional<Foreground> foreground;
   if (!detach) foreground = TRY(Foreground::create());
-  Container container = TRY(Container::create(std::move(options)));
+  const std::string id = options.id;
+  const char* undo[] = {"gantry-runtime", "--root", globals.root.c_str(), "delete",
+                        "--force",        id.c_str(), nullptr};
+  Container container = TRY(Container::launch(std::move(options), undo));
   UniqueFd console;
   TRY(publish(container, arguments, console));
-  Status started = container.start();
+  Status started = container.started() ? Status() : container.start();
   if (!started) {
     (void)sys::waitpid(container.pid());
     log::ignored("delete", container.destroy());

@@ -1,6 +1,8 @@
 # For tests of gantry-runtime on bundles: a private root, a busybox bundle, a check that nothing is left.
 # RUNTIME names the program under test (GANTRY_BUILD's by default).
 
+bats_require_minimum_version 1.8.0
+
 OCI_REPOSITORY=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
 GANTRY_BUILD=${GANTRY_BUILD:-$OCI_REPOSITORY/build/release}
 RUNTIME=${RUNTIME:-$GANTRY_BUILD/bin/gantry-runtime}

@@ -1,0 +1,40 @@
+#!/usr/bin/env bats
+# `gantry-runtime run` where init shares its maker's memory until its program is executed (libcontainer/clone_waiting.h):
+# init fails, or is killed, at every step.
+load ../conformance/oci/helper
+
+setup() {
+  oci_setup
+  config "c['process']['args']=['true']; c['linux'].setdefault('resources',{})['memory']={'limit':64*1048576}"
+}
+teardown() { oci_teardown; }
+
+readonly POINTS=(runtime.state init.cgroup init.namespaces init.mount init.mounted init.populated init.pivot init.ready
+  init.start)
+
+nothing_is_left() { # a record, a cgroup, a process
+  [ -z "$(ls "$OCI/root")" ] && [ -z "$(find /sys/fs/cgroup -name "$ID" 2>/dev/null)" ] && ! pgrep -f "run --bundle $BUNDLE"
+}
+
+@test "an error at any step of init is the run's, and nothing stays" {
+  for point in "${POINTS[@]}"; do
+    GANTRY_FAILPOINTS="$point=error(EIO)" run runtime run --bundle "$BUNDLE" "$ID" </dev/null
+    echo "$point: $status: $output"
+    [ "$status" -eq 1 ]
+    [[ $output == *"$point"*"Input/output error"* ]]
+    [ "${#lines[@]}" -eq 1 ]
+    nothing_is_left
+  done
+  runtime run --bundle "$BUNDLE" "$ID" </dev/null
+}
+
+@test "killed at any step of init, the run says so, and nothing stays" {
+  for point in "${POINTS[@]}"; do
+    GANTRY_FAILPOINTS="$point=kill" run runtime run --bundle "$BUNDLE" "$ID" </dev/null
+    echo "$point: $status: $output"
+    [ "$status" -eq 1 ]
+    [ "$output" = "run failed: init ended before its program was executed (killed, or out of memory)" ]
+    nothing_is_left
+  done
+  runtime run --bundle "$BUNDLE" "$ID" </dev/null
+}
