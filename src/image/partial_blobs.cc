@@ -95,7 +95,16 @@ Status PartialBlobs::reserve(engine::JobContext& job,
   }
   TRY(failpoint("image.partial-reserve"));
   graph::Graph graph = engine_.graph();
-  if (!rows.empty()) TRY(job.take(rows));
+  Status taken = rows.empty() ? Status() : job.take(rows);
+  if (!taken && taken.error().kind() == ErrorKind::conflict) {
+    // Another pull has just reserved some of them, which is as good.
+    for (engine::Resource& row : rows) {
+      taken = job.take({std::move(row)});
+      if (!taken && taken.error().kind() != ErrorKind::conflict) return taken;
+    }
+    taken = {};
+  }
+  TRY(std::move(taken));
   job.on_commit([graph, digests](graph::Transaction& tx) -> Status {
     for (const std::string& digest : digests) {
       Node lease;
