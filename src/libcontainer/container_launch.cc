@@ -52,7 +52,7 @@ std::vector<int> descriptors_of(const InitPlan& plan) {
 // any more but to execute another program.
 [[noreturn]] void leave_to(const char* const* undo) {
   constexpr std::string_view kWords =
-      "run failed: init ended before its program was executed (killed, or out of memory)\n";
+      "gantry-runtime: init ended before its program was executed (killed, or out of memory)\n";
   (void)!::write(STDERR_FILENO, kWords.data(), kWords.size());
   ::waitpid(-1, nullptr, 0);  // or else it would still be in its cgroup
   pid_t pid = undo ? ::vfork() : -1;
