@@ -1,8 +1,8 @@
 // A child that is made without a copy of its maker's memory.
 //
 // fork(2) copies page tables, and afterwards both sides pay a page fault for every page they write:
-// where page tables are a virtual machine's, that is the larger part of a container's start. A child
-// that only sets itself up and then executes a program needs no copy (vfork(2)).
+// where page tables are a virtual machine's, that is the larger part of a container's start. A
+// child that only sets itself up and then executes a program needs no copy (vfork(2)).
 #pragma once
 
 #include <sys/types.h>

@@ -106,10 +106,11 @@ class Container {
   Status wait_created();
   // begin() and wait_created().
   static Result<Container> create(CreateOptions options);
-  // create(), and start() with it where nothing has to be done in between: no hooks, no terminal, no
-  // user namespace and the like. started() says which it was. If init is killed half-way through,
-  // this process's heap is not to be trusted any more; it then executes itself with the arguments
-  // `undo_command` (as argv, ended by null; borrowed), says so on standard error and exits with 1.
+  // create(), and start() with it where nothing has to be done in between: no hooks, no terminal,
+  // no user namespace and the like. started() says which it was. If init is killed half-way
+  // through, this process's heap is not to be trusted any more; it then executes itself with the
+  // arguments `undo_command` (as argv, ended by null; borrowed), says so on standard error and
+  // exits with 1.
   static Result<Container> launch(CreateOptions options, const char* const* undo_command);
   bool started() const;
   // A container from its state directory, made by another process. `not_found` when there is none.

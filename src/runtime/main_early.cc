@@ -76,9 +76,7 @@ struct Start {
   const Elf64_auxv_t* auxiliary;
 
   explicit Start(long* stack)
-      : count(stack[0]),
-        argv(reinterpret_cast<char**>(stack + 1)),
-        environment(argv + count + 1) {
+      : count(stack[0]), argv(reinterpret_cast<char**>(stack + 1)), environment(argv + count + 1) {
     char** end = environment;
     while (*end) ++end;
     auxiliary = reinterpret_cast<const Elf64_auxv_t*>(end + 1);

@@ -127,8 +127,8 @@ Result<int> verb_run(const Globals& globals, const Arguments& arguments) {
   std::optional<Foreground> foreground;
   if (!detach) foreground = TRY(Foreground::create());
   const std::string id = options.id;
-  const char* undo[] = {"gantry-runtime", "--root", globals.root.c_str(), "delete",
-                        "--force",        id.c_str(), nullptr};
+  const char* undo[] = {"gantry-runtime", "--root", globals.root.c_str(), "delete", "--force",
+                        id.c_str(),       nullptr};
   Container container = TRY(Container::launch(std::move(options), undo));
   UniqueFd console;
   TRY(publish(container, arguments, console));
