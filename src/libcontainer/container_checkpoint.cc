@@ -412,6 +412,7 @@ Status Container::Impl::restore(const RestoreOptions& restore) {
   NamespacePlan plan = TRY(plan_namespaces(spec));
   state.namespaces = plan.types;
   TRY(take_directory());
+  TRY(keep_config());
   TRY(take_cgroup());
   TRY(take_rdt().context("linux.intelRdt"));
   auto [here, there] = TRY(sys::socketpair(SOCK_SEQPACKET));

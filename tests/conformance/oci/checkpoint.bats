@@ -156,6 +156,7 @@ c['hostname']='restored'"
   restored || { log_on_failure; cat "$OCI/out2"; false; }
   cp "$OCI/pid2" "$OCI/pid"
   run runtime exec "$ID" hostname
+  echo "$output"
   [ "$output" = restored ]
   run runtime exec "$ID" sh -c 'echo 1 >/proc/sys/kernel/hostname'
   [ "$status" -ne 0 ]
@@ -197,6 +198,7 @@ c['hostname']='restored'"
   echo after >"$OCI/data/file"
   restored || { log_on_failure; false; }
   run runtime exec "$ID" cat /data/file
+  echo "$output"
   [ "$output" = after ]
   run runtime exec "$ID" touch /data/new
   [ "$status" -ne 0 ]
