@@ -303,12 +303,21 @@ Status JobContext::commit_now(const std::function<Status(graph::Transaction&)>& 
 }
 
 Status JobContext::lease(graph::Transaction& tx, graph::NodeId node) {
-  graph::Graph& graph = engine_->graph();
-  graph::NodeId lease =
-      TRY(graph.put(tx, {.kind = graph::NodeKind::lease, .key = lease_key(id()), .data = {}}));
-  TRY(graph.link(tx, lease, graph::EdgeKind::uses, node));
+  TRY(open_lease(tx));
+  return lease_for(tx, id(), node);
+}
+
+Status JobContext::open_lease(graph::Transaction& tx) {
+  TRY(engine_->graph().put(
+      tx, {.kind = graph::NodeKind::lease, .key = lease_key(id()), .data = {}}));
   impl_->leased = true;
   return {};
+}
+
+Status JobContext::lease_for(graph::Transaction& tx, JobId job, graph::NodeId node) {
+  graph::Graph& graph = engine_->graph();
+  graph::Node lease = TRY(graph.read(tx).get(graph::NodeKind::lease, lease_key(job)));
+  return graph.link(tx, lease.id, graph::EdgeKind::uses, node);
 }
 
 }  // namespace gantry::engine
