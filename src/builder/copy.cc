@@ -116,7 +116,7 @@ class Finder {
     }
     if (directory) {
       if (!prefix.empty()) top.items.push_back({real, prefix, std::move(*entry)});
-      TRY(descend(real, prefix, "", top));
+      TRY(descend(real, prefix, top));
     } else if (!exclude_.ignores(top.name)) {
       TRY(check(*entry, path));
       top.items.push_back({real, prefix, std::move(*entry)});
@@ -125,19 +125,37 @@ class Finder {
     return {};
   }
 
-  // `below`: the path beneath the source, which --exclude matches.
-  Status descend(const std::string& source, const std::string& relative, const std::string& below,
-                 CopyTop& top) {
-    std::vector<std::string> names = TRY(tree_.list(source));
-    for (const std::string& name : names) {
-      const std::string path = join(source, name), inside = join(below, name);
+  // What is in a directory, on a stack of its own: how deep it is, others have decided.
+  Status descend(const std::string& source, const std::string& relative, CopyTop& top) {
+    struct Level {
+      std::string source, relative;
+      std::string below;  // the path beneath the source, which --exclude matches
+      std::vector<std::string> names;
+      size_t next = 0;
+    };
+    std::vector<Level> levels;
+    Level first{source, relative, "", {}, 0};
+    first.names = TRY(tree_.list(source));
+    levels.push_back(std::move(first));
+    while (!levels.empty()) {
+      Level& level = levels.back();
+      if (level.next == level.names.size()) {
+        levels.pop_back();
+        continue;
+      }
+      const std::string& name = level.names[level.next++];
+      const std::string path = join(level.source, name), inside = join(level.below, name);
+      const std::string target = join(level.relative, name);
       std::optional<tar::Entry> entry = TRY(tree_.stat(path));
       if (!entry) continue;
       const bool directory = entry->type == tar::Type::directory;
       if (exclude_.ignores(inside) && (!directory || !exclude_.has_exceptions())) continue;
       TRY(check(*entry, path));
-      top.items.push_back({path, join(relative, name), std::move(*entry)});
-      if (directory) TRY(descend(path, join(relative, name), inside, top));
+      top.items.push_back({path, target, std::move(*entry)});
+      if (!directory) continue;
+      Level deeper{path, target, inside, {}, 0};
+      deeper.names = TRY(tree_.list(path));
+      levels.push_back(std::move(deeper));
     }
     return {};
   }

@@ -176,10 +176,6 @@ class JobContext {
   // in the graph and is to be linked by the closing transaction. Lease first, then look whether
   // content is there.
   Status lease(graph::Transaction& tx, graph::NodeId node);
-  // The same for a job that runs and has leased something itself: it keeps the node from now on.
-  Status lease_for(graph::Transaction& tx, JobId job, graph::NodeId node);
-  // This job's lease without anything yet, so that others can lease for it.
-  Status open_lease(graph::Transaction& tx);
 
   // Runs another job on this thread, as a child: with this caller, cancellation, deadline and
   // locks. It has a journal row of its own; what it did is final when it returns.

@@ -7,6 +7,7 @@
 #include "engine/engine_impl.h"
 #include "engine/journal.h"
 #include "engine/leave.h"
+#include "engine/lease.h"
 #include "graph/transaction_guard.h"
 
 namespace gantry::engine {
@@ -302,22 +303,28 @@ Status JobContext::commit_now(const std::function<Status(graph::Transaction&)>& 
   return {};
 }
 
-Status JobContext::lease(graph::Transaction& tx, graph::NodeId node) {
-  TRY(open_lease(tx));
-  return lease_for(tx, id(), node);
-}
-
-Status JobContext::open_lease(graph::Transaction& tx) {
-  TRY(engine_->graph().put(
-      tx, {.kind = graph::NodeKind::lease, .key = lease_key(id()), .data = {}}));
-  impl_->leased = true;
+Status Runner::open_lease(JobContext& job, graph::Transaction& tx) {
+  TRY(job.engine_->graph().put(
+      tx, {.kind = graph::NodeKind::lease, .key = lease_key(job.id()), .data = {}}));
+  job.impl_->leased = true;
   return {};
 }
 
-Status JobContext::lease_for(graph::Transaction& tx, JobId job, graph::NodeId node) {
-  graph::Graph& graph = engine_->graph();
-  graph::Node lease = TRY(graph.read(tx).get(graph::NodeKind::lease, lease_key(job)));
+Status open_lease(JobContext& job, graph::Transaction& tx) { return Runner::open_lease(job, tx); }
+
+Status lease_for(JobContext& job, graph::Transaction& tx, JobId holder, graph::NodeId node) {
+  graph::Graph& graph = job.engine().graph();
+  graph::Node lease = TRY(graph.read(tx).get(graph::NodeKind::lease, lease_key(holder)));
   return graph.link(tx, lease.id, graph::EdgeKind::uses, node);
+}
+
+Status JobContext::lease(graph::Transaction& tx, graph::NodeId node) {
+  graph::Graph& graph = engine_->graph();
+  graph::NodeId lease =
+      TRY(graph.put(tx, {.kind = graph::NodeKind::lease, .key = lease_key(id()), .data = {}}));
+  TRY(graph.link(tx, lease, graph::EdgeKind::uses, node));
+  impl_->leased = true;
+  return {};
 }
 
 }  // namespace gantry::engine

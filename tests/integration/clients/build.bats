@@ -215,7 +215,7 @@ RUN adduser -D -u 77 someone
 USER someone
 WORKDIR /tmp/x
 RUN id -u; pwd; ls -l /proc/self/ns >/dev/null; cat /proc/self/status | grep -E 'Seccomp:|CapEff'
-RUN --network=none ip -o link | wc -l
+RUN --network=none ! ip -o link | grep eth && echo isolated
 DOCKER
   run build
   assert_success
@@ -223,7 +223,7 @@ DOCKER
   assert_line "/tmp/x"
   assert_line $'Seccomp:\t2'
   assert_line $'CapEff:\t0000000000000000'
-  assert_line "1"
+  assert_line "isolated"
   run build --network none
   assert_success
 }
@@ -237,8 +237,8 @@ DOCKER
   assert_success
   assert_line "triggered"
   assert_line "f"
-  run client inspect -f '{{json .Config.OnBuild}}' child
-  assert_output "null"
+  run client inspect child
+  refute_output --partial "RUN echo triggered"
 }
 
 @test "mounts of RUN: bind, cache and tmpfs leave nothing in the layer" {
@@ -272,7 +272,7 @@ echo one
 echo two >/two
 EOF
 RUN cat <<A - && echo end
-in $HOME
+in $0
 A
 RUN <<PROGRAM
 #!/bin/sh
@@ -283,7 +283,7 @@ DOCKER
   run build
   assert_success
   assert_line "one"
-  assert_line "in /root"
+  assert_line "in /bin/sh"
   assert_line "two"
   assert_line "/dev/pipes/PROGRAM"
 }
@@ -307,14 +307,14 @@ DOCKER
 }
 
 @test "a build that is cancelled leaves no container, no process and no image" {
-  dockerfile <<<$'FROM busybox\nRUN echo started; sleep 1000'
+  dockerfile <<<$'FROM busybox\nRUN echo started; sleep 7431'
   client_background "$TEST_ROOT/out" build -t cancelled "$context"
   eventually 20 grep -q '^started' "$TEST_ROOT/out"
   run client ps -aq
   assert_output ""
-  kill -INT "$client_pid"
+  kill -TERM "$client_pid"
   client_ends
-  nothing_sleeps() { ! pgrep -f 'sleep 1000' >/dev/null; }
+  nothing_sleeps() { ! pgrep -f 'sleep 7431' >/dev/null; }
   eventually 20 nothing_sleeps
   run client images -q cancelled
   assert_output ""
