@@ -30,6 +30,7 @@ Status TreeArchiver::add(const std::string& path, int directory, const std::stri
   entry.uid = st->st_uid;
   entry.gid = st->st_gid;
   entry.mtime = st->st_mtim;
+  if (latest_ && entry.mtime.tv_sec >= *latest_) entry.mtime = {*latest_, 0};
   if (!S_ISDIR(st->st_mode) && st->st_nlink > 1) {
     auto [known, fresh] = links_.try_emplace({st->st_dev, st->st_ino}, path);
     if (!fresh) {

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,6 +25,8 @@ class TreeArchiver {
   // The entry `name` of an open directory, as the member `path`; of a directory not what is in it.
   Status add(const std::string& path, int directory, const std::string& name);
   Status add_whiteout(const std::string& path);
+  // From now on no time is later than this, in seconds.
+  void set_latest(int64_t seconds) { latest_ = seconds; }
   Status finish() { return writer_.finish(); }
 
  private:
@@ -31,6 +34,7 @@ class TreeArchiver {
   Status read_xattrs(int fd, tar::Entry& entry);
 
   tar::Writer writer_;
+  std::optional<int64_t> latest_;
   std::map<std::pair<dev_t, ino_t>, std::string> links_;
   // Of one file after another; empty until the first.
   std::vector<char> buffer_;

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "daemon/build/builds.h"
 #include "daemon/containers.h"
 #include "daemon/daemon.h"
 #include "daemon/events.h"
@@ -242,7 +243,10 @@ Result<json::object> disk_usage(Daemon& daemon, const std::vector<std::string>& 
     json::array volumes = TRY(daemon.volumes().usage());
     out["Volumes"] = std::move(volumes);
   }
-  if (wanted("build-cache")) out["BuildCache"] = json::array{};
+  if (wanted("build-cache")) {
+    json::array cache = TRY(daemon.builds().cache().usage());
+    out["BuildCache"] = std::move(cache);
+  }
   return out;
 }
 

@@ -111,13 +111,18 @@ class ProgressStream {
     return call_.write_json(event);
   }
   // Gives `result` back when it is an error that can still be the answer.
-  Status finish(Status result) {
+  // `detail` makes errorDetail of an error; without it that has the message.
+  using Detail = std::function<json::object(const Error&)>;
+  Status finish(Status result, const Detail& detail = {}) {
     if (!result && !call_.x.started()) return result;
     TRY(start());
-    if (!result)
-      TRY(call_.write_json(
-          json::object{{"errorDetail", json::object{{"message", result.error().message()}}},
-                       {"error", result.error().message()}}));
+    if (!result) {
+      const std::string& message = result.error().message();
+      TRY(call_.write_json(json::object{
+          {"errorDetail",
+           detail ? detail(result.error()) : json::object{{"message", message}}},
+          {"error", message}}));
+    }
     return call_.x.finish();
   }
 
@@ -131,7 +136,8 @@ class ProgressStream {
 template <typename Job>
 Status stream_job(
     Call& call, typename Job::Input input, std::shared_ptr<BytePipe> upload,
-    const std::function<void(const typename Job::Output&, ProgressStream&)>& last = {}) {
+    const std::function<void(const typename Job::Output&, ProgressStream&)>& last = {},
+    const ProgressStream::Detail& detail = {}) {
   engine::SubmitOptions options = submit_options(call);
   options.want_progress = true;
   auto wake = call.x.waker();
@@ -154,7 +160,7 @@ Status stream_job(
   if (progress) progress->set_waker(nullptr), progress->close();
   if (!fed) return fed;
   auto output = handle->wait();
-  if (!output) return stream.finish(std::move(output).error());
+  if (!output) return stream.finish(std::move(output).error(), detail);
   if (last) last(*output, stream);
   return stream.finish({});
 }

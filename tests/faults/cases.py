@@ -6,11 +6,13 @@ A job type without a case, and a case without a job type, fail the walk (walk.py
 import atexit
 import base64
 import glob
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
+import tarfile
 import urllib.parse
 import urllib.request
 
@@ -537,6 +539,72 @@ class Load(ImageCase):
 
     def undo(self):
         self.remove_image("t/load:1")
+
+
+def build_context(dockerfile, **files):
+    """A context as an archive, in bytes."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, text in {"Dockerfile": dockerfile, **files}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return out.getvalue()
+
+
+class BuildCase(ImageCase):
+    """One build with a stage, a copy, a command and a cache mount. What is left when it fails is cache."""
+    context = build_context(
+        "FROM busybox AS one\nCOPY file /file\nRUN --mount=type=cache,target=/c echo 1 >/one\n"
+        "FROM busybox\nWORKDIR /w\nCOPY --from=one /one /file /w/\n", file="contents")
+
+    def act(self):
+        return self.streamed(self.engine.ask("POST", "/build?t=t/build:1", self.context))
+
+    def done(self):
+        return self.image("t/build:1")
+
+    def sound(self):
+        assert self.engine.must("GET", "/containers/json?all=1") == [], "a container is left"
+
+    def undo(self):
+        self.remove_image("t/build:1")
+        self.engine.must("POST", "/build/prune?all=1")
+
+
+@case
+class Build(BuildCase):
+    job = "image.build"
+
+
+@case
+class BuildStage(BuildCase):
+    job = "build.stage"
+
+
+@case
+class BuildStep(BuildCase):
+    job = "build.step"
+
+
+@case
+class BuildExec(BuildCase):
+    job = "build.exec"
+
+
+@case
+class BuildPrune(BuildCase):
+    job = "build.prune"
+
+    def prepare(self):
+        super().act()
+        self.remove_image("t/build:1")
+
+    def act(self):
+        return self.engine.ask("POST", "/build/prune?all=1")
+
+    def done(self):
+        return not self.engine.must("GET", "/system/df?type=build-cache")["BuildCache"]
 
 
 @case
