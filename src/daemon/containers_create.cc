@@ -117,9 +117,9 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
   record.graph_driver = daemon.graph_driver().name();
   set_command(record);
   if (record.path.empty()) return invalid("no command specified");
-  record.log_path = host.log_config.Type == "none"
-                        ? ""
-                        : fmt::format("{}/{}-json.log", directory_of(record.id), record.id);
+  record.log_path =
+      directory_of(record.id) + "/" +
+      (host.log_config.Type == "json-file" ? record.id + "-json.log" : "container.log");
   std::vector<MountPoint> inherited = TRY(inherited_mounts(table, host.VolumesFrom));
   record.mounts = TRY(collect_mounts(config, host, inherited));
   TRY(daemon.networks().validate(record));

@@ -13,6 +13,7 @@
 #include "daemon/daemon.h"
 #include "daemon/events.h"
 #include "daemon/images.h"
+#include "daemon/log_config.h"
 #include "daemon/volumes.h"
 #include "drivers/graph/graph_driver.h"
 #include "engine/engine.h"
@@ -150,7 +151,7 @@ Result<json::object> info(Daemon& daemon) {
   out["Plugins"] = json::object{{"Volume", json::array{"local"}},
                                 {"Network", json::array{"bridge", "host", "none"}},
                                 {"Authorization", nullptr},
-                                {"Log", json::array{"json-file", "local", "none"}}};
+                                {"Log", json::encode(log_driver_names())}};
   out["MemoryLimit"] = v2 || has("/sys/fs/cgroup/memory");
   out["SwapLimit"] = swap;
   out["CpuCfsPeriod"] = v2 || v1_file("cpu", "cpu.cfs_period_us");
