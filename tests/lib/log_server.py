@@ -119,7 +119,7 @@ def fluentd(connection, stream):
         except EOFError:
             return
         record({"tag": message[0], "time": message[1], "record": message[2]})
-        if args.ack:
+        if args.ack and len(message) > 3:
             chunk = message[3]["chunk"].encode()
             connection.sendall(b"\x81\xa3ack" + bytes([0xD9, len(chunk)]) + chunk)
 
