@@ -74,7 +74,9 @@ void LogForwarders::resume(const ContainerRecord& record) {
   end(record.id);
 }
 
-void LogForwarders::finish(const std::string& id) {
+void LogForwarders::finish(const ContainerRecord& record) {
+  const std::string& id = record.id;
+  if (!find(id)) resume(record);  // it ended while no daemon was there
   std::shared_ptr<LogForwarder> known;
   {
     std::lock_guard lock(mutex_);

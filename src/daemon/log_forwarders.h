@@ -34,7 +34,7 @@ class LogForwarders {
   void resume(const ContainerRecord& record);
   // It is about to be removed: what is left is sent if that takes no longer than a few seconds, and
   // counts as dropped otherwise.
-  void finish(const std::string& id);
+  void finish(const ContainerRecord& record);
 
   uint64_t dropped() const { return dropped_; }  // entries, since the daemon started
 
