@@ -13,6 +13,7 @@
 #include "daemon/spec_builder.h"
 #include "daemon/special_mounts.h"
 #include "daemon/trust.h"
+#include "daemon/volumes.h"
 #include "drivers/exec/exec_driver.h"
 #include "drivers/exec/resources.h"
 #include "drivers/graph/graph_driver.h"
@@ -156,6 +157,8 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
   drivers::Launch launch;
   launch.id = record.id;
   launch.directory = runtime_directory_of(record);
+  TRY(daemon.volumes().mounts().take(job, record.mounts, record.id + "-" + record.state.run,
+                                     owner));
   SpecInputs inputs;
   inputs.container_directory = directory_of(record.id);
   inputs.cgroups_path = cgroup_of(record);

@@ -148,7 +148,7 @@ Result<json::object> info(Daemon& daemon) {
   out["Driver"] = daemon.graph_driver().name();
   out["DriverStatus"] = json::array{
       json::array{"Backing Filesystem", backing_filesystem(daemon.options().data_root)}};
-  out["Plugins"] = json::object{{"Volume", json::array{"local"}},
+  out["Plugins"] = json::object{{"Volume", json::encode(daemon.volumes().drivers())},
                                 {"Network", json::array{"bridge", "host", "none"}},
                                 {"Authorization", nullptr},
                                 {"Log", json::encode(log_driver_names())}};

@@ -140,9 +140,6 @@ Status check_unsupported(const api::HostConfig& host) {
   if (host.CpuCount || host.CpuPercent || host.IOMaximumIOps || host.IOMaximumBandwidth)
     return invalid(
         "CpuCount, CpuPercent, IOMaximumIOps and IOMaximumBandwidth are for Windows only");
-  if (!host.VolumeDriver.empty() && host.VolumeDriver != "local")
-    return not_found("error looking up volume plugin {}: plugin \"{}\" not found",
-                     host.VolumeDriver, host.VolumeDriver);
   return {};
 }
 
