@@ -16,6 +16,7 @@
 #include "daemon/events.h"
 #include "daemon/health.h"
 #include "daemon/image_jobs.h"
+#include "daemon/log_forwarders.h"
 #include "daemon/networks.h"
 #include "engine/engine.h"
 #include "graph/graph.h"
@@ -31,8 +32,8 @@ inline engine::SubmitOptions ourselves() {
 
 // The resources of one run of a container, in any order; what it keeps between runs is not among
 // them.
-inline const std::vector<std::string_view> kRunKinds = {"net.port", "net.veth", "net.address",
-                                                        "shim",     "cgroup",   "rundir"};
+inline const std::vector<std::string_view> kRunKinds = {
+    "net.port", "net.veth", "net.address", "shim", "cgroup", "rundir", "volume-mount"};
 
 // A process started by `docker exec`. Kept in memory until its container is removed.
 struct ExecRecord {
@@ -243,6 +244,8 @@ class Containers::Impl {
   std::map<std::string, ExecRecord> execs;
   int64_t execs_looked_at = 0;  // monotonic ns
   std::atomic<int64_t> checks_run = 0, checks_failed = 0;
+
+  LogForwarders log_forwarders;
 
   std::shared_ptr<Timer> timer = std::make_shared<Timer>();
 };

@@ -114,7 +114,7 @@ Result<json::object> Containers::inspect(const std::string& reference, bool size
   out["ResolvConfPath"] = started ? directory + "/resolv.conf" : "";
   out["HostnamePath"] = started ? directory + "/hostname" : "";
   out["HostsPath"] = started ? directory + "/hosts" : "";
-  out["LogPath"] = record->log_path;
+  out["LogPath"] = record->host_config.log_config.Type == "json-file" ? record->log_path : "";
   out["Name"] = "/" + record->name;
   out["RestartCount"] = record->state.restart_count;
   out["Driver"] = record->graph_driver;

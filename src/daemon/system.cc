@@ -14,6 +14,7 @@
 #include "daemon/daemon.h"
 #include "daemon/events.h"
 #include "daemon/images.h"
+#include "daemon/log_config.h"
 #include "daemon/volumes.h"
 #include "drivers/graph/graph_driver.h"
 #include "engine/engine.h"
@@ -148,10 +149,10 @@ Result<json::object> info(Daemon& daemon) {
   out["Driver"] = daemon.graph_driver().name();
   out["DriverStatus"] = json::array{
       json::array{"Backing Filesystem", backing_filesystem(daemon.options().data_root)}};
-  out["Plugins"] = json::object{{"Volume", json::array{"local"}},
+  out["Plugins"] = json::object{{"Volume", json::encode(daemon.volumes().drivers())},
                                 {"Network", json::array{"bridge", "host", "none"}},
                                 {"Authorization", nullptr},
-                                {"Log", json::array{"json-file", "local", "none"}}};
+                                {"Log", json::encode(log_driver_names())}};
   out["MemoryLimit"] = v2 || has("/sys/fs/cgroup/memory");
   out["SwapLimit"] = swap;
   out["CpuCfsPeriod"] = v2 || v1_file("cpu", "cpu.cfs_period_us");

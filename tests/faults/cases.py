@@ -1023,6 +1023,61 @@ class CreateVolume(Case):
 
 
 @case
+class StartWithMount(Case):
+    """A container whose volume has to be mounted first, and is unmounted after it."""
+    job, group = "container.start", "volume"
+
+    def place(self):
+        return self.engine.data + "/volumes/mounted/_data"
+
+    def prepare(self):
+        self.engine.must("POST", "/volumes/create", {
+            "Name": "mounted", "DriverOpts": {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}})
+        self.create(host={"NetworkMode": "none", "Binds": ["mounted:/m"]})
+
+    def act(self):
+        return self.engine.ask("POST", "/containers/walked/start")
+
+    def done(self):
+        running = self.running()
+        assert eventually(5, lambda: os.path.ismount(self.place()) == running), "mounted without a user, or not mounted"
+        return running
+
+    def undo(self):
+        self.remove()
+        assert eventually(5, lambda: not os.path.ismount(self.place())), "it is mounted still"
+        self.engine.ask("DELETE", "/volumes/mounted")
+
+
+@case
+class CreateVolumeByPlugin(CreateVolume):
+    """A volume that a plugin makes."""
+
+    def prepare(self):
+        self.socket = "/run/docker/plugins/faultshelf.sock"
+        self.shelf = self.engine.data + "-shelf"
+        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib/volume_plugin.py")
+        self.plugin = subprocess.Popen(["/usr/bin/python3", program, self.socket, self.shelf, os.devnull],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        assert eventually(10, lambda: os.path.exists(self.socket))
+
+    def act(self):
+        return self.engine.ask("POST", "/volumes/create", {"Name": "made", "Driver": "faultshelf"})
+
+    def done(self):
+        made = self.exists("/volumes/made")
+        assert eventually(5, lambda: os.path.isdir(self.shelf + "/made") == made), "the plugin has it, or has it not"
+        return made
+
+    def undo(self):
+        super().undo()
+        self.plugin.kill()
+        self.plugin.wait()
+        os.unlink(self.socket)
+        shutil.rmtree(self.shelf, ignore_errors=True)
+
+
+@case
 class RemoveVolume(CreateVolume):
     job = "volume.remove"
 
