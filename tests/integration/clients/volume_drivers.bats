@@ -89,7 +89,7 @@ mountpoint_of() { client volume inspect -f '{{.Mountpoint}}' "$1"; }
 
 @test "what cannot be mounted fails the start, with the reason, and leaves nothing" {
   client volume create -o type=none -o device=/no/such/directory -o o=bind "$volume"
-  run -127 client run --rm -v "$volume:/data" busybox true
+  run ! client run --rm -v "$volume:/data" busybox true
   assert_output --partial 'failed to mount local volume: mount /no/such/directory:'
   assert_output --partial 'no such file or directory'
   client volume rm "$volume"
