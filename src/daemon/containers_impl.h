@@ -33,7 +33,7 @@ inline engine::SubmitOptions ourselves() {
 // The resources of one run of a container, in any order; what it keeps between runs is not among
 // them.
 inline const std::vector<std::string_view> kRunKinds = {
-    "net.port", "net.veth", "net.address", "shim", "cgroup", "rundir", "volume-mount"};
+    "net.port", "net.macvlan", "net.veth", "net.address", "shim", "cgroup", "rundir", "volume-mount"};
 
 // A process started by `docker exec`. Kept in memory until its container is removed.
 struct ExecRecord {

@@ -38,7 +38,7 @@ json::object state_object(const ContainerState& state) {
   return out;
 }
 
-json::object network_settings(const ContainerRecord& record) {
+json::object network_settings(const ContainerRecord& record, const Networks& all) {
   json::object out;
   out["Bridge"] = "";
   out["SandboxID"] = record.sandbox_id;
@@ -48,6 +48,7 @@ json::object network_settings(const ContainerRecord& record) {
     for (const auto& [port, unused] : record.config.ExposedPorts)
       if (!ports.contains(port)) ports[port] = nullptr;
   out["Ports"] = record.running() ? ports : json::object();
+  if (record.running()) out["PortStates"] = all.port_states()(record);
   out["HairpinMode"] = false;
   out["LinkLocalIPv6Address"] = "";
   out["LinkLocalIPv6PrefixLen"] = 0;
@@ -150,7 +151,7 @@ Result<json::object> Containers::inspect(const std::string& reference, bool size
   }
   out["Mounts"] = mount_list(*record);
   out["Config"] = json::encode(record->config);
-  out["NetworkSettings"] = network_settings(*record);
+  out["NetworkSettings"] = network_settings(*record, impl_->daemon.networks());
   return out;
 }
 

@@ -15,6 +15,7 @@
 #include "daemon/events.h"
 #include "daemon/images.h"
 #include "daemon/log_config.h"
+#include "daemon/networks.h"
 #include "daemon/volumes.h"
 #include "drivers/graph/graph_driver.h"
 #include "engine/engine.h"
@@ -139,6 +140,8 @@ Result<json::object> info(Daemon& daemon) {
   if (!swap) warnings.push_back("WARNING: No swap limit support");
   if (!v2 && !has("/sys/fs/cgroup/pids")) warnings.push_back("WARNING: No pids limit support");
   if (!forwarding()) warnings.push_back("WARNING: IPv4 forwarding is disabled");
+  for (const std::string& line : daemon.networks().warnings())
+    warnings.push_back(json::value("WARNING: " + line));
   json::object out;
   out["ID"] = daemon.instance();
   out["Containers"] = counts.running + counts.paused + counts.stopped;
@@ -150,7 +153,7 @@ Result<json::object> info(Daemon& daemon) {
   out["DriverStatus"] = json::array{
       json::array{"Backing Filesystem", backing_filesystem(daemon.options().data_root)}};
   out["Plugins"] = json::object{{"Volume", json::encode(daemon.volumes().drivers())},
-                                {"Network", json::array{"bridge", "host", "none"}},
+                                {"Network", json::array{"bridge", "host", "macvlan", "none"}},
                                 {"Authorization", nullptr},
                                 {"Log", json::encode(log_driver_names())}};
   out["MemoryLimit"] = v2 || has("/sys/fs/cgroup/memory");

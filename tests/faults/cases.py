@@ -891,6 +891,113 @@ class RemoveNetwork(CreateNetwork):
         return not super().done()
 
 
+class OnParent(Case):
+    """Macvlan networks, on one end of a cable of the test's own."""
+    group = "network"
+    parent, vlan = "walkpar0", "walkpar0.60"
+
+    def prepare(self):
+        subprocess.run(["ip", "link", "add", self.parent, "type", "veth", "peer", "name", "walkpar1"], check=True)
+        for link in self.parent, "walkpar1":
+            subprocess.run(["ip", "link", "set", link, "up"], check=True)
+
+    def make(self, parent):
+        return self.engine.ask("POST", "/networks/create", {
+            "Name": "made", "Driver": "macvlan", "Options": {"parent": parent},
+            "IPAM": {"Config": [{"Subnet": "10.214.0.0/24"}]}})
+
+    def links(self):
+        return subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
+
+    def undo(self):
+        self.remove()
+        eventually(5, lambda: self.engine.ask("DELETE", "/networks/made").status in (204, 404))
+        subprocess.run(["ip", "link", "delete", self.parent], check=True)
+
+
+class CreateVlanNetwork(OnParent):
+    job = "network.create"
+
+    def act(self):
+        return self.make(self.vlan)
+
+    def done(self):
+        made = self.exists("/networks/made")
+        assert not made or self.vlan in self.links(), "a network without its VLAN"
+        return made
+
+    def sound(self):
+        assert self.exists("/networks/made") or eventually(10, lambda: self.vlan not in self.links()), self.links()
+
+
+class RemoveVlanNetwork(CreateVlanNetwork):
+    job = "network.remove"
+
+    def prepare(self):
+        super().prepare()
+        answer = self.make(self.vlan)
+        assert answer.ok, answer.message
+
+    def act(self):
+        return self.engine.ask("DELETE", "/networks/made")
+
+    def done(self):
+        return not self.exists("/networks/made")
+
+
+if os.path.isdir("/proc/net/vlan"):  # elsewhere the kernel has none
+    case(CreateVlanNetwork)
+    case(RemoveVlanNetwork)
+
+
+class OnMacvlan(OnParent):
+    """A container that runs on the test's network and is connected to a macvlan network, or has been."""
+
+    def prepare(self):
+        super().prepare()
+        answer = self.make(self.parent)
+        assert answer.ok, answer.message
+        self.create(host={"NetworkMode": NETWORK})
+        self.engine.must("POST", "/containers/walked/start")
+
+    def connected(self):
+        return "made" in self.container()["NetworkSettings"]["Networks"]
+
+    def macvlans(self):
+        return subprocess.run(
+            ["nsenter", "-t", str(self.container()["State"]["Pid"]), "-n", "ip", "-o", "link", "show", "type", "macvlan"],
+            capture_output=True, text=True, check=True).stdout.count("\n")
+
+    def sound(self):
+        assert eventually(10, lambda: self.macvlans() == (1 if self.connected() else 0)), self.macvlans()
+
+
+@case
+class ConnectMacvlan(OnMacvlan):
+    job = "network.connect"
+
+    def act(self):
+        return self.engine.ask("POST", "/networks/made/connect", {"Container": "walked"})
+
+    def done(self):
+        return self.connected() and (self.sound() or True)
+
+
+@case
+class DisconnectMacvlan(OnMacvlan):
+    job = "network.disconnect"
+
+    def prepare(self):
+        super().prepare()
+        self.engine.must("POST", "/networks/made/connect", {"Container": "walked"})
+
+    def act(self):
+        return self.engine.ask("POST", "/networks/made/disconnect", {"Container": "walked"})
+
+    def done(self):
+        return not self.connected() and (self.sound() or True)
+
+
 @case
 class PruneNetworks(RemoveNetwork):
     job = "network.prune"
