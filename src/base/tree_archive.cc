@@ -69,6 +69,14 @@ Status TreeArchiver::add(const std::string& path, int directory, const std::stri
   }
   return writer_.begin(entry);
 }
+Status TreeArchiver::add_text(const std::string& path, std::string_view text) {
+  tar::Entry entry;
+  entry.path = path;
+  entry.mode = 0600;
+  entry.size = text.size();
+  return writer_.add(entry, text);
+}
+
 Status TreeArchiver::add_whiteout(const std::string& path) {
   size_t slash = path.rfind('/');
   tar::Entry entry;

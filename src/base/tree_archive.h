@@ -24,6 +24,8 @@ class TreeArchiver {
 
   // The entry `name` of an open directory, as the member `path`; of a directory not what is in it.
   Status add(const std::string& path, int directory, const std::string& name);
+  // A regular file (0600) that no directory has.
+  Status add_text(const std::string& path, std::string_view text);
   Status add_whiteout(const std::string& path);
   // From now on no time is later than this, in seconds.
   void set_latest(int64_t seconds) { latest_ = seconds; }

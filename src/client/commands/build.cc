@@ -187,25 +187,17 @@ Result<builder::IgnoreList> ignore_list(const Source& source) {
   return builder::IgnoreList();
 }
 
-// A pipe with the same bytes, to which two writers write one after the other.
 Status write_context(const Source& source, ByteSink& out) {
   builder::IgnoreList ignore = TRY(ignore_list(source));
-  if (source.extra) {
-    tar::Writer writer(out);
-    tar::Entry entry;
-    entry.path = source.dockerfile;
-    entry.mode = 0600;
-    entry.size = source.text.size();
-    TRY(writer.add(entry, source.text));
-    entry.path = source.dockerfile + ".dockerignore";
-    // What the daemon leaves out as well: the context's own list, and this file.
-    Result<std::string> own = fs::read_file(source.directory + "/.dockerignore", 4u << 20);
-    std::string list = (own ? *own + "\n" : "") + source.dockerfile + "\n" + entry.path + "\n";
-    entry.size = list.size();
-    TRY(writer.add(entry, list));
-  }
   UniqueFd root = TRY(sys::open(source.directory, O_RDONLY | O_DIRECTORY));
   TreeArchiver archive(out);
+  if (source.extra) {
+    TRY(archive.add_text(source.dockerfile, source.text));
+    // What the daemon leaves out as well: the context's own list, and these two files.
+    const std::string name = source.dockerfile + ".dockerignore";
+    Result<std::string> own = fs::read_file(source.directory + "/.dockerignore", 4u << 20);
+    TRY(archive.add_text(name, (own ? *own + "\n" : "") + source.dockerfile + "\n" + name + "\n"));
+  }
   auto wanted = [&](const std::string& path) {
     return path == source.dockerfile || path == ".dockerignore" ||
            path == source.dockerfile + ".dockerignore";
