@@ -117,7 +117,7 @@ DOCKER
 }
 
 @test "two daemons make the same image of the same inputs" {
-  engine_start second
+  engine_start second --bridge gtsecond0 --bip 10.231.7.1/24
   echo data >"$context/file"
   dockerfile <<'DOCKER'
 FROM busybox

@@ -33,7 +33,7 @@ made() { client network create -d macvlan --subnet 192.0.2.0/24 --gateway 192.0.
   assert_output --partial 'default via 192.0.2.1 dev eth0'
   assert_line reached
   client run -d --name there --network "$net" --ip 192.0.2.200 --mac-address 02:42:c0:00:02:c8 busybox sleep 1000 >/dev/null
-  run ip netns exec "$host" ping -c 1 -w 5 192.0.2.200
+  run ip netns exec "$host" busybox ping -c 1 -w 5 192.0.2.200
   assert_success
   run ip -n "$host" neigh show 192.0.2.200
   assert_output --partial 02:42:c0:00:02:c8
