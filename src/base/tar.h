@@ -63,8 +63,7 @@ class Reader {
 
   // The next member (what is left of the payload before it is passed over); nothing at the end of
   // the archive. A stream that ends inside a member is `invalid`: "unexpected end of archive"; one
-  // that ends between members without the zero blocks is taken, as other readers do; so is one that
-  // ends with the contents of a member.
+  // that ends between members without the zero blocks is taken, as other readers do.
   Result<std::optional<Entry>> next();
   // The next piece of the current member's payload, valid until the next call; "" when it is done.
   Result<std::string_view> payload();

@@ -211,11 +211,7 @@ Result<std::string_view> Reader::payload() {
 
 Status Reader::skip_padding() {
   while (payload_left_ > 0) TRY(payload());
-  uint64_t padding = std::exchange(padding_, 0);
-  // The last member may go without: what a writer of Go's leaves that nobody closed (the docker
-  // client's, with a Dockerfile from outside of the context).
-  TRY(fill());
-  return ended_ ? Status() : consume_literal(padding);
+  return consume_literal(std::exchange(padding_, 0));
 }
 
 Status Reader::finish() {

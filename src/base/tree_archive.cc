@@ -30,7 +30,6 @@ Status TreeArchiver::add(const std::string& path, int directory, const std::stri
   entry.uid = st->st_uid;
   entry.gid = st->st_gid;
   entry.mtime = st->st_mtim;
-  if (latest_ && entry.mtime.tv_sec >= *latest_) entry.mtime = {*latest_, 0};
   if (!S_ISDIR(st->st_mode) && st->st_nlink > 1) {
     auto [known, fresh] = links_.try_emplace({st->st_dev, st->st_ino}, path);
     if (!fresh) {
@@ -69,14 +68,6 @@ Status TreeArchiver::add(const std::string& path, int directory, const std::stri
   }
   return writer_.begin(entry);
 }
-Status TreeArchiver::add_text(const std::string& path, std::string_view text) {
-  tar::Entry entry;
-  entry.path = path;
-  entry.mode = 0600;
-  entry.size = text.size();
-  return writer_.add(entry, text);
-}
-
 Status TreeArchiver::add_whiteout(const std::string& path) {
   size_t slash = path.rfind('/');
   tar::Entry entry;

@@ -4,7 +4,6 @@
 #include <sys/types.h>
 
 #include <map>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,11 +23,7 @@ class TreeArchiver {
 
   // The entry `name` of an open directory, as the member `path`; of a directory not what is in it.
   Status add(const std::string& path, int directory, const std::string& name);
-  // A regular file (0600) that no directory has.
-  Status add_text(const std::string& path, std::string_view text);
   Status add_whiteout(const std::string& path);
-  // From now on no time is later than this, in seconds.
-  void set_latest(int64_t seconds) { latest_ = seconds; }
   Status finish() { return writer_.finish(); }
 
  private:
@@ -36,7 +31,6 @@ class TreeArchiver {
   Status read_xattrs(int fd, tar::Entry& entry);
 
   tar::Writer writer_;
-  std::optional<int64_t> latest_;
   std::map<std::pair<dev_t, ino_t>, std::string> links_;
   // Of one file after another; empty until the first.
   std::vector<char> buffer_;

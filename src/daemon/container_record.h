@@ -17,13 +17,12 @@ namespace gantry::daemon {
 // One mount of the container beyond those every container has; made from Binds, Mounts, Tmpfs,
 // Volumes of the image and VolumesFrom at create time.
 struct MountPoint {
-  std::string type;               // bind, volume, tmpfs, image
-  std::string name;               // volume: its name
-  std::string source;             // bind: host path; volume: its directory; image: its id
-  std::string destination;        // clean absolute path in the container
-  std::string driver;             // volume: "local", or a plugin's name
-  api::StringMap driver_options;  // volume of the local driver: what must be mounted there
-  std::string mode;               // as written: "ro", "z", …
+  std::string type;         // bind, volume, tmpfs, image
+  std::string name;         // volume: its name
+  std::string source;       // bind: host path; volume: its directory; image: its id
+  std::string destination;  // clean absolute path in the container
+  std::string driver;       // volume: "local"
+  std::string mode;         // as written: "ro", "z", …
   bool writable = true;
   std::string propagation;  // bind: "rprivate" unless told
   bool no_copy = false;     // volume: do not copy the image's content up
@@ -108,7 +107,6 @@ struct Schema<daemon::MountPoint> {
       field<&T::source>("source", kOmitEmpty),
       field<&T::destination>("destination"),
       field<&T::driver>("driver", kOmitEmpty),
-      field<&T::driver_options>("driver_options", kOmitEmpty),
       field<&T::mode>("mode", kOmitEmpty),
       field<&T::writable>("writable"),
       field<&T::propagation>("propagation", kOmitEmpty),

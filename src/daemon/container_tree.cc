@@ -15,7 +15,6 @@
 #include "base/sys.h"
 #include "daemon/mounts.h"
 #include "daemon/special_mounts.h"
-#include "daemon/volume_mounts.h"
 #include "drivers/graph/graph_driver.h"
 #include "drivers/graph/rootfs_mount.h"
 
@@ -67,13 +66,6 @@ Status take_mounts(const ContainerRecord& record, drivers::GraphDriver& driver,
   for (const MountPoint& mount : record.mounts) {
     if (is_special(mount)) {
       UniqueFd tree = TRY(open_special(mount, driver).context("mount {}", mount.destination));
-      if (!mount.writable)
-        TRY(sys::mount_setattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0));
-      parts.push_back({mount.destination, std::move(tree)});
-      continue;
-    }
-    if (needs_mount(mount)) {
-      UniqueFd tree = TRY(open_unmounted(mount).context("mount {}", mount.destination));
       if (!mount.writable)
         TRY(sys::mount_setattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0));
       parts.push_back({mount.destination, std::move(tree)});

@@ -140,7 +140,6 @@ class Containers {
     int64_t run = 0, failed = 0;
   };
   CheckCounts check_counts() const;
-  uint64_t dropped_log_entries() const;  // which no server took, since the daemon started
 
   // ---- start-up, each once and in this order, before any other job of a container
   // Reads what the graph remembers into memory.

@@ -100,7 +100,6 @@ Status Containers::Impl::adopt_one(engine::JobContext& job,
     log::ignored("names of container " + record.name, daemon.names().adopt(record, **instance));
     container->set_running(record, *instance);
     watch(container, record.state.run, *instance);
-    log_forwarders.begin(record);
     start_checks(container);
   } else if (instance) {  // it ended while nobody listened, and its shim wrote down how
     const drivers::ExitStatus end = (*instance)->exit_status().value_or(drivers::ExitStatus{});
@@ -148,8 +147,6 @@ Status Containers::adopt() {
     impl_->record_end(std::move(found.ended[i]));
   }
   for (const std::string& id : found.unreached) impl_->adopt_later(id, kFirstRetry);
-  for (const std::shared_ptr<Container>& container : impl_->table.all())
-    if (!container->record()->running()) impl_->log_forwarders.resume(*container->record());
   return {};
 }
 

@@ -11,7 +11,6 @@
 #include "daemon/images.h"
 #include "daemon/mounts.h"
 #include "daemon/names.h"
-#include "daemon/plugins.h"
 #include "daemon/spec_builder.h"
 #include "daemon/trust.h"
 #include "daemon/validate.h"
@@ -118,9 +117,9 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
   record.graph_driver = daemon.graph_driver().name();
   set_command(record);
   if (record.path.empty()) return invalid("no command specified");
-  record.log_path =
-      directory_of(record.id) + "/" +
-      (host.log_config.Type == "json-file" ? record.id + "-json.log" : "container.log");
+  record.log_path = host.log_config.Type == "none"
+                        ? ""
+                        : fmt::format("{}/{}-json.log", directory_of(record.id), record.id);
   std::vector<MountPoint> inherited = TRY(inherited_mounts(table, host.VolumesFrom));
   record.mounts = TRY(collect_mounts(config, host, inherited));
   TRY(daemon.networks().validate(record));
@@ -140,13 +139,10 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
   std::vector<engine::LockName> locks = {
       {engine::LockKind::container, record.id},
       {engine::LockKind::image, record.image_id, engine::LockMode::shared}};
-  if (!host.VolumeDriver.empty() && host.VolumeDriver != "local")  // also where no volume is made
-    TRY(Plugin::find(host.VolumeDriver, "VolumeDriver")
-            .context("error looking up volume plugin {}", host.VolumeDriver));
   for (MountPoint& mount : record.mounts) {
     if (mount.type != "volume") continue;
-    if (mount.anonymous && mount.name.empty()) mount.name = random_hex(32);
-    TRY(daemon.volumes().settle(job, mount, volume_labels(record.host_config, mount)));
+    if (mount.anonymous) mount.name = random_hex(32);
+    mount.source = daemon.volumes().directory(mount.name);
     locks.push_back({engine::LockKind::volume, mount.name});
   }
   // An image is mounted through a layer of its own, which is never written to.
@@ -168,10 +164,6 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
       {"container-files", record.id, owner_of(record.id), ""},
       {std::string(drivers::kContainerKind), record.id, owner_of(record.id), ""}};
   api::Strings new_volumes = TRY(daemon.volumes().missing(record.mounts));
-  for (const MountPoint& mount : record.mounts)
-    if (needs_mount(mount) &&
-        std::find(new_volumes.begin(), new_volumes.end(), mount.name) != new_volumes.end())
-      return conflict("volume {} was removed meanwhile", mount.name);
   for (const std::string& name : new_volumes) intents.push_back(daemon.volumes().intent(name));
   for (const ImageMount& mount : image_mounts)
     intents.push_back({std::string(drivers::kContainerKind), mount.layer, owner_of(record.id), ""});
@@ -189,11 +181,7 @@ Result<ContainerCreate::Output> Containers::Impl::create(engine::JobContext& job
   for (const ImageMount& mount : image_mounts)
     TRY(daemon.graph_driver().create_container(
         {mount.layer, mount.top_layer, drivers::ContainerLifetime::kept, 0}));
-  // Those that must be mounted are, for as long as this job takes.
-  std::vector<MountPoint> filled = record.mounts;
-  std::erase_if(filled, [](const MountPoint& mount) { return mount.no_copy; });
-  TRY(daemon.volumes().mounts().take(job, filled, "new-" + record.id, ""));
-  TRY(daemon.volumes().copy_up(filled, record.rootfs));
+  TRY(daemon.volumes().copy_up(record.mounts, record.rootfs));
 
   TRY(failpoint("container.made"));
 

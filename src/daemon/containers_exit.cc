@@ -94,7 +94,6 @@ Result<Nothing> Containers::Impl::exited(engine::JobContext& job,
   TRY(failpoint("container.exited"));
   bool remove = record.host_config.AutoRemove && !restart && !state.start_follows;
   if (remove) {
-    log_forwarders.end(record.id);
     TRY(remove_locked(job, container, true));
   } else {
     TRY(job.release_owned(owner_of(record.id), kRunKinds));
@@ -104,7 +103,6 @@ Result<Nothing> Containers::Impl::exited(engine::JobContext& job,
     container->new_check_generation();
     container->publish(record);
     container->set_instance(nullptr);
-    log_forwarders.end(record.id);
     daemon.names().end(record.id);
     daemon.networks().disconnected(before);
     publish_event(

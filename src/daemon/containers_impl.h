@@ -16,7 +16,6 @@
 #include "daemon/events.h"
 #include "daemon/health.h"
 #include "daemon/image_jobs.h"
-#include "daemon/log_forwarders.h"
 #include "daemon/networks.h"
 #include "engine/engine.h"
 #include "graph/graph.h"
@@ -32,8 +31,8 @@ inline engine::SubmitOptions ourselves() {
 
 // The resources of one run of a container, in any order; what it keeps between runs is not among
 // them.
-inline const std::vector<std::string_view> kRunKinds = {
-    "net.port", "net.macvlan", "net.veth", "net.address", "shim", "cgroup", "rundir", "volume-mount"};
+inline const std::vector<std::string_view> kRunKinds = {"net.port", "net.veth", "net.address",
+                                                        "shim",     "cgroup",   "rundir"};
 
 // A process started by `docker exec`. Kept in memory until its container is removed.
 struct ExecRecord {
@@ -244,8 +243,6 @@ class Containers::Impl {
   std::map<std::string, ExecRecord> execs;
   int64_t execs_looked_at = 0;  // monotonic ns
   std::atomic<int64_t> checks_run = 0, checks_failed = 0;
-
-  LogForwarders log_forwarders;
 
   std::shared_ptr<Timer> timer = std::make_shared<Timer>();
 };

@@ -38,7 +38,7 @@ json::object state_object(const ContainerState& state) {
   return out;
 }
 
-json::object network_settings(const ContainerRecord& record, const Networks& all) {
+json::object network_settings(const ContainerRecord& record) {
   json::object out;
   out["Bridge"] = "";
   out["SandboxID"] = record.sandbox_id;
@@ -48,7 +48,6 @@ json::object network_settings(const ContainerRecord& record, const Networks& all
     for (const auto& [port, unused] : record.config.ExposedPorts)
       if (!ports.contains(port)) ports[port] = nullptr;
   out["Ports"] = record.running() ? ports : json::object();
-  if (record.running()) out["PortStates"] = all.port_states()(record);
   out["HairpinMode"] = false;
   out["LinkLocalIPv6Address"] = "";
   out["LinkLocalIPv6PrefixLen"] = 0;
@@ -115,7 +114,7 @@ Result<json::object> Containers::inspect(const std::string& reference, bool size
   out["ResolvConfPath"] = started ? directory + "/resolv.conf" : "";
   out["HostnamePath"] = started ? directory + "/hostname" : "";
   out["HostsPath"] = started ? directory + "/hosts" : "";
-  out["LogPath"] = record->host_config.log_config.Type == "json-file" ? record->log_path : "";
+  out["LogPath"] = record->log_path;
   out["Name"] = "/" + record->name;
   out["RestartCount"] = record->state.restart_count;
   out["Driver"] = record->graph_driver;
@@ -151,7 +150,7 @@ Result<json::object> Containers::inspect(const std::string& reference, bool size
   }
   out["Mounts"] = mount_list(*record);
   out["Config"] = json::encode(record->config);
-  out["NetworkSettings"] = network_settings(*record, impl_->daemon.networks());
+  out["NetworkSettings"] = network_settings(*record);
   return out;
 }
 

@@ -171,18 +171,6 @@ std::string summary(const ContainerRecord& record) {
   return text;
 }
 
-// A field of ours, where the outside does not reach what is published: the JSON text, or nothing.
-std::string unreached_ports(json::object states) {
-  for (auto port = states.begin(); port != states.end();) {
-    const json::array& list = port->value().get_array();
-    const bool all = std::all_of(list.begin(), list.end(), [](const json::value& one) {
-      return one.get_object().at("State") == json::value("allowed");
-    });
-    port = all ? states.erase(port) : port + 1;
-  }
-  return states.empty() ? std::string() : json::serialize(states);
-}
-
 }  // namespace
 
 Status Containers::list(const ListQuery& query,
@@ -206,7 +194,6 @@ Status Containers::list(const ListQuery& query,
   bool all = query.all || query.limit > 0 || query.filters.contains("status") ||
              query.filters.contains("exited") || query.filters.contains("before") ||
              query.filters.contains("since");
-  const auto states_of = impl_->daemon.networks().port_states();
   std::string piece = "[";
   int shown = 0;
   for (const std::shared_ptr<Container>& container : impl_->table.all()) {
@@ -216,9 +203,6 @@ Status Containers::list(const ListQuery& query,
     if (shown > 0) piece += ',';
     piece += *container->rendered(record, summary);
     piece.append(",\"Status\":\"").append(status_text(record->state)).append("\"");
-    if (record->running())
-      if (const std::string states = unreached_ports(states_of(*record)); !states.empty())
-        piece.append(",\"PortStates\":").append(states);
     if (query.size) {
       const int64_t changed = impl_->changed_bytes(record->id);
       piece += fmt::format(",\"SizeRw\":{},\"SizeRootFs\":{}", changed, changed);

@@ -67,7 +67,6 @@ Status Containers::Impl::remove_locked(engine::JobContext& job,
                                        const std::shared_ptr<Container>& container, bool volumes) {
   std::shared_ptr<const ContainerRecord> record = container->record();
   TRY(failpoint("container.release"));
-  log_forwarders.finish(*record);
   TRY(job.release_owned(owner_of(record->id)));
   api::Strings dropped;
   auto anonymous = [](const MountPoint& mount) {

@@ -13,7 +13,6 @@
 #include "daemon/spec_builder.h"
 #include "daemon/special_mounts.h"
 #include "daemon/trust.h"
-#include "daemon/volumes.h"
 #include "drivers/exec/exec_driver.h"
 #include "drivers/exec/resources.h"
 #include "drivers/graph/graph_driver.h"
@@ -157,8 +156,6 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
   drivers::Launch launch;
   launch.id = record.id;
   launch.directory = runtime_directory_of(record);
-  TRY(daemon.volumes().mounts().take(job, record.mounts, record.id + "-" + record.state.run,
-                                     owner));
   SpecInputs inputs;
   inputs.container_directory = directory_of(record.id);
   inputs.cgroups_path = cgroup_of(record);
@@ -207,10 +204,7 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
     launch.console.rows = static_cast<uint16_t>(record.host_config.ConsoleSize->at(0));
     launch.console.columns = static_cast<uint16_t>(record.host_config.ConsoleSize->at(1));
   }
-  launch.log = shim_log_config(record);
-  // Shared with the closing function, which must be one that can be copied.
-  auto sink =
-      std::make_shared<std::unique_ptr<drivers::LogSink>>(TRY(LogForwarders::prepare(record)));
+  launch.log = shim_log_config(record.host_config.log_config, record.log_path, record.config);
 
   std::vector<engine::Resource> intents = drivers::launch_resources(launch, owner);
   intents.insert(intents.end(), plan.rows.begin(), plan.rows.end());
@@ -255,8 +249,7 @@ Status Containers::Impl::start_locked(engine::JobContext& job, Container& contai
   }
   std::shared_ptr<Container> self = table.by_id(record.id);
   job.on_commit([this, record](graph::Transaction& tx) { return store(tx, record); });
-  job.after_commit([this, self, record, instance, attach_pending, serving, sink] {
-    log_forwarders.begin(record, std::move(*sink));
+  job.after_commit([this, self, record, instance, attach_pending, serving] {
     self->set_running(record, instance);
     attach_pending(*self);  // who came while it was being started
     daemon.networks().connected(record);

@@ -11,7 +11,6 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/sys.h"
-#include "daemon/build/builds.h"
 #include "daemon/containers.h"
 #include "daemon/events.h"
 #include "daemon/images.h"
@@ -162,7 +161,6 @@ Daemon::Daemon() : state_(std::make_unique<State>()), events_(std::make_unique<E
 Daemon::~Daemon() {
   shut_down();
   maintenance_.reset();
-  builds_.reset();
   containers_.reset();
   volumes_.reset();
   names_.reset();
@@ -224,7 +222,6 @@ Result<std::unique_ptr<Daemon>> Daemon::open(Options options) {
   daemon->names_ = TRY(NameService::create(*daemon->networks_, o));
   daemon->volumes_ = std::make_unique<Volumes>(*daemon);
   daemon->containers_ = std::make_unique<Containers>(*daemon);
-  daemon->builds_ = std::make_unique<Builds>(*daemon);
   daemon->maintenance_ = std::make_unique<Maintenance>(*daemon);
 
   daemon->recovered_ = TRY(state.engine->graph().read().setting(graph::kRecoveredKey)) == "1";

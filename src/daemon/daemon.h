@@ -28,7 +28,6 @@ class ExecDriver;
 
 namespace gantry::daemon {
 
-class Builds;
 class Containers;
 class Events;
 class Images;
@@ -62,7 +61,6 @@ class Daemon {
   Networks& networks() { return *networks_; }
   NameService& names() { return *names_; }
   Volumes& volumes() { return *volumes_; }
-  Builds& builds() { return *builds_; }
   Events& events() { return *events_; }
 
   // Goes on in the background when the listeners are up: adopts the containers that still run and
@@ -97,7 +95,6 @@ class Daemon {
   std::unique_ptr<NameService> names_;
   std::unique_ptr<Volumes> volumes_;
   std::unique_ptr<Containers> containers_;
-  std::unique_ptr<Builds> builds_;
   std::unique_ptr<Maintenance> maintenance_;
 };
 

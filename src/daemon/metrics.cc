@@ -74,10 +74,6 @@ std::string metrics(Daemon& daemon) {
   text.one("engine_daemon_health_checks_failed_total", "counter",
            "The total number of failed health checks", checks.failed);
 
-  text.one("engine_daemon_log_entries_dropped_total", "counter",
-           "The number of log entries that no log server got before they were rotated away",
-           static_cast<int64_t>(daemon.containers().dropped_log_entries()));
-
   text.one("process_resident_memory_bytes", "gauge", "Resident memory size in bytes.",
            resident_bytes());
   text.one("process_open_fds", "gauge", "Number of open file descriptors.",

@@ -102,6 +102,17 @@ Status validate_source(const api::Mount& mount) {
       if (!is_local_path(mount.volume->Subpath))
         return bad("subpath must be a relative path within the volume");
     }
+    if (mount.volume && mount.volume->DriverConfig) {
+      const std::string& driver = mount.volume->DriverConfig->Name;
+      if (!driver.empty() && driver != "local")
+        return not_found("error looking up volume plugin {}: plugin \"{}\" not found", driver,
+                         driver);
+      if (!mount.volume->DriverConfig->Options.empty())
+        return unsupported(
+            "mount {}: options of the local volume driver are not supported here: "
+            "create the volume first",
+            mount.Target);
+    }
     if (mount.tmpfs) return bad("field TmpfsOptions must not be specified");
     if (mount.image) return bad("field ImageOptions must not be specified");
   } else if (mount.Type == "tmpfs") {
@@ -228,7 +239,6 @@ Result<MountPoint> parse_mount(const api::Mount& mount, const std::string& volum
       out.subpath = mount.volume->Subpath;
       if (mount.volume->DriverConfig && !mount.volume->DriverConfig->Name.empty())
         out.driver = mount.volume->DriverConfig->Name;
-      if (mount.volume->DriverConfig) out.driver_options = mount.volume->DriverConfig->Options;
     }
   } else if (mount.Type == "image") {
     out.name = mount.Source;

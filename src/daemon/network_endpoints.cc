@@ -123,10 +123,6 @@ Result<Networks::Gateways> Networks::choose_gateways(const std::vector<Wanted>& 
     if (out.v4 == nullptr && driver->has_gateway(config, IpFamily::v4)) out.v4 = endpoint;
     if (out.v6 == nullptr && driver->has_gateway(config, IpFamily::v6)) out.v6 = endpoint;
   }
-  if (const Wanted* first = out.v4 != nullptr ? out.v4 : out.v6; first != nullptr) {
-    const drivers::NetworkDriver* driver = TRY(system_->driver(first->network.config.driver));
-    out.publish = driver->publishes();
-  }
   return out;
 }
 
@@ -180,8 +176,7 @@ Result<Networks::PlannedEndpoint> Networks::plan_endpoint(
   }
   for (const drivers::IpamPool& pool : network.pools) {
     if (!pool.gateway || !driver->has_gateway(network, pool.subnet.family())) continue;
-    (pool.gateway->is_v4() ? shown.Gateway : shown.IPv6Gateway) =
-        pool.container_gateway()->to_string();
+    (pool.gateway->is_v4() ? shown.Gateway : shown.IPv6Gateway) = pool.gateway->to_string();
   }
   shown.DNSNames.clear();
   if (!is_predefined(network.name) && !endpoint.interface_name.empty())
@@ -284,10 +279,6 @@ Status Networks::settle(const ContainerRecord& record, const std::vector<engine:
 }
 
 Status Networks::settle_adopted(const ContainerRecord& record, int netns) {
-  for (const Wanted& endpoint : TRY(endpoints_of(record))) {
-    drivers::NetworkDriver* driver = TRY(system_->driver(endpoint.network.config.driver));
-    driver->found(endpoint.settings.EndpointID, netns);
-  }
   return set_routes(record, netns, true);
 }
 
@@ -300,8 +291,7 @@ Status Networks::set_routes(const ContainerRecord& record, int netns, bool only_
   if (only_lost)
     for (const engine::ResourceRow& row :
          TRY(engine_.resources().owned_by("container:" + record.id)))
-      leaving = leaving || ((row.kind == "net.veth" || row.kind == "net.macvlan") &&
-                            row.state != engine::ResourceState::held);
+      leaving = leaving || (row.kind == "net.veth" && row.state != engine::ResourceState::held);
   NetlinkSocket inside = TRY(NetlinkSocket::open_in(NETLINK_ROUTE, netns));
   const std::vector<IpAddress> now = TRY(drivers::list_gateways(inside));
   const std::vector<drivers::LinkAddress> addresses = TRY(drivers::list_addresses(inside));

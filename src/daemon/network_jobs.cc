@@ -68,18 +68,6 @@ Result<NetworkRecord> read_record(NetworkCreate::Input input) {
   return record;
 }
 
-// Whether the default network is what the daemon's options ask for. They may have changed since;
-// what they do not say stays as it was.
-bool says_the_same(const drivers::NetworkConfig& former, const drivers::NetworkConfig& wanted) {
-  const auto has = [&](const drivers::IpamPool& pool) {
-    const drivers::IpamPool* other = former.pool(pool.subnet.family());
-    return other != nullptr && other->subnet == pool.subnet && other->range == pool.range &&
-           other->auxiliary == pool.auxiliary && (!pool.gateway || other->gateway == pool.gateway);
-  };
-  return former.options == wanted.options && former.ipv6 == wanted.ipv6 &&
-         std::all_of(wanted.pools.begin(), wanted.pools.end(), has);
-}
-
 // For what is being given back when every address pool is taken.
 constexpr std::chrono::seconds kDrainTime{5};
 
@@ -181,9 +169,6 @@ Result<NetworkCreate::Output> Networks::create(engine::JobContext& job,
 
   NetworkRecord record = TRY(read_record(input));
   record = TRY(configured(std::move(record), input));
-  if (const auto defaults = options_.network.options.find(record.config.driver);
-      record.config_from.empty() && defaults != options_.network.options.end())
-    record.config.options.insert(defaults->second.begin(), defaults->second.end());
   const std::string id = record.config.id, name = record.config.name, driver = record.config.driver;
   if (record.config_only)
     job.on_commit([&graph = engine_.graph(), record](graph::Transaction& tx) {
@@ -264,16 +249,6 @@ Status Networks::make_good(engine::JobContext& job, const NetworkRecord& record)
   return driver->create_network(record.config);
 }
 
-// By its rows: those of containers that ended with the machine count only while the bridge is
-// there.
-Result<bool> Networks::has_endpoints(const drivers::NetworkConfig& network) const {
-  bool addresses = false;
-  for (const engine::ResourceRow& row : TRY(engine_.resources().list()))
-    addresses = addresses || (row.kind == "net.address" && row.name.starts_with(network.id + "/"));
-  if (!addresses) return false;
-  return system_->is_there(network);
-}
-
 Result<NetworkRestore::Output> Networks::restore(engine::JobContext& job) {
   TRY(job.lock({{engine::LockKind::network, "bridge"}}));
   std::vector<NetworkRecord> wanted;
@@ -287,26 +262,30 @@ Result<NetworkRestore::Output> Networks::restore(engine::JobContext& job) {
     wanted.push_back(std::move(record));
   }
 
-  if (options_.network.bridge.link != "none") {
+  if (options_.bridge != "none") {
+    drivers::DefaultBridge bridge{.link = options_.bridge};
+    if (!options_.bip.empty())
+      bridge.bip = TRY(drivers::Cidr::parse(options_.bip).context("--bip"));
     NetworkRecord record;
     record.created = now_ns();
-    record.config = system_->default_network(options_.network.bridge);
+    record.config = system_->default_network(bridge);
     record.config.id = new_id();
-    const auto former = find("bridge");
-    bool keep = former && says_the_same(former->config, record.config);
-    if (former && !keep && TRY(has_endpoints(former->config))) {
-      log::warn(
-          "containers are connected to the default network: it keeps its options until a start "
-          "of the daemon that finds none");
-      keep = true;
-    }
-    if (former && !keep) {
-      log::info("the default network is made anew with the daemon's new options");
-      record.config.id = former->config.id;
-      drivers::NetworkDriver* driver = TRY(system_->driver("bridge"));
-      TRY(job.release_owned("network:" + former->config.id));
-      TRY(driver->remove_network(former->config));
-      TRY(job.commit_now());
+    auto former = find("bridge");
+    bool keep = false;
+    if (former) {
+      // The daemon's options may have changed since; what they do not say stays as it was.
+      const auto& pools = former->config.pools;
+      keep = former->config.options == record.config.options &&
+             (!bridge.bip || (!pools.empty() && pools[0].gateway == bridge.bip->address() &&
+                              pools[0].subnet == bridge.bip->network()));
+      if (!keep) {
+        log::info("the default network is made anew with the daemon's new options");
+        record.config.id = former->config.id;
+        drivers::NetworkDriver* driver = TRY(system_->driver("bridge"));
+        TRY(job.release_owned("network:" + former->config.id));
+        TRY(driver->remove_network(former->config));
+        TRY(job.commit_now());
+      }
     }
     if (!keep) wanted.push_back(std::move(record));
   }

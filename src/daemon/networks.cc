@@ -3,8 +3,6 @@
 #include <algorithm>
 
 #include "base/clock.h"
-#include "base/id.h"
-#include "base/log.h"
 #include "daemon/events.h"
 #include "daemon/options.h"
 #include "drivers/network/network_system.h"
@@ -84,34 +82,7 @@ Result<std::unique_ptr<Networks>> Networks::open(engine::Engine& engine, Events&
                                                  const Options& options,
                                                  const std::string& instance) {
   std::unique_ptr<Networks> networks(new Networks(engine, events, options));
-  const NetworkDefaults& defaults = options.network;
-  drivers::NetworkOptions system{.instance_id = instance};
-  if (!defaults.address_pools.empty()) system.address_pools = defaults.address_pools;
-  system.manage_forwarding = defaults.ip_forward;
-  system.manage_firewall = defaults.iptables;
-  using Access = drivers::NetworkOptions::Access;
-  using Choice = NetworkDefaults::Firewall;
-  system.access = defaults.firewall == Choice::host     ? Access::host
-                  : defaults.firewall == Choice::docker ? Access::docker
-                                                        : Access::automatic;
-  system.container_name = [&engine](const std::string& id) {
-    const auto node = engine.graph().read().get(NodeKind::container, id);
-    if (!node) return short_id(id);
-    const auto record = json::parse<ContainerRecord>(node->data);
-    return record ? record->name : short_id(id);
-  };
-  networks->system_ = TRY(drivers::NetworkSystem::open(std::move(system)));
-  for (const auto& [name, driver_options] : defaults.options) {
-    drivers::NetworkDriver* driver =
-        TRY(networks->system_->driver(name).context("default-network-opts"));
-    drivers::NetworkConfig config;
-    config.options = driver_options;
-    TRY(driver->check_options(config).context("default-network-opts: {}", name));
-  }
-  if (defaults.userland_proxy_given)
-    log::warn(
-        "userland-proxy has no effect: the kernel translates published ports, and no process "
-        "stands between");
+  networks->system_ = TRY(drivers::NetworkSystem::open({.instance_id = instance}));
   for (engine::ResourceKind& kind : networks->system_->resource_kinds())
     TRY(engine.resources().add(std::move(kind)));
   const std::vector<engine::ResourceRow> rows = TRY(engine.resources().list());
@@ -244,40 +215,6 @@ Result<json::array> Networks::list(const std::map<std::string, api::Strings>& fi
 Result<json::object> Networks::inspect(const std::string& network, bool) const {
   const NetworkRecord record = TRY(find(network));
   return to_json(record, true);
-}
-
-std::function<json::object(const ContainerRecord&)> Networks::port_states() const {
-  using Judge = std::function<drivers::PortState(const drivers::PortMapping&)>;
-  return [this, judge = std::make_shared<Judge>()](const ContainerRecord& record) {
-    json::object out;
-    for (const auto& [port, bindings] : record.ports) {
-      const auto protocol =
-          drivers::parse_protocol(std::string_view(port).substr(port.find('/') + 1));
-      if (!protocol || !bindings) continue;
-      json::array states;
-      for (const api::PortBinding& binding : *bindings) {
-        const auto host_ip = drivers::IpAddress::parse(binding.HostIp);
-        if (!host_ip) continue;
-        if (!*judge) *judge = system_->judge();
-        const auto host_port = static_cast<uint16_t>(std::atoi(binding.HostPort.c_str()));
-        const drivers::PortState state = (*judge)({*protocol, 0, *host_ip, host_port});
-        states.push_back(json::object{{"HostIp", binding.HostIp},
-                                      {"HostPort", binding.HostPort},
-                                      {"State", drivers::to_string(state.state)},
-                                      {"By", state.by},
-                                      {"From", json::encode(state.from)}});
-      }
-      if (!states.empty()) out[port] = std::move(states);
-    }
-    return out;
-  };
-}
-
-std::vector<std::string> Networks::warnings() const {
-  auto obstacles = system_->obstacles();
-  if (obstacles) return std::move(*obstacles);
-  log::warn("look for other firewalls: {}", obstacles.error().message());
-  return {};
 }
 
 Status Networks::take_down() {

@@ -52,8 +52,7 @@ class Events;
 struct Options;
 
 // The kinds of rows that a container's network consists of; released in reverse order of taking.
-inline const std::vector<std::string_view> kNetworkKinds = {"net.port", "net.macvlan", "net.veth",
-                                                            "net.address"};
+inline const std::vector<std::string_view> kNetworkKinds = {"net.port", "net.veth", "net.address"};
 
 // A network as the graph keeps it: node kind network, key the id, name claimed.
 struct NetworkRecord {
@@ -197,12 +196,6 @@ class Networks {
                      const std::string& container_id);
   void publish_events(const std::string& action, const ContainerRecord& record);
   size_t endpoints() const;
-  // Of each published port of a container that runs, by "80/tcp": whether the outside reaches it
-  // (State: allowed, blocked or unknown), what says so (By), and for whom alone it is allowed
-  // (From). The answer is for one request: what holds now is found out once.
-  std::function<json::object(const ContainerRecord& record)> port_states() const;
-  // What keeps containers from the outside although they should reach it: a line each, for people.
-  std::vector<std::string> warnings() const;
 
   // ---- names; from any thread, no database and no lock that is held for long
   SharedNetworkNames names_of(const std::string& network_id) const;  // null: nothing is connected
@@ -236,8 +229,6 @@ class Networks {
   Result<NetworkRecord> configured(NetworkRecord record, const NetworkCreate::Input& input) const;
   static Status remember(graph::Graph& graph, graph::Transaction& tx, const NetworkRecord& record);
   Status make_good(engine::JobContext& job, const NetworkRecord& record);
-  // At start: whether containers may still run that are connected to it.
-  Result<bool> has_endpoints(const drivers::NetworkConfig& network) const;
   // A container's endpoint as it is wanted, or as it is.
   struct Wanted {
     std::string name;
@@ -248,8 +239,7 @@ class Networks {
   struct Gateways {
     const Wanted* v4 = nullptr;
     const Wanted* v6 = nullptr;
-    bool publish = false;  // the driver of the first of them does
-    const Wanted* ports() const { return !publish ? nullptr : v4 != nullptr ? v4 : v6; }
+    const Wanted* ports() const { return v4 != nullptr ? v4 : v6; }
   };
   Result<Gateways> choose_gateways(const std::vector<Wanted>& endpoints) const;
   Result<std::vector<Wanted>> endpoints_of(const ContainerRecord& record) const;

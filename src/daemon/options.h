@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "drivers/network/network_types.h"
 #include "graph/gc.h"
 
 namespace gantry::daemon {
@@ -27,23 +26,12 @@ struct ContainerDefaults {
   std::map<std::string, std::pair<int64_t, int64_t>> ulimits;  // name -> {soft, hard}
 };
 
-// What networks are made with.
-struct NetworkDefaults {
-  drivers::DefaultBridge bridge;                    // its link "none": no default network
-  std::vector<drivers::AddressPool> address_pools;  // empty: Docker's own
-  std::map<std::string, std::map<std::string, std::string>>
-      options;             // by driver; unless it is told
-  bool ip_forward = true;  // forwarding is switched on where it is needed
-  bool iptables = true;    // the firewall is ours to write
-  enum class Firewall : uint8_t { automatic, host, docker } firewall = Firewall::automatic;
-  bool userland_proxy_given = false;  // an option that has no effect here
-};
-
 struct Options {
   std::string data_root = "/var/lib/gantry";
   std::string exec_root = "/run/gantry";
-  std::string storage_driver;  // "": the best that works here
-  NetworkDefaults network;
+  std::string storage_driver;            // "": the best that works here
+  std::string bridge = "gantry0";        // name of the default bridge; "none": no default network
+  std::string bip;                       // "": from the first free default pool
   std::vector<std::string> images_dirs;  // archives loaded at start when their image is absent
   std::string runtime_program;           // gantry-runtime; "": beside this program
   std::string log_driver = "json-file";

@@ -140,6 +140,9 @@ Status check_unsupported(const api::HostConfig& host) {
   if (host.CpuCount || host.CpuPercent || host.IOMaximumIOps || host.IOMaximumBandwidth)
     return invalid(
         "CpuCount, CpuPercent, IOMaximumIOps and IOMaximumBandwidth are for Windows only");
+  if (!host.VolumeDriver.empty() && host.VolumeDriver != "local")
+    return not_found("error looking up volume plugin {}: plugin \"{}\" not found",
+                     host.VolumeDriver, host.VolumeDriver);
   return {};
 }
 
@@ -279,9 +282,10 @@ void set_defaults(api::HostConfig& host, const Options& options) {
   if (host.NetworkMode.empty() || host.NetworkMode == "default") host.NetworkMode = "bridge";
   if (host.Runtime.empty()) host.Runtime = "native";
   if (host.restart_policy.Name.empty()) host.restart_policy.Name = "no";
-  if (host.log_config.Type.empty()) host.log_config.Type = options.log_driver;
-  if (host.log_config.Type == options.log_driver)
+  if (host.log_config.Type.empty()) {
+    host.log_config.Type = options.log_driver;
     for (const auto& [key, value] : options.log_options) host.log_config.Config.emplace(key, value);
+  }
   if (!host.ConsoleSize) host.ConsoleSize = {0, 0};
   if (host.CgroupParent.empty()) host.CgroupParent = defaults.cgroup_parent;
   if (!host.Init && defaults.init) host.Init = true;

@@ -18,7 +18,6 @@
 #include "daemon/daemon.h"
 #include "daemon/events.h"
 #include "daemon/names.h"
-#include "daemon/volume_record.h"
 #include "daemon/volumes.h"
 #include "graph/graph.h"
 
@@ -48,17 +47,6 @@ Status copy_content(const std::string& from, const std::string& to) {
   TRY(fs::copy_tree(source.get(), target.get()));
   if (::syncfs(target.get()) == -1) return error_from_errno(errno, "syncfs");
   return {};
-}
-
-// Only a directory of ours can be copied, and exchanged.
-Status check_plain(const graph::Graph& graph, const std::string& name) {
-  Result<graph::Node> node = graph.read().get(graph::NodeKind::volume, name);
-  if (!node) return not_found("get {}: no such volume", name);
-  VolumeRecord record = TRY(json::parse<VolumeRecord>(node->data));
-  if (record.is_plain()) return {};
-  return unsupported(
-      "volume {}: what is in it is not on this disk, so it cannot be copied here ({})", name,
-      record.driver == "local" ? "it has driver options" : "it is of the plugin " + record.driver);
 }
 
 }  // namespace
@@ -120,7 +108,6 @@ Result<VolumeCreate::Output> Volumes::copy(engine::JobContext& job,
         target, target);
   if (target == input.source) return conflict("volume {} is there already", target);
   const api::Strings held = TRY(lock_with_users(job, input.source, target));
-  TRY(check_plain(daemon_.graph(), input.source));
   if (TRY(daemon_.graph().read().contains(graph::NodeKind::volume, target)))
     return conflict("volume {} is there already", target);
 
@@ -158,8 +145,6 @@ Result<engine::Nothing> Volumes::rewind(engine::JobContext& job, const VolumeRew
       return conflict("volume {} is in use by the running container {}: stop it first", input.name,
                       short_id(id));
   TRY(users(input.Snapshot));
-  for (const std::string& name : {input.name, input.Snapshot})
-    TRY(check_plain(daemon_.graph(), name));
   const std::string root = daemon_.options().data_root + "/volumes/" + input.name;
   const std::string made = fmt::format("{}/{}", root, kRewindName);
   TRY(job.take({{std::string(kRewindKind), input.name, "", ""}}));

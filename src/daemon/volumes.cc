@@ -4,8 +4,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <optional>
-#include <set>
 
 #include "base/clock.h"
 #include "base/copy_tree.h"
@@ -18,8 +16,6 @@
 #include "daemon/events.h"
 #include "daemon/filters.h"
 #include "daemon/names.h"
-#include "daemon/plugins.h"
-#include "daemon/volume_record.h"
 #include "drivers/graph/rootfs_mount.h"
 #include "graph/graph.h"
 
@@ -28,6 +24,11 @@ namespace {
 
 constexpr std::string_view kKind = "volume-dir";
 constexpr std::string_view kAnonymousLabel = "com.docker.volume.anonymous";
+
+// What the graph keeps of a volume.
+struct VolumeRecord {
+  api::StringMap labels, options;
+};
 
 constexpr int kMaxDepth = 512;  // an open descriptor a level; what lies deeper is not counted
 
@@ -55,9 +56,17 @@ int64_t content_size(const std::string& directory) {
 }
 
 }  // namespace
+}  // namespace gantry::daemon
 
-Volumes::Volumes(Daemon& daemon)
-    : daemon_(daemon), mounts_(daemon.engine(), daemon.options().data_root + "/volumes") {
+template <>
+struct gantry::json::Schema<gantry::daemon::VolumeRecord> {
+  using T = gantry::daemon::VolumeRecord;
+  static constexpr Field fields[] = {field<&T::labels>("labels"), field<&T::options>("options")};
+};
+
+namespace gantry::daemon {
+
+Volumes::Volumes(Daemon& daemon) : daemon_(daemon) {
   engine::Engine& engine = daemon.engine();
   std::string root = daemon.options().data_root + "/volumes";
   engine::ResourceKind kind;
@@ -68,9 +77,7 @@ Volumes::Volumes(Daemon& daemon)
     return fs::exists(root + "/" + volume.name) ? engine::Presence::present
                                                 : engine::Presence::absent;
   };
-  kind.release = [root](const engine::Resource& volume) -> Status {
-    // What is mounted there is somebody else's.
-    TRY(unmount_all(root + "/" + volume.name + "/_data"));
+  kind.release = [root](const engine::Resource& volume) {
     return fs::remove_tree(root + "/" + volume.name);
   };
   log::ignored("volumes", engine.resources().add(std::move(kind)));
@@ -89,7 +96,6 @@ Volumes::Volumes(Daemon& daemon)
       [this](engine::JobContext& job, VolumePrune::Input in) { return prune(job, in); },
       engine::JobClass::maintenance);
   register_copies();
-  register_plugins();
 }
 
 std::string Volumes::directory(const std::string& name) const {
@@ -131,7 +137,7 @@ Status Volumes::sync(const std::string& name) const {
 
 Status Volumes::add_node(graph::Transaction& tx, const std::string& name, bool anonymous,
                          api::StringMap labels) const {
-  VolumeRecord record{.labels = std::move(labels)};
+  VolumeRecord record{std::move(labels), {}};
   if (anonymous) record.labels[std::string(kAnonymousLabel)] = "";
   graph::Node node;
   node.kind = graph::NodeKind::volume;
@@ -186,40 +192,10 @@ void Volumes::created(const std::string& name) const {
   daemon_.events().publish({"volume", "create", name, {{"driver", "local"}}, 0});
 }
 
-Status Volumes::settle(engine::JobContext& job, MountPoint& mount,
-                       const api::StringMap& labels) const {
-  Result<graph::Node> node = daemon_.graph().read().get(graph::NodeKind::volume, mount.name);
-  const bool plain = mount.driver == "local" && mount.driver_options.empty();
-  if (!node && !plain) {
-    VolumeCreate::Input input{mount.name, mount.driver, mount.driver_options, labels};
-    input.anonymous = mount.anonymous;
-    TRY(job.run<VolumeCreate>(std::move(input)));
-    node = daemon_.graph().read().get(graph::NodeKind::volume, mount.name);
-  }
-  mount.source = directory(mount.name);
-  if (!node) return {};  // made along with the container
-  VolumeRecord record = TRY(json::parse<VolumeRecord>(node->data));
-  mount.driver = record.driver;
-  mount.driver_options = record.driver == "local" ? record.options : api::StringMap();
-  if (record.driver != "local") mount.source.clear();  // where it is its plugin says at each start
-  return {};
-}
-
-api::Strings Volumes::drivers() const {
-  std::set<std::string> names = {"local"};
-  Result<std::vector<graph::Node>> nodes = daemon_.graph().read().list(graph::NodeKind::volume);
-  if (nodes)
-    for (const graph::Node& node : *nodes)
-      if (Result<VolumeRecord> record = json::parse<VolumeRecord>(node.data))
-        names.insert(record->driver);
-  return {names.begin(), names.end()};
-}
-
 Status Volumes::copy_up(const std::vector<MountPoint>& mounts, const RootfsSource& rootfs) const {
   UniqueFd root;
   for (const MountPoint& mount : mounts) {
     if (mount.type != "volume" || mount.no_copy) continue;
-    if (!fs::exists(mount.source)) continue;  // a plugin's, which is a file or comes later
     std::vector<std::string> present = TRY(fs::list_directory(mount.source));
     if (!present.empty()) continue;
     if (!root) root = TRY(drivers::open_rootfs(rootfs));
@@ -241,9 +217,9 @@ Result<json::object> to_json(const Volumes& volumes, const graph::Node& node) {
   VolumeRecord record = TRY(json::parse<VolumeRecord>(node.data));
   json::object out;
   out["CreatedAt"] = format_time(node.created_at / 1'000'000'000 * 1'000'000'000);
-  out["Driver"] = record.driver;
+  out["Driver"] = "local";
   out["Labels"] = record.labels.empty() ? json::value(nullptr) : json::encode(record.labels);
-  out["Mountpoint"] = record.driver == "local" ? volumes.directory(node.key) : "";
+  out["Mountpoint"] = volumes.directory(node.key);
   out["Name"] = node.key;
   out["Options"] = record.options.empty() ? json::value(nullptr) : json::encode(record.options);
   out["Scope"] = "local";
@@ -254,15 +230,8 @@ Result<json::object> to_json(const Volumes& volumes, const graph::Node& node) {
 
 Result<json::object> Volumes::inspect(const std::string& name) const {
   Result<graph::Node> node = daemon_.graph().read().get(graph::NodeKind::volume, name);
-  if (!node) {  // a plugin may have it all the same
-    std::optional<json::object> found = find_by_plugins(name);
-    if (found) return std::move(*found);
-    return not_found("get {}: no such volume", name);
-  }
-  VolumeRecord record = TRY(json::parse<VolumeRecord>(node->data));
-  json::object shown = TRY(to_json(*this, *node));
-  if (record.driver != "local") TRY(ask_plugin_of(record.driver, name, shown));
-  return shown;
+  if (!node) return not_found("get {}: no such volume", name);
+  return to_json(*this, *node);
 }
 
 Result<json::object> Volumes::list(const std::map<std::string, api::Strings>& filters) const {
@@ -274,36 +243,19 @@ Result<json::object> Volumes::list(const std::map<std::string, api::Strings>& fi
     return found == filters.end() || std::any_of(found->second.begin(), found->second.end(), test);
   };
   json::array out;
-  std::set<std::string> known;
   for (const graph::Node& node : nodes) {
     VolumeRecord record = TRY(json::parse<VolumeRecord>(node.data));
     std::vector<graph::Edge> holders = TRY(view.in(node.id));
     if (!any("name", [&](const std::string& v) { return node.key.find(v) != std::string::npos; }) ||
-        !any("driver", [&](const std::string& v) { return v == record.driver; }) ||
+        !any("driver", [&](const std::string& v) { return v == "local"; }) ||
         !any("dangling",
              [&](const std::string& v) { return (v == "true" || v == "1") == holders.empty(); }) ||
         !matches_labels(filters, record.labels))
       continue;
     json::object shown = TRY(to_json(*this, node));
-    known.insert(node.key);
     out.push_back(std::move(shown));
   }
-  // What plugins have that no client of this engine made; it has no labels, and nobody uses it.
-  api::Strings warnings;
-  for (json::object& shown : list_by_plugins(warnings)) {
-    const std::string name(shown.at("Name").as_string());
-    const std::string driver(shown.at("Driver").as_string());
-    if (known.contains(name) || filters.contains("label") ||
-        !any("name", [&](const std::string& v) { return name.find(v) != std::string::npos; }) ||
-        !any("driver", [&](const std::string& v) { return v == driver; }) ||
-        !any("dangling", [&](const std::string& v) { return v == "true" || v == "1"; }) ||
-        TRY(view.contains(graph::NodeKind::volume, name)))
-      continue;
-    out.push_back(std::move(shown));
-  }
-  return json::object{
-      {"Volumes", std::move(out)},
-      {"Warnings", warnings.empty() ? json::value(nullptr) : json::encode(warnings)}};
+  return json::object{{"Volumes", std::move(out)}, {"Warnings", nullptr}};
 }
 
 Result<json::array> Volumes::usage() const {
@@ -312,11 +264,9 @@ Result<json::array> Volumes::usage() const {
   json::array out;
   for (const graph::Node& node : nodes) {
     json::object shown = TRY(to_json(*this, node));
-    VolumeRecord record = TRY(json::parse<VolumeRecord>(node.data));
     std::vector<graph::Node> users = TRY(view.holders(node.id, graph::EdgeKind::uses));
-    // -1: not known, for it is not on this disk.
-    const int64_t size = record.is_plain() ? content_size(directory(node.key)) : -1;
-    shown["UsageData"] = json::object{{"Size", size}, {"RefCount", users.size()}};
+    shown["UsageData"] =
+        json::object{{"Size", content_size(directory(node.key))}, {"RefCount", users.size()}};
     out.push_back(std::move(shown));
   }
   return out;
@@ -325,34 +275,30 @@ Result<json::array> Volumes::usage() const {
 Result<VolumeCreate::Output> Volumes::create(engine::JobContext& job,
                                              const VolumeCreate::Input& input) {
   std::string name = input.Name.empty() ? random_hex(32) : input.Name;
-  const std::string driver = input.Driver.empty() ? "local" : input.Driver;
+  if (!input.Driver.empty() && input.Driver != "local")
+    return not_found("error looking up volume plugin {}: plugin \"{}\" not found", input.Driver,
+                     input.Driver);
   if (!is_valid_name(name))
     return invalid(
         "create {}: \"{}\" includes invalid characters for a local volume name, only "
         "\"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use "
         "absolute path",
         name, name);
-  if (driver == "local") TRY(parse_local_options(input.DriverOpts).context("create {}", name));
+  if (!input.DriverOpts.empty())
+    return unsupported(
+        "create {}: options of the local volume driver (\"{}\") are not supported yet", name,
+        input.DriverOpts.begin()->first);
   TRY(job.lock({{engine::LockKind::volume, name}}));
   bool exists = TRY(daemon_.graph().read().contains(graph::NodeKind::volume, name));
   if (exists) {
     json::object shown = TRY(inspect(name));
-    const std::string has(shown.at("Driver").as_string());
-    if (!input.Driver.empty() && has != driver)
-      return conflict(
-          "create {}: conflict: volume name must be unique: it exists with the driver {}", name,
-          has);
     return VolumeCreate::Output{std::move(shown)};
   }
-  if (driver == "local") {
-    TRY(job.take({intent(name)}));
-    TRY(make(name));
-    TRY(sync(name));
-  } else {
-    TRY(create_by_plugin(job, input, name));
-  }
-  VolumeRecord record{input.Labels, input.DriverOpts, driver};
-  if (input.Name.empty() || input.anonymous) record.labels[std::string(kAnonymousLabel)] = "";
+  TRY(job.take({intent(name)}));
+  TRY(make(name));
+  TRY(sync(name));
+  VolumeRecord record{input.Labels, {}};
+  if (input.Name.empty()) record.labels[std::string(kAnonymousLabel)] = "";
   graph::Node node;
   node.kind = graph::NodeKind::volume;
   node.key = name;
@@ -362,9 +308,7 @@ Result<VolumeCreate::Output> Volumes::create(engine::JobContext& job,
     TRY(daemon_.graph().insert(tx, node));
     return {};
   });
-  job.after_commit([this, name, driver] {
-    daemon_.events().publish({"volume", "create", name, {{"driver", driver}}, 0});
-  });
+  job.after_commit([this, name] { created(name); });
   json::object shown = TRY(to_json(*this, node));
   return VolumeCreate::Output{std::move(shown)};
 }
@@ -384,14 +328,11 @@ Result<VolumeRemove::Output> Volumes::remove(engine::JobContext& job,
     for (const graph::Node& user : users) ids += (ids.empty() ? "" : ", ") + user.key;
     return conflict("remove {}: volume is in use - [{}]", input.name, ids);
   }
-  VolumeRecord record = TRY(json::parse<VolumeRecord>(node->data));
-  if (record.driver != "local")
-    TRY(remove_by_plugin(record.driver, input.name, input.force).context("remove {}", input.name));
   TRY(job.release_owned("volume:" + input.name));
   job.on_commit(
       [this, id = node->id](graph::Transaction& tx) { return daemon_.graph().remove(tx, id); });
-  job.after_commit([this, name = input.name, driver = record.driver] {
-    daemon_.events().publish({"volume", "destroy", name, {{"driver", driver}}, 0});
+  job.after_commit([this, name = input.name] {
+    daemon_.events().publish({"volume", "destroy", name, {{"driver", "local"}}, 0});
   });
   return VolumeRemove::Output{};
 }
@@ -409,7 +350,7 @@ Result<VolumePrune::Output> Volumes::prune(engine::JobContext& job,
     VolumeRecord record = TRY(json::parse<VolumeRecord>(node.data));
     if (!all && !record.labels.contains(std::string(kAnonymousLabel))) continue;
     if (!matches_labels(input.filters, record.labels)) continue;
-    int64_t size = record.is_plain() ? content_size(directory(node.key)) : 0;
+    int64_t size = content_size(directory(node.key));
     Result<VolumeRemove::Output> removed = job.run<VolumeRemove>({node.key, false});
     if (!removed) continue;  // in use
     output.VolumesDeleted.push_back(node.key);

@@ -1,4 +1,4 @@
-// Named directories that outlive containers, and what volume plugins have: jobs and queries.
+// Named directories that outlive containers: the `local` volume driver, its jobs and queries.
 #pragma once
 
 #include <map>
@@ -9,7 +9,6 @@
 #include "base/result.h"
 #include "daemon/api/container_config.h"
 #include "daemon/container_record.h"
-#include "daemon/volume_mounts.h"
 #include "engine/engine.h"
 
 namespace gantry::daemon {
@@ -22,7 +21,6 @@ struct VolumeCreate {
     std::string Name;    // "": a random 64-digit name
     std::string Driver;  // "" is local
     api::StringMap DriverOpts, Labels;
-    bool anonymous = false;  // made for a container without a name
   };
   struct Output {
     json::object volume;  // as inspect shows it
@@ -86,22 +84,14 @@ class Volumes {
   // Registers the jobs above and the resource kind.
   explicit Volumes(Daemon& daemon);
 
-  // {"Volumes": […], "Warnings": […]}; filters: name, label, driver, dangling. Also asks plugins,
-  // and so blocks.
+  // {"Volumes": […], "Warnings": […]}; filters: name, label, driver, dangling.
   Result<json::object> list(const std::map<std::string, api::Strings>& filters) const;
-  Result<json::object> inspect(const std::string& name) const;  // may block: asks a plugin
-  // The drivers that volumes have, "local" among them.
-  api::Strings drivers() const;
+  Result<json::object> inspect(const std::string& name) const;
   // The same objects as list(), each with its UsageData: how many containers use it, and the bytes
   // of its files, which are walked: not for an I/O thread.
   Result<json::array> usage() const;
 
-  VolumeMounts& mounts() { return mounts_; }
-
   // ---- for container.create, inside its job
-  // What the mount's record has to know of its volume: driver, options, directory. One that does
-  // not exist and is not simply a directory is made, by a child of the job.
-  Status settle(engine::JobContext& job, MountPoint& mount, const api::StringMap& labels) const;
   std::string directory(const std::string& name) const;  // what a container mounts
   // The named volumes among `mounts` that do not exist yet.
   Result<api::Strings> missing(const std::vector<MountPoint>& mounts) const;
@@ -136,14 +126,7 @@ class Volumes {
 
   Status sync(const std::string& name) const;  // to the disk, as the commit that follows it
 
-  // ---- volume_plugins.cc
-  void register_plugins();
-  Status create_by_plugin(engine::JobContext& job, const VolumeCreate::Input& input,
-                          const std::string& name) const;
-  Status remove_by_plugin(const std::string& driver, const std::string& name, bool force) const;
-
   Daemon& daemon_;
-  VolumeMounts mounts_;
 };
 
 }  // namespace gantry::daemon
@@ -153,9 +136,9 @@ namespace gantry::json {
 template <>
 struct Schema<daemon::VolumeCreate::Input> {
   using T = daemon::VolumeCreate::Input;
-  static constexpr Field fields[] = {
-      field<&T::Name>("Name"), field<&T::Driver>("Driver"), field<&T::DriverOpts>("DriverOpts"),
-      field<&T::anonymous>("anonymous", kOmitEmpty), field<&T::Labels>("Labels")};
+  static constexpr Field fields[] = {field<&T::Name>("Name"), field<&T::Driver>("Driver"),
+                                     field<&T::DriverOpts>("DriverOpts"),
+                                     field<&T::Labels>("Labels")};
 };
 template <>
 struct Schema<daemon::VolumeCreate::Output> {

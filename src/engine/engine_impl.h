@@ -172,7 +172,6 @@ class Runner {
   static void give_back(JobContext& job, const Resource& resource, int64_t row, Whose whose);
   // leave.h
   static Status release_after_commit(JobContext& job, std::string_view kind, std::string_view name);
-  static Status open_lease(JobContext& job, graph::Transaction& tx);
   static Status set_data_on_commit(JobContext& job, std::string_view kind, std::string_view name,
                                    std::string data);
 

@@ -7,7 +7,6 @@
 #include "engine/engine_impl.h"
 #include "engine/journal.h"
 #include "engine/leave.h"
-#include "engine/lease.h"
 #include "graph/transaction_guard.h"
 
 namespace gantry::engine {
@@ -301,21 +300,6 @@ Status JobContext::commit_now(const std::function<Status(graph::Transaction&)>& 
   std::erase_if(impl_->taken,
                 [](const Impl::Taken& taken) { return !taken.resource.owner.empty(); });
   return {};
-}
-
-Status Runner::open_lease(JobContext& job, graph::Transaction& tx) {
-  TRY(job.engine_->graph().put(
-      tx, {.kind = graph::NodeKind::lease, .key = lease_key(job.id()), .data = {}}));
-  job.impl_->leased = true;
-  return {};
-}
-
-Status open_lease(JobContext& job, graph::Transaction& tx) { return Runner::open_lease(job, tx); }
-
-Status lease_for(JobContext& job, graph::Transaction& tx, JobId holder, graph::NodeId node) {
-  graph::Graph& graph = job.engine().graph();
-  graph::Node lease = TRY(graph.read(tx).get(graph::NodeKind::lease, lease_key(holder)));
-  return graph.link(tx, lease.id, graph::EdgeKind::uses, node);
 }
 
 Status JobContext::lease(graph::Transaction& tx, graph::NodeId node) {

@@ -15,7 +15,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -84,18 +83,6 @@ struct CommitOptions {
   std::string comment;
   ContainerConfig config;  // of the new image, whole
   std::string created_by;  // the command whose work it is, for the history
-};
-
-// A layer that a build has made.
-struct BuiltLayer {
-  Digest chain_id;  // of the layer; its parent's, when it was empty
-  Digest diff_id;   // empty: it changed nothing, and there is no layer
-  int64_t size = 0;
-};
-struct BuildOptions {
-  ImageConfig config;              // whole; its diff ids name layers that are here
-  std::string parent;              // id of the image that it was built from; ""
-  std::vector<Reference> names;    // with a tag each
 };
 
 enum class Force { no, yes };
@@ -179,15 +166,6 @@ class ImageStore {
   virtual Result<Digest> commit(engine::JobContext& job, std::string_view base,
                                 const std::function<Status(ByteSink&)>& write_layer,
                                 const CommitOptions& options, std::string& name) = 0;
-  // A layer over `parent` (a chain id; empty: nothing), of the archive that `write_layer` writes; the
-  // job's closing transaction adds it, and whoever holds it joins that. An archive without members
-  // makes none. Locks the images when the archive is complete.
-  virtual Result<BuiltLayer> add_layer(engine::JobContext& job, const Digest& parent,
-                                       const std::function<Status(ByteSink&)>& write_layer) = 0;
-  // Whether a layer is here, on the disk as well, and with what diff id.
-  virtual Result<std::optional<BuiltLayer>> find_layer(const Digest& chain_id) const = 0;
-  // An image of layers that are here. What it is called by goes to `options.names`.
-  virtual Result<Digest> build(engine::JobContext& job, const BuildOptions& options) = 0;
   // Registers what pulls need (a resource kind and jobs of their own); once, before jobs run.
   virtual Status prepare_transfers(engine::Engine& engine) = 0;
   // What layers may become that are loaded or imported; before jobs run.

@@ -267,7 +267,7 @@ Status LocalStore::write_manifests(graph::Transaction& tx, const Addition& addit
   return {};
 }
 
-Status LocalStore::write_layers(graph::Transaction& tx, const Addition& addition) const {
+Status LocalStore::write_addition(graph::Transaction& tx, const Addition& addition) const {
   graph::View view = graph_.read(tx);
   for (const Addition::NewLayer& layer : addition.new_layers) {
     Node node;
@@ -280,17 +280,11 @@ Status LocalStore::write_layers(graph::Transaction& tx, const Addition& addition
     Node parent = TRY(view.get(NodeKind::layer, layer.parent.text()));
     TRY(graph_.link(tx, id, EdgeKind::parent, parent.id));
   }
-  return {};
-}
-
-Status LocalStore::write_addition(graph::Transaction& tx, const Addition& addition) const {
-  TRY(write_layers(tx, addition));
-  graph::View view = graph_.read(tx);
   std::optional<Node> known = TRY(get_if(view, NodeKind::image, addition.id.text()));
   graph::NodeId image = known ? known->id : 0;
   if (!known) {
     ImageRecord record;
-    record.created = addition.made_here ? format_time(now_ns()) : addition.config.created;
+    record.created = addition.config.created;
     record.os = addition.config.os;
     record.architecture = addition.config.architecture;
     record.variant = addition.config.variant;
@@ -320,7 +314,7 @@ Status LocalStore::write_addition(graph::Transaction& tx, const Addition& additi
   for (const Reference& name : addition.names) TRY(set_tag(tx, name, image));
   if (addition.admission)
     TRY(set_admission(tx, *addition.admission, image));
-  else if (!addition.parent.empty() || addition.made_here)
+  else if (!addition.parent.empty())
     TRY(set_admission(tx, {{"containers-storage", "", "", "", {}}, {}}, image));
   return write_manifests(tx, addition, image);
 }

@@ -81,7 +81,6 @@ struct Addition {
   std::map<std::string, LayerBlob> layer_blobs;  // by chain id
   std::set<std::string> kept_blobs;              // digests of compressed blobs that are kept
   std::optional<Admission> admission;
-  bool made_here = false;  // its config may tell an older time: the graph has when it came to be
 };
 
 class LocalStore final : public ImageStore {
@@ -106,10 +105,6 @@ class LocalStore final : public ImageStore {
   Result<Digest> commit(engine::JobContext& job, std::string_view base,
                         const std::function<Status(ByteSink&)>& write_layer,
                         const CommitOptions& options, std::string& name) override;
-  Result<BuiltLayer> add_layer(engine::JobContext& job, const Digest& parent,
-                               const std::function<Status(ByteSink&)>& write_layer) override;
-  Result<std::optional<BuiltLayer>> find_layer(const Digest& chain_id) const override;
-  Result<Digest> build(engine::JobContext& job, const BuildOptions& options) override;
   Result<std::string> tag(engine::JobContext& job, std::string_view source,
                           const std::string& repository, const std::string& tag) override;
   Result<std::vector<RemovedItem>> remove(engine::JobContext& job, std::string_view name,
@@ -182,7 +177,6 @@ class LocalStore final : public ImageStore {
   Status put_blob(engine::JobContext& job, std::string_view blob, const Digest& digest);
   Status write_manifests(graph::Transaction& tx, const Addition& addition,
                          graph::NodeId image) const;
-  Status write_layers(graph::Transaction& tx, const Addition& addition) const;
   Status write_addition(graph::Transaction& tx, const Addition& addition) const;
   Status set_tag(graph::Transaction& tx, const Reference& name, graph::NodeId image) const;
   Status set_admission(graph::Transaction& tx, const Admission& admission,

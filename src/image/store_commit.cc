@@ -5,10 +5,49 @@
 #include "base/failpoint.h"
 #include "base/sys.h"
 #include "engine/engine.h"
-#include "image/layer_spool.h"
 #include "image/local_store.h"
 
 namespace gantry::image {
+namespace {
+
+// Keeps an archive in a file without a name, and measures it.
+class LayerSpool final : public ByteSink {
+ public:
+  LayerSpool(int borrowed, engine::JobContext& job) : fd_(borrowed), job_(job) {}
+  Status write(std::string_view bytes) override {
+    buffer_ += bytes;
+    return buffer_.size() < kFlushAt ? Status() : flush();
+  }
+  // Once, at the end.
+  Result<Digest> finish() {
+    TRY(flush());
+    return hash_.finish();
+  }
+  uint64_t size() const { return size_; }
+
+ private:
+  static constexpr size_t kFlushAt = 256 << 10;
+  Status flush() {
+    TRY(job_.check());
+    hash_.update({buffer_.data(), buffer_.size()});
+    TRY(sys::write_all(fd_, buffer_));
+    size_ += buffer_.size();
+    buffer_.clear();
+    return {};
+  }
+
+  int fd_;
+  engine::JobContext& job_;
+  Sha256 hash_;
+  std::string buffer_;
+  uint64_t size_ = 0;
+};
+
+// An archive of no members.
+constexpr uint64_t kEmptyArchive = 1024;
+
+}  // namespace
+
 Result<Digest> LocalStore::commit(engine::JobContext& job, std::string_view base,
                                   const std::function<Status(ByteSink&)>& write_layer,
                                   const CommitOptions& options, std::string& name) {

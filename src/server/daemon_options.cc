@@ -7,12 +7,11 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/units.h"
-#include "server/network_options.h"
 
 namespace gantry::server {
 namespace {
 
-enum class Kind { text, list, flag, number, map, pools, maps };
+enum class Kind { text, list, flag, number, map };
 
 // One option: a flag, and the key of daemon.json that means the same ("" for flags without one).
 struct Option {
@@ -124,46 +123,6 @@ Status set_daemon_count(DaemonOptions& options, std::string_view value) {
   options.daemon.*Member = static_cast<Type>(count);
   return {};
 }
-template <Status (*Set)(daemon::NetworkDefaults&, std::string_view)>
-Status set_network(DaemonOptions& options, std::string_view value) {
-  return Set(options.daemon.network, value);
-}
-template <auto Member>
-Status set_network_flag(DaemonOptions& options, std::string_view value) {
-  options.daemon.network.*Member = value == "true";
-  return {};
-}
-template <auto Member>
-Status set_bridge_flag(DaemonOptions& options, std::string_view value) {
-  options.daemon.network.bridge.*Member = value == "true";
-  return {};
-}
-Status set_bridge(DaemonOptions& options, std::string_view value) {
-  options.daemon.network.bridge.link = value;
-  return {};
-}
-Status set_firewall(DaemonOptions& options, std::string_view value) {
-  using Firewall = daemon::NetworkDefaults::Firewall;
-  Firewall& out = options.daemon.network.firewall;
-  if (value == "auto")
-    out = Firewall::automatic;
-  else if (value == "host")
-    out = Firewall::host;
-  else if (value == "docker")
-    out = Firewall::docker;
-  else
-    return invalid("expected auto, host or docker");
-  return {};
-}
-Status set_userland_proxy(DaemonOptions& options, std::string_view) {
-  options.daemon.network.userland_proxy_given = true;
-  return {};
-}
-Status add_dns(DaemonOptions& options, std::string_view value) {
-  TRY(check_ip(value));
-  options.daemon.dns.emplace_back(value);
-  return {};
-}
 // The first one takes the place of those that are usual.
 Status add_registries_dir(DaemonOptions& options, std::string_view value) {
   if (!std::exchange(options.registries_dirs_given, true)) options.daemon.registries_dirs.clear();
@@ -245,14 +204,10 @@ Status set_tls_verify(DaemonOptions& options, std::string_view value) {
 using D = daemon::Options;
 using C = daemon::ContainerDefaults;
 using O = DaemonOptions;
-using N = daemon::NetworkDefaults;
-using B = drivers::DefaultBridge;
 constexpr Option kOptions[] = {
-    {"bip", 0, "bip", Kind::text, set_network<set_bip>,
-     "IPv4 address and prefix of the default bridge"},
-    {"bip6", 0, "bip6", Kind::text, set_network<set_bip6>,
-     "IPv6 address and prefix of the default bridge"},
-    {"bridge", 'b', "bridge", Kind::text, set_bridge,
+    {"bip", 0, "bip", Kind::text, set_daemon_text<&D::bip>,
+     "Address and prefix of the default bridge"},
+    {"bridge", 'b', "bridge", Kind::text, set_daemon_text<&D::bridge>,
      "Default bridge (gantry0); \"none\": no default network"},
     {"certs-dir", 0, "certs-dirs", Kind::list, add_daemon_text<&D::certificate_dirs>,
      "Directory with a directory of certificates per registry (/etc/gantry/certs.d, "
@@ -263,34 +218,19 @@ constexpr Option kOptions[] = {
     {"data-root", 0, "data-root", Kind::text, set_daemon_text<&D::data_root>,
      "Root of persistent state"},
     {"debug", 'D', "debug", Kind::flag, set_debug, "Log debug messages"},
-    {"default-address-pool", 0, "default-address-pools", Kind::pools, set_network<add_address_pool>,
-     "Where networks get subnets that name none: base=SUBNET,size=PREFIX-LENGTH"},
     {"default-cgroupns-mode", 0, "default-cgroupns-mode", Kind::text, set_cgroupns_mode,
      "Default cgroup namespace mode of containers: private or host"},
-    {"default-gateway", 0, "default-gateway", Kind::text, set_network<set_default_gateway>,
-     "Default gateway of containers on the default bridge, in place of the bridge"},
-    {"default-gateway-v6", 0, "default-gateway-v6", Kind::text, set_network<set_default_gateway6>,
-     "The same of IPv6"},
     {"default-ipc-mode", 0, "default-ipc-mode", Kind::text, set_ipc_mode,
      "Default IPC mode of containers: private or shareable"},
-    {"default-network-opt", 0, "default-network-opts", Kind::maps, set_network<add_network_option>,
-     "Driver option of networks that do not say otherwise: DRIVER=OPTION=VALUE"},
     {"default-shm-size", 0, "default-shm-size", Kind::text, set_shm_size,
      "Default size of /dev/shm (64MiB)"},
     {"default-ulimit", 0, "default-ulimits", Kind::map, add_ulimit,
      "Default ulimits of containers"},
-    {"dns", 0, "dns", Kind::list, add_dns, "Name server of containers"},
+    {"dns", 0, "dns", Kind::list, add_daemon_text<&D::dns>, "Name server of containers"},
     {"dns-opt", 0, "dns-opts", Kind::list, add_daemon_text<&D::dns_options>, "Resolver option"},
     {"dns-search", 0, "dns-search", Kind::list, add_daemon_text<&D::dns_search>, "Search domain"},
     {"exec-root", 0, "exec-root", Kind::text, set_daemon_text<&D::exec_root>,
      "Root of run-time state"},
-    {"firewall", 0, "firewall", Kind::text, set_firewall,
-     "Who reaches published ports: host (whom the host's firewall lets in), docker (everybody), "
-     "auto"},
-    {"fixed-cidr", 0, "fixed-cidr", Kind::text, set_network<set_fixed_cidr>,
-     "Part of the default bridge's IPv4 subnet that containers get addresses of"},
-    {"fixed-cidr-v6", 0, "fixed-cidr-v6", Kind::text, set_network<set_fixed_cidr6>,
-     "The same of IPv6"},
     {"gc-grace", 0, "gc-grace", Kind::text, set_gc_duration<&daemon::GcOptions::grace_ns>,
      "Age below which collection leaves things alone (10m)"},
     {"gc-interval", 0, "gc-interval", Kind::text, set_gc_duration<&daemon::GcOptions::interval_ns>,
@@ -304,8 +244,6 @@ constexpr Option kOptions[] = {
     {"help", 'h', "", Kind::flag, set_flag<&O::help>, "Print this"},
     {"host", 'H', "hosts", Kind::list, add_host,
      "Socket to listen on: unix://PATH, tcp://HOST:PORT, fd://"},
-    {"icc", 0, "icc", Kind::flag, set_bridge_flag<&B::icc>,
-     "Containers on the default bridge reach each other (true)"},
     {"images-dir", 0, "images-dirs", Kind::list, add_daemon_text<&D::images_dirs>,
      "Directory of archives to load at start"},
     {"init", 0, "init", Kind::flag, set_default_flag<&C::init>,
@@ -313,15 +251,6 @@ constexpr Option kOptions[] = {
     {"insecure-registry", 0, "insecure-registries", Kind::list,
      add_daemon_text<&D::insecure_registries>,
      "Registry that may be plain or have any certificate: HOST[:PORT] or CIDR"},
-    {"ip", 0, "ip", Kind::text, set_network<set_host_ip>,
-     "Address of the host where the default bridge's ports are published (all)"},
-    {"ip-forward", 0, "ip-forward", Kind::flag, set_network_flag<&N::ip_forward>,
-     "Switch forwarding on where networks need it (true)"},
-    {"ip-masq", 0, "ip-masq", Kind::flag, set_bridge_flag<&B::masquerade>,
-     "What leaves the default bridge wears the host's address (true)"},
-    {"iptables", 0, "iptables", Kind::flag, set_network_flag<&N::iptables>,
-     "Write the firewall (true); false leaves it to you, and no port is published"},
-    {"ipv6", 0, "ipv6", Kind::flag, set_bridge_flag<&B::ipv6>, "IPv6 on the default bridge"},
     {"journal-age", 0, "journal-age", Kind::text, set_journal_age,
      "How long ended jobs are remembered, e.g. 720h (0: as many as --journal-limit)"},
     {"journal-limit", 0, "journal-limit", Kind::number, set_journal_limit,
@@ -345,7 +274,6 @@ constexpr Option kOptions[] = {
      "How many times its compressed size a pulled layer may unpack to (400)"},
     {"max-layer-size", 0, "max-layer-size", Kind::text, set_max_layer_size,
      "What a pulled layer may unpack to at most (64GiB)"},
-    {"mtu", 0, "mtu", Kind::number, set_network<set_mtu>, "MTU of the default bridge (1500)"},
     {"no-new-privileges", 0, "no-new-privileges", Kind::flag,
      set_default_flag<&C::no_new_privileges>, "Containers gain no new privileges, unless told"},
     {"pidfile", 'p', "pidfile", Kind::text, set_text<&O::pidfile>,
@@ -373,8 +301,6 @@ constexpr Option kOptions[] = {
      "Key of the certificate (/etc/gantry/key.pem)"},
     {"tlsverify", 0, "tlsverify", Kind::flag, set_tls_verify,
      "Speak TLS on tcp:// hosts, with clients whose certificate --tlscacert signed"},
-    {"userland-proxy", 0, "userland-proxy", Kind::flag, set_userland_proxy,
-     "Without effect: no process stands between a published port and its container"},
     {"validate", 0, "", Kind::flag, set_flag<&O::validate>, "Check the configuration and exit"},
     {"version", 'v', "", Kind::flag, set_flag<&O::version>, "Print the version and exit"},
 };
@@ -494,10 +420,6 @@ Result<std::vector<std::string>> file_values(const Option& option, const json::v
       if (!value.is_array()) return json::type_error("an array", value);
       for (const json::value& item : value.get_array()) out.push_back(TRY(text(item)));
       return out;
-    case Kind::pools:
-      return address_pool_values(value);
-    case Kind::maps:
-      return network_option_values(value);
     case Kind::map:
       if (!value.is_object()) return json::type_error("an object", value);
       for (const auto& member : value.get_object()) {
@@ -525,7 +447,7 @@ Result<std::vector<std::string>> file_values(const Option& option, const json::v
 }
 
 std::string shown(const Option& option, const std::vector<std::string>& values) {
-  if (option.kind == Kind::text || option.kind == Kind::flag || option.kind == Kind::number)
+  if (option.kind != Kind::list && option.kind != Kind::map)
     return values.empty() ? "" : values.back();
   std::string out = "[";
   for (const std::string& value : values) out += (out.size() > 1 ? " " : "") + value;
@@ -593,8 +515,6 @@ Result<DaemonOptions> DaemonOptions::parse(const std::vector<std::string>& argum
   if (!file)
     return invalid("unable to configure the daemon with file {}: {}", options.config_file,
                    file.error().message());
-  TRY(check_network_options(options.daemon.network)
-          .context("invalid options of the default network"));
   if (options.daemon.debug) options.log_level = log::Level::debug;
   if (options.pidfile.empty()) options.pidfile = options.daemon.exec_root + "/gantryd.pid";
   if (options.hosts.empty())

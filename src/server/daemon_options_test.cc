@@ -37,8 +37,8 @@ TEST_F(DaemonOptionsTest, flags_have_the_forms_of_dockerd) {
   EXPECT_EQ(options->log_level, log::Level::debug);
   EXPECT_EQ(options->pidfile, "/x.pid");
   EXPECT_EQ(options->daemon.data_root, "/d");
-  EXPECT_EQ(options->daemon.network.bridge.bip->to_string(), "10.0.0.1/24");
-  EXPECT_EQ(options->daemon.network.bridge.link, "br7");
+  EXPECT_EQ(options->daemon.bip, "10.0.0.1/24");
+  EXPECT_EQ(options->daemon.bridge, "br7");
   EXPECT_EQ(options->daemon.log_options.at("max-size"), "1m");
 }
 
@@ -78,67 +78,6 @@ TEST_F(DaemonOptionsTest, what_collection_keeps_is_said_by_limits) {
   EXPECT_EQ(error({"--gc-keep-images=weeks=2"}),
             "invalid argument \"weeks=2\" for \"--gc-keep-images\" flag: expected age=DURATION, "
             "count=NUMBER or size=BYTES");
-}
-
-TEST_F(DaemonOptionsTest, networks_have_the_options_of_dockerd) {
-  auto options = parse(
-      {"--bip=10.1.0.1/24", "--fixed-cidr=10.1.0.128/25", "--default-gateway=10.1.0.254", "--ipv6",
-       "--fixed-cidr-v6=fd00:1::/64", "--default-address-pool", "base=10.2.0.0/16,size=24",
-       "--default-address-pool=size=64,base=fd00:2::/48", "--mtu=1400", "--icc=false",
-       "--ip-masq=false", "--ip-forward=false", "--iptables=false", "--ip=127.0.0.1",
-       "--default-network-opt=bridge=com.docker.network.driver.mtu=1300", "--dns=10.0.0.53"});
-  ASSERT_TRUE(options) << options.error().message();
-  const daemon::NetworkDefaults& network = options->daemon.network;
-  EXPECT_EQ(network.bridge.fixed_cidr->to_string(), "10.1.0.128/25");
-  EXPECT_EQ(network.bridge.gateway4->to_string(), "10.1.0.254");
-  EXPECT_TRUE(network.bridge.ipv6);
-  EXPECT_EQ(network.bridge.fixed_cidr6->to_string(), "fd00:1::/64");
-  ASSERT_EQ(network.address_pools.size(), 2u);
-  EXPECT_EQ(network.address_pools[1].base.to_string(), "fd00:2::/48");
-  EXPECT_EQ(network.address_pools[1].size, 64u);
-  EXPECT_EQ(network.bridge.mtu, 1400u);
-  EXPECT_FALSE(network.bridge.icc || network.bridge.masquerade || network.ip_forward ||
-               network.iptables);
-  EXPECT_EQ(network.bridge.host_ip->to_string(), "127.0.0.1");
-  EXPECT_EQ(network.options.at("bridge").at("com.docker.network.driver.mtu"), "1300");
-  EXPECT_FALSE(network.userland_proxy_given);
-  EXPECT_TRUE(parse({"--userland-proxy=false"})->daemon.network.userland_proxy_given);
-}
-
-TEST_F(DaemonOptionsTest, the_file_says_the_same_of_networks) {
-  file_ = R"({"bip": "10.1.0.1/24", "ipv6": true, "mtu": 1400, "icc": false,
-              "default-address-pools": [{"base": "10.2.0.0/16", "size": 24}],
-              "default-network-opts": {"bridge": {"com.docker.network.driver.mtu": "1300"}}})";
-  auto options = parse({});
-  ASSERT_TRUE(options) << options.error().message();
-  const daemon::NetworkDefaults& network = options->daemon.network;
-  EXPECT_EQ(network.bridge.bip->to_string(), "10.1.0.1/24");
-  EXPECT_EQ(network.bridge.mtu, 1400u);
-  ASSERT_EQ(network.address_pools.size(), 1u);
-  EXPECT_EQ(network.address_pools[0].base.to_string(), "10.2.0.0/16");
-  EXPECT_EQ(network.options.at("bridge").at("com.docker.network.driver.mtu"), "1300");
-  file_ = R"({"default-address-pools": {"base": "10.2.0.0/16"}})";
-  EXPECT_NE(error({}).find("default-address-pools"), std::string::npos);
-}
-
-TEST_F(DaemonOptionsTest, what_is_wrong_with_networks_is_named) {
-  const auto wrong = [&](std::vector<std::string> arguments, const char* words) {
-    EXPECT_NE(error(arguments).find(words), std::string::npos) << error(arguments);
-  };
-  wrong({"--bip=10.0.0.0/24"}, "give one inside of the subnet, like 10.0.0.1/24");
-  wrong({"--bip=10.0.0.1"}, "\"10.0.0.1\" for \"--bip\"");
-  wrong({"--bip=fd00::1/64"}, "an IPv4 subnet is expected");
-  wrong({"--bip=10.0.0.1/24", "--fixed-cidr=10.0.1.0/25"}, "not a part of the bridge's subnet");
-  wrong({"--default-gateway=10.0.0.1"}, "needs bip or fixed-cidr");
-  wrong({"--bip=10.0.0.1/24", "--default-gateway=10.0.1.1"}, "not in the bridge's subnet");
-  wrong({"--fixed-cidr-v6=fd00::/64"}, "need ipv6");
-  wrong({"--mtu=67"}, "expected 68 to 65535");
-  wrong({"--default-address-pool=base=10.0.0.0/16"}, "expected base=SUBNET,size=PREFIX-LENGTH");
-  wrong({"--default-address-pool=base=10.0.0.0/16,size=8"}, "a size of 16 to 32 is expected");
-  wrong({"--default-address-pool=base=10.0.0.0/16,count=8"}, "unexpected key 'count'");
-  wrong({"--default-network-opt=bridge=mtu"}, "expected DRIVER=OPTION=VALUE");
-  wrong({"--firewall=ufw"}, "expected auto, host or docker");
-  wrong({"--dns=example.org"}, "example.org is not an ip address");
 }
 
 TEST_F(DaemonOptionsTest, bad_flags_are_named) {

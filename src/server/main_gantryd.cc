@@ -147,7 +147,7 @@ Status serve(DaemonOptions options, const std::vector<std::string>& arguments) {
 
   Router router(
       {system_routes(), container_routes(), container_file_routes(), exec_routes(), image_routes(),
-       build_routes(), volume_routes(), network_routes(), job_routes(), graph_routes(), swarm_routes()
+       volume_routes(), network_routes(), job_routes(), graph_routes(), swarm_routes()
 #ifdef GANTRY_FAILPOINTS
                                                                             ,
        failpoint_routes()

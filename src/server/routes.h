@@ -12,7 +12,6 @@ std::span<const Route> container_routes();
 std::span<const Route> container_file_routes();
 std::span<const Route> exec_routes();
 std::span<const Route> image_routes();
-std::span<const Route> build_routes();
 std::span<const Route> volume_routes();
 std::span<const Route> network_routes();
 std::span<const Route> job_routes();

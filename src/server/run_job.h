@@ -111,18 +111,13 @@ class ProgressStream {
     return call_.write_json(event);
   }
   // Gives `result` back when it is an error that can still be the answer.
-  // `detail` makes errorDetail of an error; without it that has the message.
-  using Detail = std::function<json::object(const Error&)>;
-  Status finish(Status result, const Detail& detail = {}) {
+  Status finish(Status result) {
     if (!result && !call_.x.started()) return result;
     TRY(start());
-    if (!result) {
-      const std::string& message = result.error().message();
-      TRY(call_.write_json(json::object{
-          {"errorDetail",
-           detail ? detail(result.error()) : json::object{{"message", message}}},
-          {"error", message}}));
-    }
+    if (!result)
+      TRY(call_.write_json(
+          json::object{{"errorDetail", json::object{{"message", result.error().message()}}},
+                       {"error", result.error().message()}}));
     return call_.x.finish();
   }
 
@@ -136,8 +131,7 @@ class ProgressStream {
 template <typename Job>
 Status stream_job(
     Call& call, typename Job::Input input, std::shared_ptr<BytePipe> upload,
-    const std::function<void(const typename Job::Output&, ProgressStream&)>& last = {},
-    const ProgressStream::Detail& detail = {}) {
+    const std::function<void(const typename Job::Output&, ProgressStream&)>& last = {}) {
   engine::SubmitOptions options = submit_options(call);
   options.want_progress = true;
   auto wake = call.x.waker();
@@ -160,7 +154,7 @@ Status stream_job(
   if (progress) progress->set_waker(nullptr), progress->close();
   if (!fed) return fed;
   auto output = handle->wait();
-  if (!output) return stream.finish(std::move(output).error(), detail);
+  if (!output) return stream.finish(std::move(output).error());
   if (last) last(*output, stream);
   return stream.finish({});
 }

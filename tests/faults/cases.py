@@ -6,13 +6,11 @@ A job type without a case, and a case without a job type, fail the walk (walk.py
 import atexit
 import base64
 import glob
-import io
 import json
 import os
 import shutil
 import signal
 import subprocess
-import tarfile
 import urllib.parse
 import urllib.request
 
@@ -541,72 +539,6 @@ class Load(ImageCase):
         self.remove_image("t/load:1")
 
 
-def build_context(dockerfile, **files):
-    """A context as an archive, in bytes."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        for name, text in {"Dockerfile": dockerfile, **files}.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(text.encode())
-            archive.addfile(member, io.BytesIO(text.encode()))
-    return out.getvalue()
-
-
-class BuildCase(ImageCase):
-    """One build with a stage, a copy, a command and a cache mount. What is left when it fails is cache."""
-    context = build_context(
-        "FROM busybox AS one\nCOPY file /file\nRUN --mount=type=cache,target=/c echo 1 >/one\n"
-        "FROM busybox\nWORKDIR /w\nCOPY --from=one /one /file /w/\n", file="contents")
-
-    def act(self):
-        return self.streamed(self.engine.ask("POST", "/build?t=t/build:1", self.context))
-
-    def done(self):
-        return self.image("t/build:1")
-
-    def sound(self):
-        assert self.engine.must("GET", "/containers/json?all=1") == [], "a container is left"
-
-    def undo(self):
-        self.remove_image("t/build:1")
-        self.engine.must("POST", "/build/prune?all=1")
-
-
-@case
-class Build(BuildCase):
-    job = "image.build"
-
-
-@case
-class BuildStage(BuildCase):
-    job = "build.stage"
-
-
-@case
-class BuildStep(BuildCase):
-    job = "build.step"
-
-
-@case
-class BuildExec(BuildCase):
-    job = "build.exec"
-
-
-@case
-class BuildPrune(BuildCase):
-    job = "build.prune"
-
-    def prepare(self):
-        super().act()
-        self.remove_image("t/build:1")
-
-    def act(self):
-        return self.engine.ask("POST", "/build/prune?all=1")
-
-    def done(self):
-        return not self.engine.must("GET", "/system/df?type=build-cache")["BuildCache"]
-
-
 @case
 class Commit(ImageCase):
     """Of a running container, which is paused meanwhile and goes on however the job ends."""
@@ -891,113 +823,6 @@ class RemoveNetwork(CreateNetwork):
         return not super().done()
 
 
-class OnParent(Case):
-    """Macvlan networks, on one end of a cable of the test's own."""
-    group = "network"
-    parent, vlan = "walkpar0", "walkpar0.60"
-
-    def prepare(self):
-        subprocess.run(["ip", "link", "add", self.parent, "type", "veth", "peer", "name", "walkpar1"], check=True)
-        for link in self.parent, "walkpar1":
-            subprocess.run(["ip", "link", "set", link, "up"], check=True)
-
-    def make(self, parent):
-        return self.engine.ask("POST", "/networks/create", {
-            "Name": "made", "Driver": "macvlan", "Options": {"parent": parent},
-            "IPAM": {"Config": [{"Subnet": "10.214.0.0/24"}]}})
-
-    def links(self):
-        return subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
-
-    def undo(self):
-        self.remove()
-        eventually(5, lambda: self.engine.ask("DELETE", "/networks/made").status in (204, 404))
-        subprocess.run(["ip", "link", "delete", self.parent], check=True)
-
-
-class CreateVlanNetwork(OnParent):
-    job = "network.create"
-
-    def act(self):
-        return self.make(self.vlan)
-
-    def done(self):
-        made = self.exists("/networks/made")
-        assert not made or self.vlan in self.links(), "a network without its VLAN"
-        return made
-
-    def sound(self):
-        assert self.exists("/networks/made") or eventually(10, lambda: self.vlan not in self.links()), self.links()
-
-
-class RemoveVlanNetwork(CreateVlanNetwork):
-    job = "network.remove"
-
-    def prepare(self):
-        super().prepare()
-        answer = self.make(self.vlan)
-        assert answer.ok, answer.message
-
-    def act(self):
-        return self.engine.ask("DELETE", "/networks/made")
-
-    def done(self):
-        return not self.exists("/networks/made")
-
-
-if os.path.isdir("/proc/net/vlan"):  # elsewhere the kernel has none
-    case(CreateVlanNetwork)
-    case(RemoveVlanNetwork)
-
-
-class OnMacvlan(OnParent):
-    """A container that runs on the test's network and is connected to a macvlan network, or has been."""
-
-    def prepare(self):
-        super().prepare()
-        answer = self.make(self.parent)
-        assert answer.ok, answer.message
-        self.create(host={"NetworkMode": NETWORK})
-        self.engine.must("POST", "/containers/walked/start")
-
-    def connected(self):
-        return "made" in self.container()["NetworkSettings"]["Networks"]
-
-    def macvlans(self):
-        return subprocess.run(
-            ["nsenter", "-t", str(self.container()["State"]["Pid"]), "-n", "ip", "-o", "link", "show", "type", "macvlan"],
-            capture_output=True, text=True, check=True).stdout.count("\n")
-
-    def sound(self):
-        assert eventually(10, lambda: self.macvlans() == (1 if self.connected() else 0)), self.macvlans()
-
-
-@case
-class ConnectMacvlan(OnMacvlan):
-    job = "network.connect"
-
-    def act(self):
-        return self.engine.ask("POST", "/networks/made/connect", {"Container": "walked"})
-
-    def done(self):
-        return self.connected() and (self.sound() or True)
-
-
-@case
-class DisconnectMacvlan(OnMacvlan):
-    job = "network.disconnect"
-
-    def prepare(self):
-        super().prepare()
-        self.engine.must("POST", "/networks/made/connect", {"Container": "walked"})
-
-    def act(self):
-        return self.engine.ask("POST", "/networks/made/disconnect", {"Container": "walked"})
-
-    def done(self):
-        return not self.connected() and (self.sound() or True)
-
-
 @case
 class PruneNetworks(RemoveNetwork):
     job = "network.prune"
@@ -1127,61 +952,6 @@ class CreateVolume(Case):
 
     def undo(self):
         self.engine.ask("DELETE", "/volumes/made")
-
-
-@case
-class StartWithMount(Case):
-    """A container whose volume has to be mounted first, and is unmounted after it."""
-    job, group = "container.start", "volume"
-
-    def place(self):
-        return self.engine.data + "/volumes/mounted/_data"
-
-    def prepare(self):
-        self.engine.must("POST", "/volumes/create", {
-            "Name": "mounted", "DriverOpts": {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}})
-        self.create(host={"NetworkMode": "none", "Binds": ["mounted:/m"]})
-
-    def act(self):
-        return self.engine.ask("POST", "/containers/walked/start")
-
-    def done(self):
-        running = self.running()
-        assert eventually(5, lambda: os.path.ismount(self.place()) == running), "mounted without a user, or not mounted"
-        return running
-
-    def undo(self):
-        self.remove()
-        assert eventually(5, lambda: not os.path.ismount(self.place())), "it is mounted still"
-        self.engine.ask("DELETE", "/volumes/mounted")
-
-
-@case
-class CreateVolumeByPlugin(CreateVolume):
-    """A volume that a plugin makes."""
-
-    def prepare(self):
-        self.socket = "/run/docker/plugins/faultshelf.sock"
-        self.shelf = self.engine.data + "-shelf"
-        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib/volume_plugin.py")
-        self.plugin = subprocess.Popen(["/usr/bin/python3", program, self.socket, self.shelf, os.devnull],
-                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        assert eventually(10, lambda: os.path.exists(self.socket))
-
-    def act(self):
-        return self.engine.ask("POST", "/volumes/create", {"Name": "made", "Driver": "faultshelf"})
-
-    def done(self):
-        made = self.exists("/volumes/made")
-        assert eventually(5, lambda: os.path.isdir(self.shelf + "/made") == made), "the plugin has it, or has it not"
-        return made
-
-    def undo(self):
-        super().undo()
-        self.plugin.kill()
-        self.plugin.wait()
-        os.unlink(self.socket)
-        shutil.rmtree(self.shelf, ignore_errors=True)
 
 
 @case

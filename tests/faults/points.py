@@ -8,11 +8,6 @@ OF_SHIMS = ("shim.", "runtime.", "init.")
 
 # Never reached by a case here, and why.
 EXCUSED = {
-    "network.vlan": "only where the kernel has VLANs",
-    "network.vlan.made": "as network.vlan",
-    "network.vlan.delete": "as network.vlan",
-    "resource.release.net.vlan": "as network.vlan",
-    "resource.released.net.vlan": "as network.vlan",
     "engine.commit_now": "only where half of a database was lost, or a repair met what is corrupt: damage.bats",
     "engine.settle": "only after a rollback that could not be written: the pairs at engine.rolled_back reach it",
     "resource.release.net.sysctl": "only where forwarding was off; covered by networks_test",

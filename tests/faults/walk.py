@@ -39,8 +39,6 @@ NOT_AN_ERROR = {
     ("", "content.remove"): "a release",
     ("network.remove", "network.bridge.close"): "a release",
     ("network.remove", "network.bridge.delete"): "a release",
-    ("network.remove", "network.vlan.delete"): "a release",
-    ("", "network.macvlan.delete"): "a release",
     ("container.exit", ""): "nobody asked for it: it is tried again",
     ("container.failed", ""): "the start that failed is what is reported",
 }

@@ -47,7 +47,7 @@ std::vector<Command> gather(std::initializer_list<std::span<const Command>> grou
 }
 
 struct Tree {
-  std::vector<Command> builder, container, image, manifest, network, volume, job, system, graph, all;
+  std::vector<Command> container, image, manifest, network, volume, job, system, graph, all;
   Command root;
 
   Tree() {
@@ -57,8 +57,7 @@ struct Tree {
     container = gather({run_commands(), attach_commands(), lifecycle_commands(), list_commands(),
                         log_commands(), container_info_commands(), copy_commands(), cp_commands(),
                         update_commands(), inspect("container-inspect")});
-    builder = gather({build_commands(), builder_commands()});
-    image = gather({build_commands(), image_commands(), archive_commands(), transfer_commands(),
+    image = gather({image_commands(), archive_commands(), transfer_commands(),
                     inspect("image-inspect"), trust_commands()});
     manifest = gather({manifest_commands()});
     network = gather({network_commands(), inspect("network-inspect")});
@@ -87,7 +86,6 @@ struct Tree {
     all.push_back(in_group(system_commands(), "version").in(HelpSection::common));
     all.push_back(in_group(system_commands(), "info").in(HelpSection::common));
     all.push_back(in_group(inspect_commands(), "inspect"));
-    all.push_back(management("builder", "Manage builds", builder));
     all.push_back(management("container", "Manage containers", container));
     all.push_back(management("graph", "Show what is kept, and why", graph));
     all.push_back(management("image", "Manage images", image));

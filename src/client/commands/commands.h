@@ -21,8 +21,6 @@ std::span<const Command> inspect_commands();   // inspect, and that of each kind
 std::span<const Command> image_commands();     // ls, rm, tag, history, prune
 std::span<const Command> archive_commands();   // load, save, import
 std::span<const Command> transfer_commands();  // pull, push
-std::span<const Command> build_commands();
-std::span<const Command> builder_commands();  // prune
 std::span<const Command> trust_commands();     // image sign, verify, trust
 std::span<const Command> manifest_commands();  // create, annotate, push, …
 std::span<const Command> registry_commands();  // login, logout, search

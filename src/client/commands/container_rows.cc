@@ -27,8 +27,6 @@ constexpr std::pair<std::string_view, std::string_view> kHeadings[] = {
     {"Networks", "NETWORKS"},
     {"Platform", "PLATFORM"}};
 
-json::array with_states(json::array ports, const json::object& states);
-
 std::string join(const std::vector<std::string>& list, std::string_view separator) {
   std::string out;
   for (const std::string& item : list) out.append(out.empty() ? "" : separator).append(item);
@@ -115,8 +113,7 @@ json::object row_of(const json::value& container, Truncate truncate, int64_t now
   row["RunningFor"] = human_duration(now - created * 1000000000) + " ago";
   row["Status"] = text_of(container, "Status");
   row["State"] = text_of(container, "State");
-  row["Ports"] =
-      display_ports(with_states(array_of(container, "Ports"), object_of(container, "PortStates")));
+  row["Ports"] = display_ports(array_of(container, "Ports"));
   row["Size"] = size_of(container);
   row["Labels"] = comma_pairs(object_of(container, "Labels"));
   row["Mounts"] = join(mounts, ",");
@@ -127,25 +124,9 @@ json::object row_of(const json::value& container, Truncate truncate, int64_t now
   return row;
 }
 
-// The ports with what Gantry tells of each whose state is not "allowed".
-json::array with_states(json::array ports, const json::object& states) {
-  for (json::value& port : ports) {
-    const std::string key =
-        fmt::format("{}/{}", number_of(port, "PrivatePort"), text_of(port, "Type"));
-    for (const json::value& state : array_of(states, key)) {
-      if (text_of(state, "State") == "allowed" || text_of(state, "HostIp") != text_of(port, "IP") ||
-          text_of(state, "HostPort") != std::to_string(number_of(port, "PublicPort")))
-        continue;
-      port.as_object()["State"] = text_of(state, "State");
-    }
-  }
-  return ports;
-}
-
 struct Port {
   std::string ip, protocol;
   int64_t inner, outer;
-  std::string state;  // of Gantry: what else than "allowed" the outside finds there
 };
 
 }  // namespace
@@ -154,7 +135,7 @@ std::string display_ports(const json::array& ports) {
   std::vector<Port> list;
   for (const json::value& port : ports)
     list.push_back({text_of(port, "IP"), text_of(port, "Type"), number_of(port, "PrivatePort"),
-                    number_of(port, "PublicPort"), text_of(port, "State")});
+                    number_of(port, "PublicPort")});
   std::ranges::sort(list, [](const Port& a, const Port& b) {
     return std::tie(a.inner, a.ip, a.outer, a.protocol) <
            std::tie(b.inner, b.ip, b.outer, b.protocol);
@@ -178,9 +159,8 @@ std::string display_ports(const json::array& ports) {
     std::string ip = port.ip.find(':') != port.ip.npos ? "[" + port.ip + "]" : port.ip;
     std::string key = "/" + port.protocol;
     if (!ip.empty()) {
-      if (port.outer != port.inner || !port.state.empty()) {
-        mapped.push_back(fmt::format("{}:{}->{}/{}{}", ip, port.outer, port.inner, port.protocol,
-                                     port.state.empty() ? "" : " (" + port.state + ")"));
+      if (port.outer != port.inner) {
+        mapped.push_back(fmt::format("{}:{}->{}/{}", ip, port.outer, port.inner, port.protocol));
         continue;
       }
       key = ip + key;

@@ -97,8 +97,7 @@ std::string registry_auth(Cli& cli, std::string_view reference) {
   return credentials->header();
 }
 
-Status show_messages(http::Response& response, int fd, Progress progress,
-                     const std::function<void(const json::value&)>& seen) {
+Status show_messages(http::Response& response, int fd, Progress progress) {
   MessagePrinter printer(fd, progress);
   std::string pending;
   char buffer[16384];
@@ -110,7 +109,6 @@ Status show_messages(http::Response& response, int fd, Progress progress,
       std::string_view line = std::string_view(pending).substr(start, end - start);
       if (line.find_first_not_of(" \r\t") == line.npos) continue;
       json::value message = TRY(json::parse(line).context("the daemon's progress"));
-      if (seen) seen(message);
       TRY(printer.take(message));
     }
     pending.erase(0, start);
@@ -120,7 +118,6 @@ Status show_messages(http::Response& response, int fd, Progress progress,
   }
   if (pending.find_first_not_of(" \r\n\t") == pending.npos) return {};
   json::value message = TRY(json::parse(pending).context("the daemon's progress"));
-  if (seen) seen(message);
   return printer.take(message);
 }
 

@@ -1,7 +1,6 @@
 // Fetching an image through the daemon, with progress: shared by pull, run and create.
 #pragma once
 
-#include <functional>
 #include <string>
 
 #include "client/cli/cli.h"
@@ -27,8 +26,7 @@ std::string registry_auth(Cli& cli, std::string_view reference);
 
 // Reads a stream of JSON messages ({"status", "id", "progressDetail", "stream", "errorDetail",
 // "aux"}) and shows them: lines that change in place on a terminal, plain lines elsewhere. Gives
-// the error that the stream carries. `seen` gets each message before it is shown.
-Status show_messages(http::Response& response, int fd, Progress progress,
-                     const std::function<void(const json::value&)>& seen = {});
+// the error that the stream carries.
+Status show_messages(http::Response& response, int fd, Progress progress);
 
 }  // namespace gantry::client

@@ -1,8 +1,5 @@
 #include "drivers/exec/log_file.h"
 
-#include <sys/mman.h>
-#include <zlib.h>
-
 #include <algorithm>
 #include <cstring>
 
@@ -18,29 +15,6 @@ uint32_t big_endian(const char* p) {
   return byte(0) << 24 | byte(1) << 16 | byte(2) << 8 | byte(3);
 }
 
-// What is damaged ends where the damage begins.
-Status inflate_log(int from, int to) {
-  z_stream stream = {};
-  if (::inflateInit2(&stream, 15 + 16) != Z_OK) return internal("zlib did not start");
-  std::unique_ptr<z_stream, int (*)(z_stream*)> end(&stream, ::inflateEnd);
-  std::string in(kChunk, '\0'), out(kChunk, '\0');
-  off_t offset = 0;
-  for (int state = Z_OK; state == Z_OK || state == Z_BUF_ERROR;) {
-    if (stream.avail_in == 0) {
-      size_t got = TRY(sys::pread(from, in.data(), in.size(), offset));
-      if (got == 0) break;
-      offset += static_cast<off_t>(got);
-      stream.next_in = reinterpret_cast<Bytef*>(in.data());
-      stream.avail_in = static_cast<uInt>(got);
-    }
-    stream.next_out = reinterpret_cast<Bytef*>(out.data());
-    stream.avail_out = static_cast<uInt>(out.size());
-    state = ::inflate(&stream, Z_NO_FLUSH);
-    TRY(sys::write_all(to, std::string_view(out.data(), out.size() - stream.avail_out)));
-  }
-  return {};
-}
-
 }  // namespace
 
 void LogFile::restart(off_t offset) {
@@ -50,42 +24,17 @@ void LogFile::restart(off_t offset) {
 }
 
 Status LogFile::check_truncated() {
-  if (source_.compressed) return {};
-  struct stat st = TRY(sys::fstat(source_.fd.get()));
+  struct stat st = TRY(sys::fstat(fd_.get()));
   if (st.st_size < offset_) restart(0);
   return {};
 }
 
-Status LogFile::unpack() {
-  if (!source_.compressed) return {};
-  Result<UniqueFd> plain = sys::open(source_.directory, O_RDWR | O_TMPFILE, 0600);
-  if (!plain)  // a file system without such files, or a full one
-    plain = sys::memfd_create("log", MFD_CLOEXEC);
-  if (!plain) return std::move(plain).error();
-  TRY(inflate_log(source_.fd.get(), plain->get()));
-  source_.fd = std::move(*plain);
-  source_.compressed = false;
-  return {};
-}
-
-Result<int64_t> LogFile::unread_bytes() const {
-  struct stat st = TRY(sys::fstat(source_.fd.get()));
-  if (!source_.compressed)
-    return std::max<int64_t>(0, st.st_size - offset_) +
-           static_cast<int64_t>(buffer_.size() - used_);
-  // A gzip file ends with the size of what is in it (RFC 1952, 2.3.1).
-  unsigned char size[4] = {};
-  if (st.st_size < 4 || TRY(sys::pread(source_.fd.get(), size, 4, st.st_size - 4)) != 4) return 0;
-  return int64_t{size[0]} | int64_t{size[1]} << 8 | int64_t{size[2]} << 16 | int64_t{size[3]} << 24;
-}
-
 Result<bool> LogFile::fill() {
-  TRY(unpack());
   buffer_.erase(0, used_);
   used_ = 0;
   size_t before = buffer_.size();
   buffer_.resize(before + kChunk);
-  Result<size_t> size = sys::pread(source_.fd.get(), buffer_.data() + before, kChunk, offset_);
+  Result<size_t> size = sys::pread(fd_.get(), buffer_.data() + before, kChunk, offset_);
   buffer_.resize(before + (size ? *size : 0));
   if (!size) return std::move(size).error();
   offset_ += static_cast<off_t>(*size);
@@ -129,8 +78,7 @@ Result<std::optional<shim::LogEntry>> LogFile::next() {
 }
 
 Result<int64_t> LogFile::seek_from_end(int64_t count) {
-  TRY(unpack());
-  struct stat st = TRY(sys::fstat(source_.fd.get()));
+  struct stat st = TRY(sys::fstat(fd_.get()));
   return format_ == LogFormat::json_file ? lines_from_end(count, st.st_size)
                                          : records_from_end(count, st.st_size);
 }
@@ -144,7 +92,7 @@ Result<int64_t> LogFile::lines_from_end(int64_t count, off_t end) {
   for (off_t at = end; at > 0;) {
     size_t want = static_cast<size_t>(std::min<off_t>(at, kChunk));
     at -= static_cast<off_t>(want);
-    size_t got = TRY(sys::pread(source_.fd.get(), chunk.data(), want, at));
+    size_t got = TRY(sys::pread(fd_.get(), chunk.data(), want, at));
     if (got != want) return internal("log: it became shorter");
     for (size_t i = want; i-- > 0;) {
       if (chunk[i] != '\n') {
@@ -167,7 +115,7 @@ Result<int64_t> LogFile::records_from_end(int64_t count, off_t end) {
   off_t at = end;
   while (at >= 8 && records < count) {
     char size[4];
-    size_t got = TRY(sys::pread(source_.fd.get(), size, 4, at - 4));
+    size_t got = TRY(sys::pread(fd_.get(), size, 4, at - 4));
     off_t length = got == 4 ? off_t{big_endian(size)} : -1;
     if (length < 0 || length > static_cast<off_t>(shim::kMaxLogEntry) || length + 8 > at) break;
     at -= length + 8;

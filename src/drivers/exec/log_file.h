@@ -10,27 +10,17 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "runtime/shim/log_format.h"
-#include "runtime/shim/log_identity.h"
 
 namespace gantry::drivers {
 
 enum class LogFormat { json_file, local };
 
-// A file of a log as it lies there.
-struct LogSource {
-  UniqueFd fd;
-  shim::LogIdentity identity;  // of a compressed one that of what was compressed
-  bool compressed = false;
-  std::string directory;  // where a compressed one is unpacked to, into a file without a name
-};
-
-// Not thread-safe. Memory is bounded by the longest entry, shim::kMaxLogEntry. A compressed file is
-// unpacked when it is first read.
+// Not thread-safe. Memory is bounded by the longest entry, shim::kMaxLogEntry.
 class LogFile {
  public:
-  LogFile(LogSource source, LogFormat format) : source_(std::move(source)), format_(format) {}
+  LogFile(UniqueFd fd, LogFormat format) : fd_(std::move(fd)), format_(format) {}
 
-  const shim::LogIdentity& identity() const { return source_.identity; }
+  int fd() const { return fd_.get(); }
   // The next whole entry; nothing when the file has no more (yet). Unreadable ones are skipped.
   Result<std::optional<shim::LogEntry>> next();
   // Positions before the last `count` entries of the file as it is now; returns how many there are
@@ -38,16 +28,14 @@ class LogFile {
   Result<int64_t> seek_from_end(int64_t count);
   // The file has been truncated below where we are: begins anew.
   Status check_truncated();
-  Result<int64_t> unread_bytes() const;  // once unpacked
 
  private:
-  Status unpack();
   Result<bool> fill();  // false at the end of the file
   Result<int64_t> lines_from_end(int64_t count, off_t end);
   Result<int64_t> records_from_end(int64_t count, off_t end);
   void restart(off_t offset);
 
-  LogSource source_;
+  UniqueFd fd_;
   LogFormat format_;
   off_t offset_ = 0;  // of the end of buffer_ in the file
   std::string buffer_;

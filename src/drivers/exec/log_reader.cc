@@ -35,79 +35,49 @@ namespace {
 
 using FileId = std::pair<dev_t, ino_t>;
 
-FileId id_of(const struct stat& st) { return {st.st_dev, st.st_ino}; }
+Result<FileId> id_of(int fd) {
+  struct stat st = TRY(sys::fstat(fd));
+  return FileId(st.st_dev, st.st_ino);
+}
 
 std::string directory_of(const std::string& path) {
   size_t slash = path.rfind('/');
   return slash == std::string::npos ? "." : path.substr(0, std::max<size_t>(slash, 1));
 }
 
-// What is at one of the log's names: the plain file, or else the compressed one.
-struct Found {
-  std::string name;
-  FileId id;  // of nothing: {}
-  LogSource source;
-};
-
-Result<Found> look_at(const std::string& name, const std::string& directory, bool rotated) {
-  Found found{name, {}, {}};
-  Result<UniqueFd> file = sys::open(name, O_RDONLY | O_NOFOLLOW);
-  if (!file && file.error().code() == ENOENT && rotated) {
-    found.name += shim::kCompressedSuffix;
-    found.source.compressed = true;
-    file = sys::open(found.name, O_RDONLY | O_NOFOLLOW);
-  }
-  if (!file && file.error().code() == ENOENT) return found;
-  if (!file) return std::move(file).error();
-  struct stat st = TRY(sys::fstat(file->get()));
-  found.id = id_of(st);
-  found.source.identity = TRY(shim::identity_of(file->get()));
-  if (found.source.compressed)
-    found.source.identity =
-        TRY(shim::compressed_identity(file->get())).value_or(found.source.identity);
-  found.source.fd = std::move(*file);
-  found.source.directory = directory;
-  return found;
-}
-
 // Opens the log's files, the current one first. A rotation while we do it would make us miss a file
-// or take one twice: then a name has become another file, or none, and we look again. So it is when
-// one has been compressed meanwhile.
-Result<std::vector<LogSource>> open_all(const shim::LogConfig& config) {
-  const std::string directory = directory_of(config.path);
+// or take one twice: then a name has become another file, or none, and we look again.
+Result<std::vector<UniqueFd>> open_all(const shim::LogConfig& config) {
+  std::vector<std::string> names = {config.path};
+  for (int number = 1; number < config.max_files; ++number)
+    names.push_back(fmt::format("{}.{}", config.path, number));
   for (;;) {
-    std::vector<Found> files;
-    bool same = true;
-    for (int number = 0; number < config.max_files; ++number) {
-      std::string name = number == 0 ? config.path : fmt::format("{}.{}", config.path, number);
-      Found found = TRY(look_at(name, directory, number > 0));
-      auto is_found = [&](const Found& other) {  // it has moved on while we looked
-        const shim::LogIdentity& identity = other.source.identity;
-        return other.id == found.id || (identity.born != 0 && identity == found.source.identity);
-      };
-      if (found.id != FileId()) same = same && std::none_of(files.begin(), files.end(), is_found);
-      bool gap = number > 0 && found.id == FileId() && files.back().id == FileId();
-      files.push_back(std::move(found));
+    std::vector<UniqueFd> files;
+    std::vector<FileId> ids;
+    for (const std::string& name : names) {
+      Result<UniqueFd> file = sys::open(name, O_RDONLY | O_NOFOLLOW);
+      if (!file && file.error().code() != ENOENT) return std::move(file).error();
+      FileId id = file ? TRY(id_of(file->get())) : FileId();
+      bool twice = file && std::find(ids.begin(), ids.end(), id) != ids.end();
+      ids.push_back(twice ? FileId() : id);  // which the look below finds to be wrong
+      if (file && !twice) files.push_back(std::move(*file));
       // A rotation under way leaves one gap; beyond two there is nothing, whatever max-file allows.
-      if (gap) break;
+      if (!file && ids.size() > 1 && ids[ids.size() - 2] == FileId()) break;
     }
-    for (const Found& file : files) {
+    bool same = true;
+    for (size_t i = 0; i < ids.size() && same; ++i) {
       struct stat now;
-      bool there = ::lstat(file.name.c_str(), &now) == 0;
-      same = same && (there ? id_of(now) : FileId()) == file.id;
+      bool there = ::lstat(names[i].c_str(), &now) == 0;
+      same = (there ? FileId(now.st_dev, now.st_ino) : FileId()) == ids[i];
     }
-    if (!same) continue;
-    std::vector<LogSource> out;
-    for (Found& file : files)
-      if (file.source.fd) out.push_back(std::move(file.source));
-    return out;
+    if (same) return files;
   }
 }
 
 }  // namespace
 
 Status LogReader::Impl::open_files() {
-  std::vector<LogSource> opened = TRY(open_all(config));
+  std::vector<UniqueFd> opened = TRY(open_all(config));
   for (auto file = opened.rbegin(); file != opened.rend(); ++file)
     files.emplace_back(std::move(*file), format);
   return {};
@@ -148,15 +118,18 @@ Result<bool> LogReader::Impl::next_file() {
     files.pop_front();
     return true;
   }
-  std::vector<LogSource> now = TRY(open_all(config));  // newest first
+  std::vector<UniqueFd> now = TRY(open_all(config));  // newest first
   if (files.empty()) {
     for (auto file = now.rbegin(); file != now.rend(); ++file)
       files.emplace_back(std::move(*file), format);
     return !files.empty();
   }
+  FileId current = TRY(id_of(files.front().fd()));
   size_t newer = now.size();  // all, when ours has been rotated away
-  for (size_t i = 0; i < now.size(); ++i)
-    if (now[i].identity == files.front().identity()) newer = i;
+  for (size_t i = 0; i < now.size(); ++i) {
+    FileId id = TRY(id_of(now[i].get()));
+    if (id == current) newer = i;
+  }
   if (newer == 0) return false;
   // The writer closed it before it went on with the next: what it holds now is all.
   for (size_t i = newer; i-- > 0;) files.emplace_back(std::move(now[i]), format);
@@ -198,21 +171,7 @@ Result<std::unique_ptr<LogReader>> LogReader::open(const shim::LogConfig& config
   return std::unique_ptr<LogReader>(new LogReader(std::move(impl)));
 }
 
-Result<std::optional<LogEntry>> LogReader::next(int cancel) { return read(Wait::yes, cancel); }
-Result<std::optional<LogEntry>> LogReader::ready() { return read(Wait::no, -1); }
-
-Result<int64_t> LogReader::unread_bytes() const {
-  int64_t bytes = 0;
-  for (const LogFile& file : impl_->files) bytes += TRY(file.unread_bytes());
-  std::vector<LogSource> there = TRY(open_all(impl_->config));
-  for (LogSource& source : there) {  // newest first, up to those that we have
-    if (!impl_->files.empty() && source.identity == impl_->files.back().identity()) break;
-    bytes += TRY(LogFile(std::move(source), impl_->format).unread_bytes());
-  }
-  return bytes;
-}
-
-Result<std::optional<LogEntry>> LogReader::read(Wait wait, int cancel) {
+Result<std::optional<LogEntry>> LogReader::next(int cancel) {
   using Entry = std::optional<LogEntry>;
   Impl& log = *impl_;
   while (!log.over) {
@@ -242,7 +201,6 @@ Result<std::optional<LogEntry>> LogReader::read(Wait wait, int cancel) {
       }
     }
     if (last_round) break;
-    if (wait == Wait::no) return Entry();
     TRY(log.wait(cancel));
   }
   log.over = true;

@@ -37,17 +37,11 @@ class LogReader {
   // The next entry; nothing at the end. While following it waits for one, for finish(), or for
   // `cancel` to become readable (error `cancelled`); -1: not to be cancelled.
   Result<std::optional<LogEntry>> next(int cancel = -1);
-  // The next entry if it is there already.
-  Result<std::optional<LogEntry>> ready();
-  // About how many bytes there are that have not been read yet.
-  Result<int64_t> unread_bytes() const;
   // The container has ended: what is in the log is read to its end, and then it is the end.
   void finish();
 
  private:
   struct Impl;
-  enum class Wait { yes, no };
-  Result<std::optional<LogEntry>> read(Wait wait, int cancel);
   explicit LogReader(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

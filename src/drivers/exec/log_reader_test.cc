@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
-#include <zlib.h>
 
 #include <atomic>
 #include <thread>
@@ -10,7 +9,6 @@
 #include "base/fs.h"
 #include "base/sys.h"
 #include "runtime/shim/log_format.h"
-#include "runtime/shim/log_identity.h"
 
 namespace gantry::drivers {
 namespace {
@@ -43,35 +41,9 @@ class LogReaderTest : public testing::TestWithParam<const char*> {
     ASSERT_TRUE(sys::write_all(file.get(), entry(line, time)));
   }
   void rotate() {
-    for (const char* end : {"", ".gz"}) {
-      auto name = [&](const char* number) { return config_.path + number + end; };
-      (void)sys::renameat(AT_FDCWD, name(".2"), AT_FDCWD, name(".3"));
-      (void)sys::renameat(AT_FDCWD, name(".1"), AT_FDCWD, name(".2"));
-    }
+    (void)sys::renameat(AT_FDCWD, config_.path + ".2", AT_FDCWD, config_.path + ".3");
+    (void)sys::renameat(AT_FDCWD, config_.path + ".1", AT_FDCWD, config_.path + ".2");
     ASSERT_TRUE(sys::renameat(AT_FDCWD, config_.path, AT_FDCWD, config_.path + ".1"));
-  }
-  // As a shim does it.
-  void compress(const std::string& suffix) {
-    const std::string path = config_.path + suffix;
-    UniqueFd file = *sys::open(path, O_RDONLY);
-    std::string field = shim::identity_field(*shim::identity_of(file.get()));
-    std::string text = *fs::read_file(path);
-    z_stream stream = {};
-    ASSERT_EQ(::deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
-    gz_header header = {};
-    header.extra = reinterpret_cast<Bytef*>(field.data());
-    header.extra_len = static_cast<uInt>(field.size());
-    ::deflateSetHeader(&stream, &header);
-    std::string out(text.size() + 1000, '\0');
-    stream.next_in = reinterpret_cast<Bytef*>(text.data());
-    stream.avail_in = static_cast<uInt>(text.size());
-    stream.next_out = reinterpret_cast<Bytef*>(out.data());
-    stream.avail_out = static_cast<uInt>(out.size());
-    ASSERT_EQ(::deflate(&stream, Z_FINISH), Z_STREAM_END);
-    out.resize(stream.total_out);
-    ::deflateEnd(&stream);
-    ASSERT_TRUE(fs::write_file(path + ".gz", out));
-    ASSERT_TRUE(sys::unlinkat(AT_FDCWD, path));
   }
   std::string read(const LogQuery& query) {
     auto reader = std::move(LogReader::open(config_, query)).value();
@@ -111,40 +83,6 @@ TEST_P(LogReaderTest, TailCountsOverRotatedFiles) {
   EXPECT_EQ(read({.tail = 3}), "2\n3\n4\n");
   EXPECT_EQ(read({.tail = 4}), "1\n2\n3\n4\n");
   EXPECT_EQ(read({.tail = 9}), "1\n2\n3\n4\n");
-}
-
-TEST_P(LogReaderTest, CompressedFilesAreReadLikeOthers) {
-  append("1", 1, ".3");
-  append("2", 2, ".2");
-  append("3", 3, ".2");
-  append("4", 4, ".1");
-  append("5", 5);
-  compress(".3");
-  compress(".2");
-  EXPECT_EQ(read({}), "1\n2\n3\n4\n5\n");
-  EXPECT_EQ(read({.tail = 3}), "3\n4\n5\n");
-  EXPECT_EQ(read({.tail = 4}), "2\n3\n4\n5\n");
-  EXPECT_EQ(read({.since = 3}), "3\n4\n5\n");
-  // What is damaged is shown as far as it goes.
-  ASSERT_EQ(::truncate((config_.path + ".3.gz").c_str(), 20), 0);
-  EXPECT_EQ(read({}), "2\n3\n4\n5\n");
-}
-
-TEST_P(LogReaderTest, AFollowerReadsNothingTwiceThatIsCompressedMeanwhile) {
-  append("0", 1, ".1");
-  append("1", 2);
-  auto reader = std::move(LogReader::open(config_, {.follow = true})).value();
-  EXPECT_EQ((*reader->next())->line, "0\n");
-  EXPECT_EQ((*reader->next())->line, "1\n");
-  append("2", 3);
-  rotate();  // the one that is being read
-  append("3", 4);
-  compress(".1");
-  compress(".2");
-  rotate();
-  append("4", 5);
-  reader->finish();
-  EXPECT_EQ(drain(*reader), "2\n3\n4\n");
 }
 
 TEST_P(LogReaderTest, TailFindsItsPlaceInALongFile) {

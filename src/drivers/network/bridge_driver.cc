@@ -4,10 +4,10 @@
 #include <charconv>
 
 #include "base/failpoint.h"
+#include "base/id.h"
 #include "base/log.h"
 #include "drivers/network/foreign_forward.h"
 #include "drivers/network/link.h"
-#include "drivers/network/planning.h"
 
 namespace gantry::drivers {
 
@@ -15,26 +15,31 @@ namespace {
 
 constexpr std::string_view kOptionPrefix = "com.docker.network.";
 
-Status read_address(std::optional<IpAddress>& out, IpFamily family, std::string_view key,
-                    const std::string& text) {
-  const auto address = IpAddress::parse(text);
-  if (!address || address->family() != family)
-    return invalid("invalid value \"{}\" of network option {}: an IPv{} address is expected", text,
-                   key, family == IpFamily::v4 ? 4 : 6);
-  out = *address;
+Result<bool> read_bool(std::string_view key, std::string_view text) {
+  // Go's strconv.ParseBool, as Docker reads them.
+  for (std::string_view yes : {"1", "t", "T", "TRUE", "true", "True"})
+    if (text == yes) return true;
+  for (std::string_view no : {"0", "f", "F", "FALSE", "false", "False"})
+    if (text == no) return false;
+  return invalid("invalid value \"{}\" of network option {}: true or false is expected", text, key);
+}
+
+Status read_host_binding(std::optional<IpAddress>& out, IpFamily family, const std::string& text) {
+  const IpAddress address = TRY(IpAddress::parse(text));
+  if (address.family() != family)
+    return invalid("invalid host binding {}: an IPv{} address is expected", text,
+                   family == IpFamily::v4 ? 4 : 6);
+  out = address;
   return {};
 }
 
 Result<BridgeSettings::Mode> read_mode(std::string_view key, std::string_view text) {
   using Mode = BridgeSettings::Mode;
   if (text.empty() || text == "nat") return Mode::nat;
-  if (text == "nat-unprotected") return Mode::nat_unprotected;
   if (text == "routed") return Mode::routed;
   if (text == "isolated") return Mode::isolated;
-  return invalid(
-      "invalid value \"{}\" of network option {}: nat, nat-unprotected, routed or isolated is "
-      "expected",
-      text, key);
+  return invalid("invalid value \"{}\" of network option {}: nat, routed or isolated is expected",
+                 text, key);
 }
 
 std::vector<Cidr> subnets_of(const NetworkConfig& network) {
@@ -45,19 +50,13 @@ std::vector<Cidr> subnets_of(const NetworkConfig& network) {
 
 BridgeRules rules_of(const NetworkConfig& network, const BridgeSettings& settings) {
   using Mode = BridgeSettings::Mode;
-  BridgeRules rules;
-  rules.link = settings.link;
-  rules.masquerade = settings.masquerade;
-  rules.internal = network.internal;
-  rules.icc = settings.icc;
-  rules.subnets = subnets_of(network);
-  rules.routed4 = settings.mode4 == Mode::routed;
-  rules.routed6 = settings.mode6 == Mode::routed;
-  rules.unprotected4 = settings.mode4 == Mode::nat_unprotected;
-  rules.unprotected6 = settings.mode6 == Mode::nat_unprotected;
-  rules.source4 = settings.source4;
-  rules.source6 = settings.source6;
-  return rules;
+  return {settings.link,
+          settings.masquerade,
+          network.internal,
+          settings.icc,
+          subnets_of(network),
+          settings.mode4 == Mode::routed,
+          settings.mode6 == Mode::routed};
 }
 
 using Reader = Status (*)(BridgeSettings&, std::string_view key, const std::string& text);
@@ -75,21 +74,21 @@ constexpr Option kOptions[] = {
      [](BridgeSettings&, std::string_view, const std::string&) -> Status { return {}; }},
     {"bridge.enable_icc",
      [](BridgeSettings& s, std::string_view key, const std::string& text) -> Status {
-       s.icc = TRY(read_bool_option(key, text));
+       s.icc = TRY(read_bool(key, text));
        return {};
      }},
     {"bridge.enable_ip_masquerade",
      [](BridgeSettings& s, std::string_view key, const std::string& text) -> Status {
-       s.masquerade = TRY(read_bool_option(key, text));
+       s.masquerade = TRY(read_bool(key, text));
        return {};
      }},
     {"bridge.host_binding_ipv4",
-     [](BridgeSettings& s, std::string_view key, const std::string& text) -> Status {
-       return read_address(s.host_ip4, IpFamily::v4, key, text);
+     [](BridgeSettings& s, std::string_view, const std::string& text) -> Status {
+       return read_host_binding(s.host_ip4, IpFamily::v4, text);
      }},
     {"bridge.host_binding_ipv6",
-     [](BridgeSettings& s, std::string_view key, const std::string& text) -> Status {
-       return read_address(s.host_ip6, IpFamily::v6, key, text);
+     [](BridgeSettings& s, std::string_view, const std::string& text) -> Status {
+       return read_host_binding(s.host_ip6, IpFamily::v6, text);
      }},
     {"bridge.gateway_mode_ipv4",
      [](BridgeSettings& s, std::string_view key, const std::string& text) -> Status {
@@ -100,19 +99,6 @@ constexpr Option kOptions[] = {
      [](BridgeSettings& s, std::string_view key, const std::string& text) -> Status {
        s.mode6 = TRY(read_mode(key, text));
        return {};
-     }},
-    {"bridge.inhibit_ipv4",
-     [](BridgeSettings& s, std::string_view key, const std::string& text) -> Status {
-       s.inhibit_ipv4 = TRY(read_bool_option(key, text));
-       return {};
-     }},
-    {"host_ipv4",
-     [](BridgeSettings& s, std::string_view key, const std::string& text) -> Status {
-       return read_address(s.source4, IpFamily::v4, key, text);
-     }},
-    {"host_ipv6",
-     [](BridgeSettings& s, std::string_view key, const std::string& text) -> Status {
-       return read_address(s.source6, IpFamily::v6, key, text);
      }},
     {"driver.mtu",
      [](BridgeSettings& s, std::string_view key, const std::string& text) -> Status {
@@ -151,16 +137,42 @@ Result<BridgeSettings> BridgeSettings::read(const NetworkConfig& network) {
   const bool isolated = settings.mode4 == Mode::isolated || settings.mode6 == Mode::isolated;
   if (isolated && !network.internal)
     return invalid("gateway mode 'isolated' can only be used for an internal network");
-  if (network.ipv6 && settings.mtu < kSmallestIpv6Mtu)
-    return invalid("an MTU of {} is too small for IPv6, which needs {}", settings.mtu,
-                   kSmallestIpv6Mtu);
   return settings;
 }
 
 // --- networks
 
-Status BridgeDriver::check_options(const NetworkConfig& network) const {
-  TRY(BridgeSettings::read(network));
+Status BridgeDriver::choose_pools(NetworkConfig& network) {
+  std::vector<IpFamily> missing;
+  if (network.ipv4 && network.pool(IpFamily::v4) == nullptr) missing.push_back(IpFamily::v4);
+  if (network.ipv6 && network.pool(IpFamily::v6) == nullptr) missing.push_back(IpFamily::v6);
+  TRY(failpoint("network.subnet"));
+  for (IpamPool& pool : network.pools) TRY(services_->ipam.reserve_subnet(pool.subnet, network.id));
+  TRY(failpoint("network.subnet.reserved"));
+  if (!missing.empty()) {
+    std::vector<Cidr> in_use;
+    for (const Route& route : TRY(services_->links.with(list_routes)))
+      in_use.push_back(route.destination);
+    for (IpFamily family : missing) {
+      std::vector<AddressPool> pools = services_->options.address_pools;
+      // Unique local addresses (RFC 4193): a /48 drawn per network is as good as one drawn per
+      // host.
+      if (family == IpFamily::v6) {
+        const std::string id = random_hex(5);
+        const std::string text =
+            fmt::format("fd{}:{}:{}::/64", id.substr(0, 2), id.substr(2, 4), id.substr(6, 4));
+        pools.push_back({TRY(Cidr::parse(text)), 64});
+      }
+      IpamPool pool;
+      pool.chosen = true;
+      pool.subnet = TRY(services_->ipam.choose_subnet(pools, family, in_use, network.id));
+      network.pools.push_back(std::move(pool));
+    }
+  }
+  for (IpamPool& pool : network.pools) {
+    IpamPool complete = TRY(complete_pool(pool));
+    pool = std::move(complete);
+  }
   return {};
 }
 
@@ -169,7 +181,7 @@ Result<NetworkPlan> BridgeDriver::plan_network(NetworkConfig wanted) {
   const BridgeSettings settings = TRY(BridgeSettings::read(wanted));
   NetworkPlan plan;
   plan.reservation = Reservation([this, id = wanted.id] { services_->ipam.give_up_network(id); });
-  TRY(choose_pools(*services_, wanted));
+  TRY(choose_pools(wanted));
   const std::string owner = "network:" + wanted.id;
   if (services_->options.manage_forwarding && !wanted.internal) {
     for (const IpamPool& pool : wanted.pools) {
@@ -180,8 +192,10 @@ Result<NetworkPlan> BridgeDriver::plan_network(NetworkConfig wanted) {
             {"net.sysctl", wanted.id + "/" + name, owner, json::dump(SysctlRow{old})});
     }
   }
+  const BridgeRules rules = rules_of(wanted, settings);
   plan.rows.push_back({"net.bridge", settings.link, owner,
-                       json::dump(BridgeRow{wanted.id, rules_of(wanted, settings)})});
+                       json::dump(BridgeRow{wanted.id, rules.masquerade, rules.internal, rules.icc,
+                                            rules.subnets, rules.routed4, rules.routed6})});
   plan.network = std::move(wanted);
   return plan;
 }
@@ -249,9 +263,7 @@ Status BridgeDriver::ensure_bridge(const NetworkConfig& network, const BridgeSet
   }
   TRY(failpoint("network.bridge.address"));
   for (const IpamPool& pool : network.pools) {
-    const IpFamily family = pool.subnet.family();
-    if (settings.mode(family) == BridgeSettings::Mode::isolated) continue;
-    if (settings.inhibit_ipv4 && family == IpFamily::v4) continue;
+    if (settings.mode(pool.subnet.family()) == BridgeSettings::Mode::isolated) continue;
     TRY(links.with([&](NetlinkSocket& s) {
       return add_address(s, link->index, Cidr(*pool.gateway, pool.subnet.prefix()));
     }));
@@ -270,11 +282,8 @@ Status BridgeDriver::create_network(const NetworkConfig& network) {
   if (services_->firewall && !network.internal) {
     // Best effort: a firewall that is owned by another process cannot be changed, and is told of.
     NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_NETFILTER));
-    const std::lock_guard lock(services_->foreign);
-    auto passed = pass_foreign_forward(socket, services_->instance(), {&settings.link, 1});
+    auto passed = pass_foreign_forward(socket, services_->instance(), settings.link);
     if (!passed) log::warn("network {}: {}", network.name, passed.error().message());
-    for (const std::string& obstacle : TRY(forward_obstacles(socket, settings.link)))
-      log::error("network {}: {}", network.name, obstacle);
   }
   TRY(failpoint("network.forwarding"));
   if (services_->options.manage_forwarding && !network.internal) {
@@ -303,7 +312,6 @@ Status BridgeDriver::release_bridge(const std::string& link) {
     TRY(failpoint("network.bridge.close"));
     TRY(services_->firewall->remove_bridge(link));
     NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_NETFILTER));
-    const std::lock_guard lock(services_->foreign);
     TRY(leave_foreign_forward(socket, services_->instance(), link));
   }
   std::optional<Link> existing =

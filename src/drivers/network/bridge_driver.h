@@ -21,13 +21,9 @@ struct BridgeSettings {
   bool masquerade = true;
   std::optional<IpAddress> host_ip4;  // com.docker.network.bridge.host_binding_ipv4
   std::optional<IpAddress> host_ip6;
-  std::optional<IpAddress> source4, source6;  // com.docker.network.host_ipv4 and 6
-  bool inhibit_ipv4 =
-      false;  // com.docker.network.bridge.inhibit_ipv4: the bridge has no IPv4 address
-  // com.docker.network.bridge.gateway_mode_ipv4 and 6: addresses are translated (nat_unprotected:
-  // and may be reached directly as well, at every port), or reached by routes, or the bridge has
-  // none and the host is not reached either (internal networks only).
-  enum class Mode : uint8_t { nat, nat_unprotected, routed, isolated };
+  // com.docker.network.bridge.gateway_mode_ipv4 and 6: addresses are translated, or reached by
+  // routes, or the bridge has none and the host is not reached either (internal networks only).
+  enum class Mode : uint8_t { nat, routed, isolated };
   Mode mode4 = Mode::nat, mode6 = Mode::nat;
   Mode mode(IpFamily family) const { return family == IpFamily::v4 ? mode4 : mode6; }
   std::string interface_prefix = "eth";
@@ -39,13 +35,11 @@ class BridgeDriver : public NetworkDriver {
   explicit BridgeDriver(NetworkServices& services) : services_(&services) {}
 
   std::string_view name() const override { return "bridge"; }
-  Status check_options(const NetworkConfig& network) const override;
   Result<NetworkPlan> plan_network(NetworkConfig wanted) override;
   Status create_network(const NetworkConfig& network) override;
   Status remove_network(const NetworkConfig& network) override;
   void forget_network(const NetworkConfig& network) override;
   bool has_gateway(const NetworkConfig& network, IpFamily family) const override;
-  bool publishes() const override { return true; }
   Result<EndpointPlan> plan_endpoint(const NetworkConfig& network,
                                      EndpointRequest request) override;
   Status join(const NetworkConfig& network, const Endpoint& endpoint, int netns) override;
@@ -58,6 +52,7 @@ class BridgeDriver : public NetworkDriver {
   Status release_sysctl(const std::string& row_name, const std::string& data);
 
  private:
+  Status choose_pools(NetworkConfig& network);
   Status ensure_bridge(const NetworkConfig& network, const BridgeSettings& settings);
   Status reclaim(const Link& existing, const BridgeSettings& settings);
   Result<int> bridge_index(const NetworkConfig& network, const BridgeSettings& settings);

@@ -1,10 +1,9 @@
 // The endpoints of bridge networks.
-#include <memory>
+#include <algorithm>
 
 #include "base/failpoint.h"
 #include "drivers/network/bridge_driver.h"
 #include "drivers/network/endpoint_options.h"
-#include "drivers/network/planning.h"
 
 namespace gantry::drivers {
 
@@ -41,9 +40,11 @@ Status BridgeDriver::plan_ports(const NetworkConfig& network, const EndpointRequ
     if (port.host_ip) {
       host_ips.push_back(*port.host_ip);
     } else {
-      const auto &own4 = settings.host_ip4, &own6 = settings.host_ip6;
+      const auto& daemons = services_->options.default_host_ip;
+      auto own4 = settings.host_ip4, own6 = settings.host_ip6;
+      if (daemons && !(daemons->is_v4() ? own4 : own6)) (daemons->is_v4() ? own4 : own6) = daemons;
       if (endpoint.ipv4) host_ips.push_back(own4.value_or(IpAddress::v4(0)));
-      // A network that listens on one IPv4 address does not listen on all of IPv6.
+      // A network or a daemon that listens on one IPv4 address does not listen on all of IPv6.
       const bool any4 = !own4 || own4->is_unspecified();
       if (endpoint.ipv6 && (own6 || any4 || !endpoint.ipv4))
         host_ips.push_back(own6.value_or(IpAddress::from_number(IpFamily::v6, 0)));
@@ -59,8 +60,7 @@ Status BridgeDriver::plan_ports(const NetworkConfig& network, const EndpointRequ
     }
     const std::string target = endpoint.ipv4 ? endpoint.ipv4->address().to_string()
                                              : "[" + endpoint.ipv6->address().to_string() + "]";
-    for (PortMapping& mapping :
-         TRY(services_->ports.reserve(port, host_ips, target, request.container_id)))
+    for (PortMapping& mapping : TRY(services_->ports.reserve(port, host_ips, target)))
       endpoint.ports.push_back(std::move(mapping));
   }
   for (const PortMapping& mapping : endpoint.ports) {
@@ -80,17 +80,60 @@ bool BridgeDriver::has_gateway(const NetworkConfig& network, IpFamily family) co
 Result<EndpointPlan> BridgeDriver::plan_endpoint(const NetworkConfig& network,
                                                  EndpointRequest request) {
   const BridgeSettings settings = TRY(BridgeSettings::read(network));
-  auto ports = std::make_shared<std::vector<PortMapping>>();
-  EndpointPlan plan = TRY(
-      plan_addresses(*services_, *this, network, request, settings.interface_prefix, [this, ports] {
-        for (const PortMapping& mapping : *ports) services_->ports.release(mapping);
-      }));
+  const EndpointOptions options = TRY(EndpointOptions::read(request.options));
+  EndpointPlan plan;
+  Endpoint& endpoint = plan.endpoint;
+  endpoint.id = request.endpoint_id;
+  endpoint.network_id = network.id;
+  endpoint.container_id = request.container_id;
+  endpoint.interface_name =
+      TRY(choose_interface_name(options, settings.interface_prefix, request.taken_names));
+  endpoint.host_interface = services_->link_name(request.endpoint_id);
+  endpoint.link_local = TRY(link_local_addresses(request.link_local));
+  endpoint.options = request.options;
   const std::string owner = "container:" + request.container_id;
-  plan.rows.push_back({"net.veth", plan.endpoint.host_interface, owner, "{}"});
+
+  // Gives back what has been chosen by then, whichever step fails.
+  struct Chosen {
+    std::vector<IpAddress> addresses;
+    std::vector<PortMapping> ports;
+  };
+  auto chosen = std::make_shared<Chosen>();
+  plan.reservation = Reservation([this, chosen, id = network.id] {
+    for (const IpAddress& address : chosen->addresses) services_->ipam.release(id, address);
+    for (const PortMapping& mapping : chosen->ports) services_->ports.release(mapping);
+  });
+
+  for (const IpFamily family : {IpFamily::v4, IpFamily::v6}) {
+    const bool v4 = family == IpFamily::v4;
+    const auto& wanted = v4 ? request.ipv4 : request.ipv6;
+    if (v4 ? !network.ipv4 : !network.ipv6) {
+      if (wanted) return invalid("network {} has no {}", network.name, v4 ? "IPv4" : "IPv6");
+      continue;
+    }
+    TRY(failpoint("network.address"));
+    const IpAddress address = TRY(services_->ipam.allocate(network, family, wanted));
+    chosen->addresses.push_back(address);
+    TRY(failpoint("network.address.allocated"));
+    const auto pool = std::find_if(network.pools.begin(), network.pools.end(),
+                                   [&](const IpamPool& p) { return p.subnet.contains(address); });
+    (v4 ? endpoint.ipv4 : endpoint.ipv6) = Cidr(address, pool->subnet.prefix());
+    if ((v4 ? request.default_route4 : request.default_route6) && has_gateway(network, family))
+      (v4 ? endpoint.gateway4 : endpoint.gateway6) = pool->gateway;
+    plan.rows.push_back({"net.address", address_row_name(network.id, address), owner, "{}"});
+  }
+  if (request.mac) {
+    endpoint.mac = format_mac(TRY(parse_mac(*request.mac)));
+  } else {
+    // Without IPv4 the low bytes of the IPv6 address do as well.
+    endpoint.mac = format_mac(mac_from_ipv4(IpAddress::v4(static_cast<uint32_t>(
+        (endpoint.ipv4 ? endpoint.ipv4 : endpoint.ipv6)->address().number()))));
+  }
+  plan.rows.push_back({"net.veth", endpoint.host_interface, owner, "{}"});
   TRY(failpoint("network.ports"));
-  Status planned = plan_ports(network, request, plan);
-  *ports = plan.endpoint.ports;
-  if (!planned) return std::move(planned).error();
+  Status ports = plan_ports(network, request, plan);
+  chosen->ports = endpoint.ports;
+  if (!ports) return std::move(ports).error();
   TRY(failpoint("network.ports.reserved"));
   return plan;
 }
@@ -141,7 +184,6 @@ Status BridgeDriver::join(const NetworkConfig& network, const Endpoint& endpoint
   }
   InterfaceSetup setup;
   setup.index = TRY(std::move(peer));
-  setup.mtu = settings.mtu;
   setup.ipv4 = endpoint.ipv4;
   setup.ipv6 = endpoint.ipv6;
   setup.more = endpoint.link_local;
@@ -160,22 +202,23 @@ Status BridgeDriver::join(const NetworkConfig& network, const Endpoint& endpoint
   }));
   TRY(failpoint("network.publish"));
   if (services_->firewall) {
-    TRY(services_->publish(port_rules(endpoint)));
+    TRY(services_->firewall->publish(port_rules(endpoint)));
     TRY(services_->forget_flows(endpoint.ports));
   }
   return failpoint("network.published");
 }
 
 Status BridgeDriver::leave(const NetworkConfig&, const Endpoint& endpoint) {
-  return services_->unpublish(port_rules(endpoint));
+  if (services_->firewall) return services_->firewall->unpublish(port_rules(endpoint));
+  return {};
 }
 
 Status BridgeDriver::adopt(const NetworkConfig& network, const Endpoint& endpoint) {
   for (const auto& address : {endpoint.ipv4, endpoint.ipv6})
     if (address) services_->ipam.restore(network.id, address->address());
-  for (const PortMapping& mapping : endpoint.ports)
-    services_->ports.restore(mapping, endpoint.container_id);
-  return services_->publish(port_rules(endpoint));
+  for (const PortMapping& mapping : endpoint.ports) services_->ports.restore(mapping);
+  if (services_->firewall) return services_->firewall->publish(port_rules(endpoint));
+  return {};
 }
 
 }  // namespace gantry::drivers

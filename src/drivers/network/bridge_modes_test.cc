@@ -92,75 +92,6 @@ TEST(BridgeModes, HostBindingsAreWherePortsArePublishedThatNameNone) {
   });
 }
 
-TEST(BridgeModes, UnprotectedAddressesAreReachedAtEveryPortAndPublishedAllTheSame) {
-  in_new_netns([] {
-    World world;
-    UniqueFd neighbour = make_neighbour();
-    route_through_host(neighbour.get());
-    const NetworkConfig network =
-        world.add_network(wanted("10.66.0.0/24", {{kMode4, "nat-unprotected"}}));
-    auto container = world.start(network, {publish(8080, 80)});
-    ASSERT_OK(container);
-    Server open(container->netns.get(), 80), other(container->netns.get(), 81),
-        outside(neighbour.get(), 80);
-    EXPECT_EQ(ask(neighbour.get(), "203.0.113.1", 8080), "203.0.113.2");
-    EXPECT_EQ(ask(neighbour.get(), container->address(), 81), "203.0.113.2");
-    EXPECT_EQ(ask(container->netns.get(), "203.0.113.2", 80), "203.0.113.1");  // still masqueraded
-    // A daemon that comes back writes the same from its rows.
-    EXPECT_THAT(output_of("nft list ruleset"), HasSubstr("unprotected4"));
-    world.release_all();
-  });
-}
-
-TEST(BridgeModes, WhatLeavesWearsTheAddressThatTheNetworkHas) {
-  in_new_netns([] {
-    World world;
-    UniqueFd neighbour = make_neighbour();
-    ASSERT_EQ(::system("ip addr add 203.0.113.9/24 dev outer"), 0);
-    const NetworkConfig network = world.add_network(
-        wanted("10.66.0.0/24", {{"com.docker.network.host_ipv4", "203.0.113.9"}}));
-    auto container = world.start(network);
-    ASSERT_OK(container);
-    Server outside(neighbour.get(), 80);
-    EXPECT_EQ(ask(container->netns.get(), "203.0.113.2", 80), "203.0.113.9");
-    world.release_all();
-    EXPECT_THAT(output_of("nft list ruleset"), Not(HasSubstr("203.0.113.9")));
-  });
-}
-
-TEST(BridgeModes, ABridgeWithoutAnAddressAndContainersWithAnotherGateway) {
-  in_new_netns([] {
-    World world;
-    NetworkConfig config =
-        wanted("10.66.0.0/24", {{"com.docker.network.bridge.inhibit_ipv4", "true"}});
-    config.pools[0].auxiliary.emplace(kDefaultGateway4, *IpAddress::parse("10.66.0.9"));
-    const NetworkConfig network = world.add_network(config);
-    auto container = world.start(network);
-    ASSERT_OK(container);
-    EXPECT_THAT(output_of("ip -o -4 address"), Not(HasSubstr("10.66.0")));
-    EXPECT_EQ(container->endpoint.gateway4->to_string(), "10.66.0.9");
-    const std::string routes = inside(container->netns.get(), [] { return output_of("ip route"); });
-    EXPECT_THAT(routes, HasSubstr("default via 10.66.0.9"));
-    world.release_all();
-  });
-}
-
-TEST(BridgeModes, AnMtuThatIsTooSmallForIpv6) {
-  in_new_netns([] {
-    World world;
-    NetworkConfig config = wanted("10.66.0.0/24", {{"com.docker.network.driver.mtu", "1200"}});
-    const NetworkConfig network = world.add_network(config);
-    auto a = world.start(network), b = world.start(network);
-    ASSERT_OK(a);
-    ASSERT_OK(b);
-    Server server(b->netns.get(), 80);
-    EXPECT_EQ(ask(a->netns.get(), b->address(), 80), a->address());
-    config.ipv6 = true;
-    EXPECT_THAT(world.driver->plan_network(config).error().message(), HasSubstr("needs 1280"));
-    world.release_all();
-  });
-}
-
 // A client that goes on sending from the same port, as a resolver or a game does.
 TEST(BridgeModes, DatagramsOfAnOldFlowGoToTheContainerThatHasThePortNow) {
   in_new_netns([] {
@@ -197,10 +128,6 @@ TEST(BridgeModes, WhatIsNoModeIsRefused) {
   NetworkConfig config = wanted("10.66.0.0/24", {{kMode6, "bridged"}});
   EXPECT_FALSE(BridgeSettings::read(config));
   config.options = {{"com.docker.network.bridge.host_binding_ipv6", "127.0.0.1"}};
-  EXPECT_FALSE(BridgeSettings::read(config));
-  config.options = {{"com.docker.network.host_ipv4", "fd00::1"}};
-  EXPECT_FALSE(BridgeSettings::read(config));
-  config.options = {{"com.docker.network.bridge.inhibit_ipv4", "perhaps"}};
   EXPECT_FALSE(BridgeSettings::read(config));
   config.options = {{"com.docker.network.bridge.colour", "red"}};
   EXPECT_FALSE(BridgeSettings::read(config));

@@ -36,11 +36,6 @@ const char* masquerade_set(IpFamily family) {
   return family == IpFamily::v4 ? "masquerade4" : "masquerade6";
 }
 const char* routed_set(IpFamily family) { return family == IpFamily::v4 ? "routed4" : "routed6"; }
-// ifname -> the address that what leaves it wears
-const char* source_map(IpFamily family) { return family == IpFamily::v4 ? "source4" : "source6"; }
-const char* unprotected_set(IpFamily family) {
-  return family == IpFamily::v4 ? "unprotected4" : "unprotected6";
-}
 // address . protocol . port of containers whose addresses are routed
 const char* open_set(IpFamily family) { return family == IpFamily::v4 ? "open4" : "open6"; }
 
@@ -88,7 +83,6 @@ struct BridgeElement {
   std::string key;
   std::string end = {};  // of an interval, exclusive
   bool is_interval = false;
-  std::string data = {};  // of a map
 };
 std::vector<BridgeElement> bridge_elements(const BridgeRules& bridge) {
   nft::Fields name, pair;
@@ -96,19 +90,11 @@ std::vector<BridgeElement> bridge_elements(const BridgeRules& bridge) {
   pair.ifname(bridge.link).ifname(bridge.link);
   std::vector<BridgeElement> out = {{kBridges, std::string(name.data())}};
   if (bridge.icc) out.push_back({kSame, std::string(pair.data())});
-  for (const IpFamily family : {IpFamily::v4, IpFamily::v6}) {
+  for (const auto& [family, routed] :
+       {std::pair(IpFamily::v4, bridge.routed4), std::pair(IpFamily::v6, bridge.routed6)}) {
     if (bridge.internal) continue;
-    const bool v4 = family == IpFamily::v4;
-    const auto& source = v4 ? bridge.source4 : bridge.source6;
-    nft::Fields data;
-    if (source) data.address(*source);
-    if (v4 ? bridge.unprotected4 : bridge.unprotected6)
-      out.push_back({unprotected_set(family), std::string(name.data())});
-    if (v4 ? bridge.routed4 : bridge.routed6)
+    if (routed)
       out.push_back({routed_set(family), std::string(name.data())});
-    else if (bridge.masquerade && source)
-      out.push_back(
-          {source_map(family), std::string(name.data()), {}, false, std::string(data.data())});
     else if (bridge.masquerade)
       out.push_back({masquerade_set(family), std::string(name.data())});
   }
@@ -128,7 +114,7 @@ void add_bridge_elements(nft::Transaction& change, const BridgeRules& bridge) {
     if (element.is_interval)
       change.add_interval(element.set, element.key, element.end);
     else
-      change.add_element(element.set, element.key, element.data);
+      change.add_element(element.set, element.key);
   }
 }
 
@@ -143,8 +129,6 @@ void add_sets(nft::Transaction& change) {
     const uint32_t data_type = type::concat(address_type, type::kPort);
     change.add_set({masquerade_set(family), type::kIfname, 16});
     change.add_set({routed_set(family), type::kIfname, 16});
-    change.add_set({unprotected_set(family), type::kIfname, 16});
-    change.add_set({source_map(family), type::kIfname, 16, address_type, size});
     change.add_set({open_set(family),
                     type::concat(type::concat(address_type, type::kProto), type::kPort), size + 8});
     change.add_set({subnets_set(family), address_type, size, 0, 0, nft::SetSpec::Kind::interval});
@@ -155,10 +139,7 @@ void add_sets(nft::Transaction& change) {
   }
 }
 
-const char* kHostPolicy = "host_policy";
-
 void add_chains(nft::Transaction& change) {
-  change.add_plain_chain(kHostPolicy);
   change.add_chain({"guard", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW});
   change.add_chain({"prerouting", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST});
   change.add_chain({"output", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST});
@@ -237,13 +218,6 @@ void add_nat_rules(nft::Transaction& change) {
     change.add_rule("postrouting", "out of a bridge", [&](nft::Rule& rule) {
       rule.family(family).meta(NFT_META_IIFNAME).in_set(masquerade_set(family)).masquerade();
     });
-    change.add_rule("postrouting", "out of a bridge with an address of its own",
-                    [&](nft::Rule& rule) {
-                      rule.family(family)
-                          .meta(NFT_META_IIFNAME)
-                          .map(source_map(family), kReg0, kReg0)
-                          .snat(family, kReg0);
-                    });
   }
   change.add_rule("postrouting", "the host by its loopback address", [](nft::Rule& rule) {
     rule.family(IpFamily::v4)
@@ -279,15 +253,6 @@ void add_filter_rules(nft::Transaction& change) {
     const uint32_t established = 1u << 1, related = 1u << 2;  // NF_CT_STATE_BIT
     rule.meta(NFT_META_OIFNAME).in_set(kBridges).ct_state(established | related).verdict(NF_ACCEPT);
   });
-  // Containers among themselves are not the outside, and a flow that has begun goes on above.
-  change.add_rule("forward", "what the host's own firewall says", [](nft::Rule& rule) {
-    rule.meta(NFT_META_OIFNAME)
-        .in_set(kBridges)
-        .meta(NFT_META_IIFNAME)
-        .not_in_set(kBridges)
-        .ct_status(IPS_DST_NAT)
-        .jump(kHostPolicy);
-  });
   change.add_rule("forward", "published ports", [](nft::Rule& rule) {
     rule.meta(NFT_META_OIFNAME).in_set(kBridges).ct_status(IPS_DST_NAT).verdict(NF_ACCEPT);
   });
@@ -314,82 +279,9 @@ void add_filter_rules(nft::Transaction& change) {
           .verdict(NF_ACCEPT);
     });
   }
-  for (const IpFamily family : {IpFamily::v4, IpFamily::v6})
-    change.add_rule("forward", "every port of unprotected addresses", [&](nft::Rule& rule) {
-      rule.family(family).meta(NFT_META_OIFNAME).in_set(unprotected_set(family)).verdict(NF_ACCEPT);
-    });
   change.add_rule("forward", "nothing else enters a bridge", [](nft::Rule& rule) {
     rule.meta(NFT_META_OIFNAME).in_set(kBridges).verdict(NF_DROP);
   });
-}
-
-void end_policy_rule(nft::Rule& rule, PolicyAction action) {
-  switch (action) {
-    case PolicyAction::allow:
-      rule.verdict(NFT_RETURN);
-      return;
-    case PolicyAction::drop:
-      rule.verdict(NF_DROP);
-      return;
-    case PolicyAction::reject:
-      rule.reject();
-      return;
-  }
-}
-
-std::string network_order(uint16_t port) {
-  const uint16_t raw = htons(port);
-  return {reinterpret_cast<const char*>(&raw), sizeof raw};
-}
-
-// The source is the client's still, and what it asked for is the host's port: both from before the
-// translation.
-void add_policy_rule(nft::Transaction& change, IpFamily family, const PolicyRule& from,
-                     const std::optional<PortRange>& port,
-                     const std::optional<PortRange>& source_port) {
-  const bool v4 = family == IpFamily::v4;
-  const uint32_t size = v4 ? 4 : 16;
-  const auto network = [&](nft::Rule& rule, const Cidr& cidr) {
-    const auto first = cidr.first().bytes();
-    // As many ones as the prefix is long.
-    const IpAddress all = IpAddress::from_number(family, ~Uint128{0});
-    const IpAddress mask = Cidr(v4 ? IpAddress::v4(0xffffffff) : all, cidr.prefix()).first();
-    const auto ones = mask.bytes();
-    rule.mask({reinterpret_cast<const char*>(ones.data()), size})
-        .equals({reinterpret_cast<const char*>(first.data()), size});
-  };
-  const auto range = [](nft::Rule& rule, const PortRange& ports) {
-    rule.between(network_order(ports.first), network_order(ports.last));
-  };
-  change.add_rule(kHostPolicy, from.text, [&](nft::Rule& rule) {
-    rule.family(family);
-    if (!from.interface.empty()) rule.iifname(from.interface);
-    if (from.protocol) {
-      const char protocol = static_cast<char>(*from.protocol);
-      rule.meta(NFT_META_L4PROTO).equals({&protocol, 1});
-    }
-    if (from.source) network(rule.network_payload(v4 ? kSource4 : kSource6, size), *from.source);
-    if (from.destination)
-      network(rule.ct_original(v4 ? NFT_CT_DST_IP : NFT_CT_DST_IP6), *from.destination);
-    if (source_port) range(rule.ct_original(NFT_CT_PROTO_SRC), *source_port);
-    if (port) range(rule.ct_original(NFT_CT_PROTO_DST), *port);
-    end_policy_rule(rule, from.action);
-  });
-}
-
-void add_policy(nft::Transaction& change, const HostPolicy& policy) {
-  const auto each = [](const std::vector<PortRange>& ranges) {
-    std::vector<std::optional<PortRange>> out(ranges.begin(), ranges.end());
-    if (out.empty()) out.emplace_back();
-    return out;
-  };
-  for (const IpFamily family : {IpFamily::v4, IpFamily::v6})
-    for (const PolicyRule& rule : policy.rules(family))
-      for (const auto& port : each(rule.ports))
-        for (const auto& source_port : each(rule.source_ports))
-          add_policy_rule(change, family, rule, port, source_port);
-  change.add_rule(kHostPolicy, policy.firewall + ": default",
-                  [&](nft::Rule& rule) { end_policy_rule(rule, policy.otherwise); });
 }
 
 bool is_missing(const Error& error) { return error.code() == ENOENT; }
@@ -442,7 +334,6 @@ Status Firewall::install_with(uint32_t flags) {
   add_nat_rules(change);
   add_filter_rules(change);
   for (const auto& [link, bridge] : bridges_) add_bridge_elements(change, bridge);
-  if (policy_) add_policy(change, *policy_);
   auto port = ports_.begin();
   for (size_t n = 0; port != ports_.end() && n < kElementsInOneBatch; ++port, ++n)
     add_port(change, port->second);
@@ -482,86 +373,26 @@ Status Firewall::write_all() {
   }
   TRY(std::move(status).context("set up the firewall"));
   installed_ = true;
-  if (!watcher_.joinable()) TRY(watch());
-  return {};
-}
-
-namespace {
-
-constexpr unsigned kOwnTableGone = 1, kForeignChange = 2;
-
-// What a message of the kernel about nf_tables means to us. Every one names its table in attribute
-// 1 (NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, …).
-unsigned meaning_of(const nlmsghdr& header, const std::string& own) {
-  const unsigned type = header.nlmsg_type & 0xff;
-  if (header.nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES || type == NFT_MSG_NEWGEN) return 0;
-  const std::string table = attributes_of<nfgenmsg>(header).text(NFTA_TABLE_NAME);
-  if (table == own) return type == NFT_MSG_DELTABLE ? kOwnTableGone : 0;
-  return table == "filter" ? kForeignChange : 0;
-}
-
-// What is there to read now, all of it: a firewall's reload is many messages.
-unsigned drain(NetlinkSocket& events, const std::string& own) {
-  unsigned out = 0;
-  pollfd ready{events.fd(), POLLIN, 0};
-  while (sys::retry([&] { return ::poll(&ready, 1, 0); }) > 0) {
-    auto data = events.receive();
-    if (!data) return kOwnTableGone | kForeignChange;  // an overrun (ENOBUFS): something changed
-    size_t left = data->size();
-    for (auto* header = reinterpret_cast<const nlmsghdr*>(data->data()); NLMSG_OK(header, left);
-         header = NLMSG_NEXT(header, left))
-      out |= meaning_of(*header, own);
-  }
-  return out;
-}
-
-}  // namespace
-
-Status Firewall::watch() {
-  NetlinkSocket events = TRY(NetlinkSocket::open(NETLINK_NETFILTER));
-  const int group = NFNLGRP_NFTABLES;
-  if (::setsockopt(events.fd(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0)
-    return errno_error(errno, "listen for changes of nftables");
-  watch_stop_ = TRY(sys::eventfd(0));
-  watcher_ = std::thread([this, events = std::move(events)]() mutable { heed(events); });
-  return {};
-}
-
-void Firewall::heed(NetlinkSocket& events) {
-  pollfd fds[2] = {{events.fd(), POLLIN, 0}, {watch_stop_.get(), POLLIN, 0}};
-  while (sys::retry([&] { return ::poll(fds, 2, -1); }) > 0 && !(fds[1].revents & POLLIN)) {
-    const unsigned changes = drain(events, table_);
-    if (changes & kOwnTableGone) {
-      auto there = has_table();
-      std::lock_guard lock(mutex_);
-      if (there && !*there && installed_) {
+  if (ownership_ == Ownership::plain && !watcher_.joinable()) {
+    NetlinkSocket events = TRY(NetlinkSocket::open(NETLINK_NETFILTER));
+    const int group = NFNLGRP_NFTABLES;
+    if (::setsockopt(events.fd(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0)
+      return errno_error(errno, "listen for changes of nftables");
+    watch_stop_ = TRY(sys::eventfd(0));
+    watcher_ = std::thread([this, events = std::move(events)]() mutable {
+      pollfd fds[2] = {{events.fd(), POLLIN, 0}, {watch_stop_.get(), POLLIN, 0}};
+      while (sys::retry([&] { return ::poll(fds, 2, -1); }) > 0 && !(fds[1].revents & POLLIN)) {
+        (void)events.receive();  // an overrun (ENOBUFS) means: something changed
+        auto there = has_table();
+        if (!there || *there) continue;
+        std::lock_guard lock(mutex_);
+        if (!installed_) continue;
         log::warn("the nftables table {} was removed by someone else; putting it back", table_);
         log::ignored("put the firewall back", write_all(), log::Level::error);
       }
-    }
-    if ((changes & kForeignChange) && foreign_changed_) foreign_changed_();
+    });
   }
-}
-
-std::vector<std::string> Firewall::outward_bridges() const {
-  std::lock_guard lock(mutex_);
-  std::vector<std::string> out;
-  for (const auto& [link, bridge] : bridges_)
-    if (!bridge.internal) out.push_back(link);
-  return out;
-}
-
-Status Firewall::set_policy(std::optional<HostPolicy> policy) {
-  std::lock_guard lock(mutex_);
-  if (policy == policy_) return {};
-  policy_ = std::move(policy);
-  if (!installed_) return {};  // written with the rest
-  nft::Transaction change(kFamily, table_);
-  change.delete_rules(kHostPolicy);
-  if (policy_) add_policy(change, *policy_);
-  Status status = change.commit(*socket_);
-  if (!status && is_missing(status.error())) return write_all();
-  return std::move(status).context("apply the policy of the host's firewall");
+  return {};
 }
 
 bool Firewall::installed() const {

@@ -6,15 +6,10 @@
 //   for the
 //                                 host's own addresses, (protocol, port)
 //   postrouting         (nat)     masquerade what leaves a bridge; hairpin and loopback clients too
-//                                 (not what leaves one whose addresses are routed), or give it
-//                                 the source address that the network has
+//                                 (not what leaves one whose addresses are routed)
 //   forward             (filter)  translated packets in; within a bridge; out of bridges that are
 //   not
 //                                 internal; everything else into a bridge is dropped
-//   host_policy         (a chain that forward jumps to for what comes to published ports from
-//   outside)
-//                                 what the administrator's own firewall lets in, when there is a
-//                                 policy
 //   guard               (filter)  prerouting, before connection tracking: nothing from a bridge
 //   reaches, or
 //                                 claims to come from, 127.0.0.0/8 (route_localnet is on there)
@@ -22,11 +17,9 @@
 // The table is `owner persist` where the kernel has it (Linux 6.9): nobody else can change or flush
 // it while the daemon lives, it stays when the daemon dies, and the next daemon takes it over.
 // Elsewhere it is an ordinary table, and is put back when someone flushes it. What stands in it is
-// also kept here, so that it can be written anew, whole, in one transaction. Changes of other
-// firewalls are listened for as well: see on_foreign_change().
+// also kept here, so that it can be written anew, whole, in one transaction.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -38,7 +31,6 @@
 #include <vector>
 
 #include "base/result.h"
-#include "drivers/network/host_policy.h"
 #include "drivers/network/network_types.h"
 #include "drivers/network/nft.h"
 
@@ -69,9 +61,6 @@ struct BridgeRules {
   // The outside reaches its addresses by routes: of that family nothing is masqueraded, and echo
   // requests pass.
   bool routed4 = false, routed6 = false;
-  // Every port of its containers may be reached by routes, what is not published too.
-  bool unprotected4 = false, unprotected6 = false;
-  std::optional<IpAddress> source4, source6;  // worn by what leaves it, in place of the host's
 };
 
 // Thread-safe: one mutex around the socket that owns the table and the picture of what stands in
@@ -93,14 +82,6 @@ class Firewall {
   // What install() would be given, remembered only: the first add_bridge() or publish() writes all
   // of it.
   void remember(std::vector<BridgeRules> bridges, std::vector<PortRule> ports);
-  // From now on published ports are open to whom the policy lets in; without one, to everybody.
-  Status set_policy(std::optional<HostPolicy> policy);
-
-  // To be called before the table is first written: `changed` is called, on a thread of this
-  // object, after somebody has changed a table that has the name "filter", or may have.
-  void on_foreign_change(std::function<void()> changed) { foreign_changed_ = std::move(changed); }
-  // The bridges whose packets are forwarded to the outside.
-  std::vector<std::string> outward_bridges() const;
   bool installed() const;
   Ownership ownership() const { return ownership_; }
   // Deletes the table. Not there: success.
@@ -128,11 +109,8 @@ class Firewall {
   bool installed_ = false;
   std::map<std::string, BridgeRules> bridges_;
   std::map<PortRule::Key, PortRule> ports_;
-  std::optional<HostPolicy> policy_;
 
-  Status watch();  // mutex_ held
-  void heed(NetlinkSocket& events);
-  std::function<void()> foreign_changed_;
+  // For a table that others can flush: listens for its deletion.
   UniqueFd watch_stop_;
   std::thread watcher_;
 };

@@ -4,13 +4,9 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <random>
 
 #include "base/log.h"
 #include "base/sys.h"
-#include "drivers/network/services.h"
-#include "drivers/network/socket_holder.h"
 
 namespace gantry::drivers {
 
@@ -88,27 +84,12 @@ Result<uint16_t> port_of(int fd) {
                                             : reinterpret_cast<sockaddr_in6&>(storage).sin6_port);
 }
 
-// Any port of the range that the kernel chooses from.
-Result<uint16_t> drawn_port() {
-  const std::string range = TRY(read_sysctl("net.ipv4.ip_local_port_range"));
-  unsigned first = 0, last = 0;
-  if (std::sscanf(range.c_str(), "%u %u", &first, &last) != 2 || first < 1 || first > last ||
-      last > 65535)
-    return internal("net.ipv4.ip_local_port_range: {}", range);
-  std::random_device random;
-  return static_cast<uint16_t>(std::uniform_int_distribution<unsigned>(first, last)(random));
-}
-
 }  // namespace
 
 Result<std::pair<UniqueFd, uint16_t>> hold_port(Protocol protocol, const IpAddress& address,
                                                 uint16_t port) {
   const int off = 0;
-  auto bound = bound_socket(protocol, address, port);
-  if (protocol == Protocol::sctp && !bound &&
-      (bound.error().code() == EPROTONOSUPPORT || bound.error().code() == ESOCKTNOSUPPORT))
-    return std::pair(UniqueFd(), port != 0 ? port : TRY(drawn_port()));
-  UniqueFd fd = TRY(std::move(bound));
+  UniqueFd fd = TRY(bound_socket(protocol, address, port));
   const bool chosen_by_kernel = port == 0;
   if (chosen_by_kernel) port = TRY(port_of(fd.get()));
   if (protocol == Protocol::udp) {
@@ -126,32 +107,26 @@ Result<std::pair<UniqueFd, uint16_t>> hold_port(Protocol protocol, const IpAddre
   return std::pair(std::move(fd), port);
 }
 
-const HostPorts::Held* HostPorts::taken(Protocol protocol, uint16_t port,
-                                        const IpAddress& address) const {
-  for (auto it = held_.lower_bound({protocol, port, IpAddress()}); it != held_.end(); ++it) {
+bool HostPorts::taken(Protocol protocol, uint16_t port, const IpAddress& address) const {
+  for (auto it = sockets_.lower_bound({protocol, port, IpAddress()}); it != sockets_.end(); ++it) {
     const auto& [other_protocol, other_port, other] = it->first;
     if (other_protocol != protocol || other_port != port) break;
     if (other.family() != address.family()) continue;
-    if (other == address || other.is_unspecified() || address.is_unspecified()) return &it->second;
+    if (other == address || other.is_unspecified() || address.is_unspecified()) return true;
   }
-  return nullptr;
+  return false;
 }
 
 // One host port on all addresses, or none. mutex_ held. Port 0: the first address's socket chooses.
 Result<std::vector<PortMapping>> HostPorts::try_port(const PortRequest& request, uint16_t port,
                                                      std::span<const IpAddress> host_ips,
-                                                     const std::string& target,
-                                                     const std::string& container_id) {
+                                                     const std::string& target) {
   std::vector<PortMapping> mappings;
-  std::vector<UniqueFd> sockets;
-  const bool drawn = port == 0;
+  std::vector<UniqueFd> held;
   for (const IpAddress& address : host_ips) {
-    if (const Held* other = port != 0 ? taken(request.protocol, port, address) : nullptr)
-      return conflict("Bind for {} failed: port is already allocated{}",
-                      host_port_text(address, port),
-                      other->container_id.empty() || !name_of_
-                          ? ""
-                          : fmt::format(" (by container {})", name_of_(other->container_id)));
+    if (port != 0 && taken(request.protocol, port, address))
+      return conflict("Bind for {} failed: port is already allocated",
+                      host_port_text(address, port));
     auto socket = hold_port(request.protocol, address, port);
     if (!socket) {
       const int code = socket.error().code();
@@ -162,77 +137,53 @@ Result<std::vector<PortMapping>> HostPorts::try_port(const PortRequest& request,
                    code);
     }
     port = socket->second;
-    if (drawn && taken(request.protocol, port, address) != nullptr)  // it has no socket
-      return conflict("Bind for {} failed: port is already allocated",
-                      host_port_text(address, port));
-    sockets.push_back(std::move(socket->first));
+    held.push_back(std::move(socket->first));
     mappings.push_back({request.protocol, request.container_port, address, port});
   }
   for (size_t i = 0; i < mappings.size(); ++i)
-    held_.insert_or_assign({request.protocol, port, mappings[i].host_ip},
-                           Held{std::move(sockets[i]), container_id});
+    sockets_.insert_or_assign({request.protocol, port, mappings[i].host_ip}, std::move(held[i]));
   return mappings;
 }
 
 Result<std::vector<PortMapping>> HostPorts::reserve(const PortRequest& request,
                                                     std::span<const IpAddress> host_ips,
-                                                    const std::string& target,
-                                                    const std::string& container_id) {
+                                                    const std::string& target) {
   std::lock_guard lock(mutex_);
   if (request.host_port == 0) {
     // A port that the kernel chose for one address may be taken on the next: a few more draws.
     for (int draw = 0;; ++draw) {
-      auto mappings = try_port(request, 0, host_ips, target, container_id);
+      auto mappings = try_port(request, 0, host_ips, target);
       const bool again = !mappings && mappings.error().kind() == ErrorKind::conflict && draw < 32;
       if (!again) return mappings;
     }
   }
   const uint16_t last = std::max(request.host_port, request.host_port_end);
   for (uint32_t port = request.host_port;; ++port) {
-    auto mappings = try_port(request, static_cast<uint16_t>(port), host_ips, target, container_id);
-    if (mappings || mappings.error().kind() != ErrorKind::conflict) return mappings;
-    if (port < last) continue;
-    if (mappings.error().code() != EADDRINUSE) return mappings;
-    for (const IpAddress& address : host_ips) {
-      const std::string holder = holder_of_port(request.protocol, address, last);
-      if (holder.empty()) continue;
-      return Error(ErrorKind::conflict,
-                   fmt::format("{} (by {})", mappings.error().message(), holder), EADDRINUSE);
-    }
-    return mappings;
+    auto mappings = try_port(request, static_cast<uint16_t>(port), host_ips, target);
+    if (mappings || port >= last || mappings.error().kind() != ErrorKind::conflict) return mappings;
   }
 }
 
-void HostPorts::restore(const PortMapping& mapping, const std::string& container_id) {
+void HostPorts::restore(const PortMapping& mapping) {
   std::lock_guard lock(mutex_);
   const Key key{mapping.protocol, mapping.host_port, mapping.host_ip};
-  if (const auto it = held_.find(key); it != held_.end() && it->second.socket) return;
+  if (const auto it = sockets_.find(key); it != sockets_.end() && it->second) return;
   auto socket = hold_port(mapping.protocol, mapping.host_ip, mapping.host_port);
-  if (!socket) {
-    const std::string holder = holder_of_port(mapping.protocol, mapping.host_ip, mapping.host_port);
-    log::warn("hold the published port {}/{}: {}{}",
+  if (!socket)
+    log::warn("hold the published port {}/{}: {}",
               host_port_text(mapping.host_ip, mapping.host_port), to_string(mapping.protocol),
-              socket.error().message(), holder.empty() ? "" : fmt::format(" (by {})", holder));
-  }
-  held_.insert_or_assign(key, Held{socket ? std::move(socket->first) : UniqueFd(), container_id});
+              socket.error().message());
+  sockets_.insert_or_assign(key, socket ? std::move(socket->first) : UniqueFd());
 }
 
 void HostPorts::release(const PortMapping& mapping) {
   std::lock_guard lock(mutex_);
-  held_.erase({mapping.protocol, mapping.host_port, mapping.host_ip});
+  sockets_.erase({mapping.protocol, mapping.host_port, mapping.host_ip});
 }
 
 bool HostPorts::is_reserved(const PortMapping& mapping) const {
   std::lock_guard lock(mutex_);
-  return held_.contains({mapping.protocol, mapping.host_port, mapping.host_ip});
-}
-
-UniqueFd HostPorts::share(const PortMapping& mapping) const {
-  std::lock_guard lock(mutex_);
-  const auto held = held_.find({mapping.protocol, mapping.host_port, mapping.host_ip});
-  if (held == held_.end() || !held->second.socket) return {};
-  auto copy = sys::dup(held->second.socket.get());
-  return copy ? std::move(*copy) : UniqueFd();
+  return sockets_.contains({mapping.protocol, mapping.host_port, mapping.host_ip});
 }
 
 }  // namespace gantry::drivers

@@ -4,11 +4,6 @@
 #include <sys/socket.h>
 
 #include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <set>
-
-#include "base/fs.h"
 
 namespace gantry::drivers {
 namespace {
@@ -33,12 +28,6 @@ bool can_bind(uint16_t port) {
   UniqueFd fd = tcp();
   const sockaddr_in in = at(port);
   return ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&in), sizeof in) == 0;
-}
-
-std::string own_name() {
-  std::string name = *fs::read_file("/proc/self/comm", 64);
-  name.pop_back();
-  return name;
 }
 
 PortRequest any_port(Protocol protocol = Protocol::tcp) {
@@ -77,46 +66,13 @@ TEST(HostPorts, TellsOurOwnConflictFromAnotherProcess) {
   HostPorts other_process;
   auto theirs = other_process.reserve(same, loopback, "172.17.0.3");
   ASSERT_FALSE(theirs);
-  EXPECT_EQ(theirs.error().message(),
-            fmt::format("failed to bind host port for 127.0.0.1:{}:172.17.0.3:80/tcp: address "
-                        "already in use (by {} (pid {}))",
-                        same.host_port, own_name(), ::getpid()));
+  EXPECT_EQ(
+      theirs.error().message(),
+      fmt::format(
+          "failed to bind host port for 127.0.0.1:{}:172.17.0.3:80/tcp: address already in use",
+          same.host_port));
   ports.release((*first)[0]);
   EXPECT_TRUE(other_process.reserve(same, loopback, "172.17.0.3"));
-}
-
-TEST(HostPorts, TellsWhichContainerHasThePort) {
-  HostPorts ports([](const std::string& id) { return "web-" + id; });
-  const IpAddress loopback[] = {kLoopback};
-  auto first = ports.reserve(any_port(), loopback, "172.17.0.2", "1234");
-  ASSERT_TRUE(first) << first.error().message();
-  PortRequest same = any_port();
-  same.host_port = (*first)[0].host_port;
-  auto second = ports.reserve(same, loopback, "172.17.0.3", "5678");
-  ASSERT_FALSE(second);
-  EXPECT_EQ(second.error().message(),
-            fmt::format("Bind for 127.0.0.1:{} failed: port is already allocated (by container "
-                        "web-1234)",
-                        same.host_port));
-}
-
-TEST(HostPorts, AListenerOfAnotherFamilyOrAddressIsNamedToo) {
-  UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in in{};
-  in.sin_family = AF_INET;
-  socklen_t size = sizeof in;
-  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&in), size), 0);
-  ASSERT_EQ(::listen(listener.get(), 1), 0);
-  ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&in), &size);
-  HostPorts ports;
-  PortRequest request = any_port();
-  request.host_port = ntohs(in.sin_port);
-  const IpAddress loopback[] = {kLoopback};
-  auto refused = ports.reserve(request, loopback, "t");
-  ASSERT_FALSE(refused);
-  EXPECT_TRUE(
-      refused.error().message().ends_with(fmt::format("(by {} (pid {}))", own_name(), ::getpid())))
-      << refused.error().message();
 }
 
 TEST(HostPorts, ProtocolsDoNotConflict) {
@@ -128,31 +84,6 @@ TEST(HostPorts, ProtocolsDoNotConflict) {
   datagram.host_port = (*stream)[0].host_port;
   EXPECT_TRUE(ports.reserve(datagram, loopback, "t"));
   EXPECT_FALSE(ports.reserve(datagram, loopback, "t"));
-}
-
-TEST(HostPorts, TwoDaemonsNeverDrawTheSamePort) {
-  HostPorts one, two;
-  const IpAddress loopback[] = {kLoopback};
-  std::set<uint16_t> drawn;
-  for (int i = 0; i < 200; ++i) {
-    auto port = (i % 2 == 0 ? one : two).reserve(any_port(), loopback, "t");
-    ASSERT_TRUE(port) << port.error().message();
-    EXPECT_TRUE(drawn.insert((*port)[0].host_port).second) << (*port)[0].host_port;
-  }
-}
-
-// With a socket where the kernel has SCTP, and by the table alone where it has none.
-TEST(HostPorts, SctpPortsAreReservedWithOrWithoutTheKernelsHelp) {
-  HostPorts ports;
-  const IpAddress loopback[] = {kLoopback};
-  auto drawn = ports.reserve(any_port(Protocol::sctp), loopback, "t");
-  ASSERT_TRUE(drawn) << drawn.error().message();
-  EXPECT_GE((*drawn)[0].host_port, 1024);
-  PortRequest same = any_port(Protocol::sctp);
-  same.host_port = (*drawn)[0].host_port;
-  EXPECT_FALSE(ports.reserve(same, loopback, "t"));
-  ports.release((*drawn)[0]);
-  EXPECT_TRUE(ports.reserve(same, loopback, "t"));
 }
 
 TEST(HostPorts, ARangeGivesItsFirstFreePort) {

@@ -13,6 +13,12 @@
 
 namespace gantry::drivers {
 
+// A range from which subnets of `size` bits are cut for networks that name none
+// (default-address-pools).
+struct AddressPool {
+  Cidr base;
+  unsigned size = 16;
+};
 // Docker's: 172.17.0.0/16 … 172.31.0.0/16, then 192.168.0.0/16 in pieces of /20.
 std::vector<AddressPool> default_address_pools();
 

@@ -188,7 +188,7 @@ Result<int> create_veth(NetlinkSocket& socket, const VethSpec& spec) {
   batch.begin(RTM_NEWLINK, 0, link_header(), "mark interface " + spec.name);
   batch.put_string(IFLA_IFNAME, spec.name);
   batch.put_string(IFLA_IFALIAS, spec.alias);
-  if (spec.mtu >= kSmallestIpv6Mtu) without_link_local(batch);
+  without_link_local(batch);
   const bool isolated = spec.isolation == VethSpec::Isolation::isolated;
   const bool hairpin = spec.hairpin == VethSpec::Hairpin::on;
   if (isolated || hairpin) {
@@ -214,38 +214,6 @@ Result<int> create_veth(NetlinkSocket& socket, const VethSpec& spec) {
   return peer_index;
 }
 
-Status create_vlan(NetlinkSocket& socket, const std::string& name, const std::string& alias,
-                   int parent_index, uint16_t id) {
-  NetlinkBatch batch;
-  batch.begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, link_header(), "create VLAN " + name);
-  batch.put_string(IFLA_IFNAME, name);
-  batch.put<int32_t>(IFLA_LINK, parent_index);
-  batch.nest(IFLA_LINKINFO, [&] {
-    batch.put_string(IFLA_INFO_KIND, "vlan");
-    batch.nest(IFLA_INFO_DATA, [&] { batch.put<uint16_t>(IFLA_VLAN_ID, id); });
-  });
-  batch.begin(RTM_NEWLINK, 0, link_header(IFF_UP, IFF_UP), "set up VLAN " + name);
-  batch.put_string(IFLA_IFNAME, name);
-  batch.put_string(IFLA_IFALIAS, alias);
-  return socket.transact(batch);
-}
-
-Status create_macvlan(NetlinkSocket& socket, const MacvlanSpec& spec) {
-  NetlinkBatch batch;
-  batch.begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, link_header(),
-              "create macvlan interface " + spec.name);
-  batch.put_string(IFLA_IFNAME, spec.name);
-  batch.put<int32_t>(IFLA_LINK, spec.parent_index);
-  batch.put<int32_t>(IFLA_NET_NS_FD, spec.netns_fd);
-  if (spec.mtu != 0) batch.put<uint32_t>(IFLA_MTU, spec.mtu);
-  if (spec.mac) batch.put(IFLA_ADDRESS, *spec.mac);
-  batch.nest(IFLA_LINKINFO, [&] {
-    batch.put_string(IFLA_INFO_KIND, "macvlan");
-    batch.nest(IFLA_INFO_DATA, [&] { batch.put<uint32_t>(IFLA_MACVLAN_MODE, spec.mode); });
-  });
-  return socket.transact(batch);
-}
-
 Status configure_interface(NetlinkSocket& socket, const InterfaceSetup& setup) {
   NetlinkBatch batch;
   ifinfomsg loopback = link_header(IFF_UP, IFF_UP);
@@ -253,7 +221,7 @@ Status configure_interface(NetlinkSocket& socket, const InterfaceSetup& setup) {
   batch.begin(RTM_NEWLINK, 0, loopback, "set up the loopback interface");
   ifinfomsg own = link_header();
   own.ifi_index = setup.index;
-  if (!setup.ipv6 && setup.mtu >= kSmallestIpv6Mtu) {
+  if (!setup.ipv6) {
     batch.begin(RTM_NEWLINK, 0, own, "configure the interface");
     without_link_local(batch);
   }

@@ -59,27 +59,9 @@ struct VethSpec {
 // Creates the pair, the host end up and enslaved. Returns the peer's index in its namespace.
 Result<int> create_veth(NetlinkSocket& socket, const VethSpec& spec);
 
-// A VLAN of the interface `parent_index` (802.1Q), set up. EEXIST (conflict) if a link of that name
-// exists.
-Status create_vlan(NetlinkSocket& socket, const std::string& name, const std::string& alias,
-                   int parent_index, uint16_t id);
-
-struct MacvlanSpec {
-  std::string name;  // in the container
-  int parent_index = 0;
-  uint32_t mode = 0;  // MACVLAN_MODE_*
-  unsigned mtu = 0;   // 0: the parent's
-  std::optional<MacAddress> mac;
-  int netns_fd = -1;  // where it is made
-};
-Status create_macvlan(NetlinkSocket& socket, const MacvlanSpec& spec);
-
-inline constexpr unsigned kSmallestIpv6Mtu = 1280;  // RFC 8200; the kernel has no IPv6 below it
-
 // What a container's namespace gets; sent in one batch.
 struct InterfaceSetup {
   int index = 0;
-  unsigned mtu = 1500;  // as it has been made
   std::optional<Cidr> ipv4;
   std::optional<Cidr> ipv6;
   std::vector<Cidr> more;             // further addresses

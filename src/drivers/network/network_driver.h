@@ -70,8 +70,6 @@ class NetworkDriver {
   virtual ~NetworkDriver() = default;
   virtual std::string_view name() const = 0;
 
-  // What is wrong with NetworkConfig::options; nothing else of it is looked at.
-  virtual Status check_options(const NetworkConfig& network) const = 0;
   // Checks what is asked for (kind invalid), completes it (subnets from the address pools, gateway,
   // bridge name) and reserves it. Kind conflict when a subnet or a bridge is in use.
   virtual Result<NetworkPlan> plan_network(NetworkConfig wanted) = 0;
@@ -87,9 +85,6 @@ class NetworkDriver {
   // Whether an endpoint there can carry a container's default route of that family, and the ports
   // that are published.
   virtual bool has_gateway(const NetworkConfig& network, IpFamily family) const = 0;
-  // Whether ports of a container can be published that has its default route there. Elsewhere they
-  // are not asked for.
-  virtual bool publishes() const { return false; }
   // Kind conflict for an address or a port that is taken (Docker's wording), invalid for a request
   // that cannot be met, unavailable when the pool is exhausted.
   virtual Result<EndpointPlan> plan_endpoint(const NetworkConfig& network,
@@ -101,9 +96,6 @@ class NetworkDriver {
   // that: the interface, the addresses and the reserved ports go with the release of their rows,
   // which is also how a running container is disconnected (NetworkSystem::rows_of).
   virtual Status leave(const NetworkConfig& network, const Endpoint& endpoint) = 0;
-  // The namespace (borrowed) of an endpoint that was joined before the daemon came up, for a driver
-  // whose interfaces are not seen from the host.
-  virtual void found(const std::string& /*endpoint_id*/, int /*netns*/) {}
   // For a container that was running when the daemon came up: reserves its ports again and puts
   // back what the firewall lost.
   virtual Status adopt(const NetworkConfig& network, const Endpoint& endpoint) = 0;

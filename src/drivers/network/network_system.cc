@@ -2,10 +2,7 @@
 
 #include "base/log.h"
 #include "drivers/network/bridge_driver.h"
-#include "drivers/network/foreign_forward.h"
 #include "drivers/network/link.h"
-#include "drivers/network/macvlan_driver.h"
-#include "drivers/network/policy_watch.h"
 #include "drivers/network/services.h"
 
 namespace gantry::drivers {
@@ -27,7 +24,6 @@ class PlainDriver : public NetworkDriver {
     plan.network = std::move(wanted);
     return plan;
   }
-  Status check_options(const NetworkConfig&) const override { return {}; }
   Status create_network(const NetworkConfig&) override { return {}; }
   Status remove_network(const NetworkConfig&) override { return {}; }
   void forget_network(const NetworkConfig&) override {}
@@ -57,51 +53,14 @@ class PlainDriver : public NetworkDriver {
   const Kind kind_;
 };
 
-Status pass_foreign_firewalls(NetworkServices& services) {
-  NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_NETFILTER));
-  std::lock_guard lock(services.foreign);  // or a bridge that is going would get rules again
-  TRY(pass_foreign_forward(socket, services.instance(), services.firewall->outward_bridges()));
-  return {};
-}
-
 }  // namespace
 
 struct NetworkSystem::Parts {
   NetworkServices services;
   BridgeDriver bridge{services};
-  MacvlanDriver macvlan{services};
   PlainDriver host{PlainDriver::Kind::host};
   PlainDriver none{PlainDriver::Kind::none};
-
-  std::mutex policy_mutex{};
-  std::optional<HostPolicy> policy{};
-  std::string
-      policy_problem{};  // why the host's firewall is not known; the last policy that was stays
-  std::unique_ptr<PolicyWatch> policy_watch{};  // last: its thread uses everything above
-
-  Status take_policy(std::optional<HostPolicy> now);
-  void policy_read(PolicyWatch::Policy read);
 };
-
-Status NetworkSystem::Parts::take_policy(std::optional<HostPolicy> now) {
-  std::lock_guard lock(policy_mutex);
-  policy_problem.clear();
-  if (now == policy) return {};
-  policy = now;
-  return services.firewall ? services.firewall->set_policy(std::move(now)) : Status();
-}
-
-void NetworkSystem::Parts::policy_read(PolicyWatch::Policy read) {
-  if (read) {
-    log::ignored("published ports", take_policy(std::move(*read)), log::Level::error);
-    return;
-  }
-  std::lock_guard lock(policy_mutex);
-  if (policy_problem == read.error().message()) return;
-  policy_problem = read.error().message();
-  log::error("the host's firewall cannot be read, published ports stay as they are: {}",
-             policy_problem);
-}
 
 NetworkSystem::NetworkSystem(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 NetworkSystem::~NetworkSystem() = default;
@@ -112,34 +71,14 @@ Result<std::unique_ptr<NetworkSystem>> NetworkSystem::open(NetworkOptions option
   LockedNetlink removals = TRY(LockedNetlink::open());
   std::unique_ptr<Firewall> firewall;
   if (options.manage_firewall) firewall = TRY(Firewall::open(options.instance_id));
-  HostPorts::NameOf name_of = options.container_name;
-  std::unique_ptr<Parts> parts(new Parts{.services = {std::move(options),
-                                                      {},
-                                                      HostPorts(std::move(name_of)),
-                                                      std::move(firewall),
-                                                      std::move(links),
-                                                      std::move(removals)}});
-  if (parts->services.firewall)
-    parts->services.firewall->on_foreign_change([services = &parts->services] {
-      log::ignored("let bridges pass another firewall", pass_foreign_firewalls(*services),
-                   log::Level::error);
-    });
-  const NetworkOptions::Access access = parts->services.options.access;
-  if (parts->services.firewall && access != NetworkOptions::Access::docker) {
-    parts->policy_watch = TRY(PolicyWatch::start(
-        [whole = parts.get()](PolicyWatch::Policy read) { whole->policy_read(std::move(read)); }));
-    if (access == NetworkOptions::Access::host && !parts->policy && parts->policy_problem.empty())
-      log::warn(
-          "--firewall host: no firewall is active that can be read (ufw); published ports are open "
-          "to "
-          "everybody until there is one");
-  }
+  std::unique_ptr<Parts> parts(new Parts{
+      .services = {
+          std::move(options), {}, {}, std::move(firewall), std::move(links), std::move(removals)}});
   return std::unique_ptr<NetworkSystem>(new NetworkSystem(std::move(parts)));
 }
 
 Result<NetworkDriver*> NetworkSystem::driver(std::string_view name) {
   if (name == "bridge") return &parts_->bridge;
-  if (name == "macvlan") return &parts_->macvlan;
   if (name == "host") return &parts_->host;
   if (name == "none" || name == "null") return &parts_->none;
   return not_found("could not find plugin {} in v1 plugin registry: plugin not found", name);
@@ -149,84 +88,23 @@ NetworkConfig NetworkSystem::default_network(const DefaultBridge& bridge) const 
   NetworkConfig config;
   config.name = "bridge";
   config.driver = "bridge";
-  config.ipv6 = bridge.ipv6;
   const auto text = [](bool on) { return std::string(on ? "true" : "false"); };
-  const IpAddress host_ip = bridge.host_ip.value_or(IpAddress::v4(0));
-  config.options = {{"com.docker.network.bridge.default_bridge", "true"},
-                    {"com.docker.network.bridge.enable_icc", text(bridge.icc)},
-                    {"com.docker.network.bridge.enable_ip_masquerade", text(bridge.masquerade)},
-                    {"com.docker.network.bridge.host_binding_ipv4",
-                     host_ip.is_v4() ? host_ip.to_string() : "0.0.0.0"},
-                    {"com.docker.network.bridge.name", bridge.link},
-                    {"com.docker.network.driver.mtu", std::to_string(bridge.mtu)}};
-  if (host_ip.is_v6())
-    config.options.emplace("com.docker.network.bridge.host_binding_ipv6", host_ip.to_string());
-  const auto add = [&](const std::optional<Cidr>& own, const std::optional<Cidr>& part,
-                       const char* other, const std::optional<IpAddress>& gateway) {
-    if (!own && !part) return;
+  config.options = {
+      {"com.docker.network.bridge.default_bridge", "true"},
+      {"com.docker.network.bridge.enable_icc", text(bridge.icc)},
+      {"com.docker.network.bridge.enable_ip_masquerade", text(bridge.masquerade)},
+      {"com.docker.network.bridge.host_binding_ipv4",
+       parts_->services.options.default_host_ip.value_or(IpAddress::v4(0)).to_string()},
+      {"com.docker.network.bridge.name", bridge.link},
+      {"com.docker.network.driver.mtu", std::to_string(bridge.mtu)}};
+  if (bridge.bip) {
     IpamPool pool;
-    pool.subnet = own ? own->network() : part->network();
-    if (own) pool.gateway = own->address();
-    if (own && part) pool.range = part->network();
-    if (gateway) pool.auxiliary.emplace(other, *gateway);
+    pool.subnet = bridge.bip->network();
+    pool.gateway = bridge.bip->address();
+    pool.range = bridge.fixed_cidr;
     config.pools.push_back(std::move(pool));
-  };
-  add(bridge.bip, bridge.fixed_cidr, kDefaultGateway4, bridge.gateway4);
-  if (bridge.ipv6) add(bridge.bip6, bridge.fixed_cidr6, kDefaultGateway6, bridge.gateway6);
-  return config;
-}
-
-Status NetworkSystem::set_host_policy(std::optional<HostPolicy> policy) {
-  return parts_->take_policy(std::move(policy));
-}
-
-namespace {
-
-// firewalld's own table: it is not read, and may reject what others let in.
-Result<bool> firewalld_is_active() {
-  NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_NETFILTER));
-  for (const nft::TableInfo& table : TRY(nft::list_tables(socket)))
-    if (table.name == "firewalld") return true;
-  return false;
-}
-
-}  // namespace
-
-std::function<PortState(const PortMapping&)> NetworkSystem::judge() const {
-  using State = PortState::State;
-  std::string doubt;
-  std::optional<HostPolicy> policy;
-  {
-    std::lock_guard lock(parts_->policy_mutex);
-    policy = parts_->policy;
-    doubt = parts_->policy_problem;
   }
-  const auto firewalld = firewalld_is_active();
-  const auto obstacles = this->obstacles();
-  if (doubt.empty() && !firewalld) doubt = firewalld.error().message();
-  if (doubt.empty() && *firewalld) doubt = "firewalld is active, and is not read";
-  if (doubt.empty() && !obstacles) doubt = obstacles.error().message();
-  if (doubt.empty() && !obstacles->empty()) doubt = obstacles->front();
-  return [policy = std::move(policy), doubt = std::move(doubt)](const PortMapping& port) {
-    if (port.host_ip.is_loopback()) return PortState{};  // what only the host sends
-    if (!doubt.empty()) return PortState{State::unknown, doubt, {}};
-    return policy && !port.routed ? evaluate(*policy, port) : PortState{};
-  };
-}
-
-Result<std::vector<std::string>> NetworkSystem::obstacles() const {
-  std::vector<std::string> out;
-  if (!parts_->services.firewall) return out;
-  NetlinkSocket socket = TRY(NetlinkSocket::open(NETLINK_NETFILTER));
-  for (const std::string& link : parts_->services.firewall->outward_bridges())
-    for (std::string& line : TRY(forward_obstacles(socket, link))) out.push_back(std::move(line));
-  return out;
-}
-
-Result<bool> NetworkSystem::is_there(const NetworkConfig& network) const {
-  const BridgeSettings settings = TRY(BridgeSettings::read(network));
-  const engine::Presence presence = TRY(parts_->bridge.probe_bridge(settings.link));
-  return presence == engine::Presence::present;
+  return config;
 }
 
 namespace {
@@ -270,22 +148,6 @@ ResourceKind veth_kind(NetworkServices* services) {
   return kind;
 }
 
-ResourceKind vlan_kind(MacvlanDriver* driver) {
-  ResourceKind kind{.name = "net.vlan", .mode = engine::Release::deferred};  // as the bridge
-  kind.probe = [=](const Resource& row) { return driver->probe_vlan(row.name); };
-  kind.release = [=](const Resource& row) { return driver->release_vlan(row.name); };
-  return kind;
-}
-
-ResourceKind macvlan_kind(MacvlanDriver* driver) {
-  ResourceKind kind{.name = "net.macvlan", .mode = engine::Release::deferred};  // as the veth
-  kind.probe = [=](const Resource& row) -> Result<Presence> {
-    return driver->probe_interface(row.name);
-  };
-  kind.release = [=](const Resource& row) { return driver->release_interface(row.name, row.data); };
-  return kind;
-}
-
 Result<std::pair<std::string, IpAddress>> split_address_name(const std::string& name) {
   const size_t slash = name.find('/');
   if (slash == std::string::npos) return internal("malformed name of an address row: {}", name);
@@ -318,7 +180,7 @@ ResourceKind port_kind(NetworkServices* services) {
   };
   kind.release = [=](const Resource& row) -> Status {
     const PortRow port = TRY(json::parse<PortRow>(row.data));
-    TRY(services->unpublish({port.rule()}));
+    if (services->firewall) TRY(services->firewall->unpublish({port.rule()}));
     services->ports.release(port.mapping);
     return {};
   };
@@ -340,10 +202,8 @@ ResourceKind sysctl_kind(BridgeDriver* bridge) {
 std::vector<engine::ResourceKind> NetworkSystem::resource_kinds() {
   NetworkServices* services = &parts_->services;
   BridgeDriver* bridge = &parts_->bridge;
-  MacvlanDriver* macvlan = &parts_->macvlan;
   return {bridge_kind(services, bridge), veth_kind(services), address_kind(services),
-          port_kind(services),           sysctl_kind(bridge), vlan_kind(macvlan),
-          macvlan_kind(macvlan)};
+          port_kind(services), sysctl_kind(bridge)};
 }
 
 Status NetworkSystem::restore(std::span<const engine::ResourceRow> rows) {
@@ -357,20 +217,16 @@ Status NetworkSystem::restore(std::span<const engine::ResourceRow> rows) {
       if (address) parts_->services.ipam.restore(row.name.substr(0, slash), *address);
     } else if (row.kind == "net.port") {
       const PortRow port = TRY(json::parse<PortRow>(row.data).context("row {}", row.name));
-      if (!port.mapping.routed) parts_->services.ports.restore(port.mapping, port.container_id);
+      if (!port.mapping.routed) parts_->services.ports.restore(port.mapping);
       ports.push_back(port.rule());
-    } else if (row.kind == "net.macvlan") {
-      parts_->macvlan.restore_interface(row.name);
     } else if (row.kind == "net.bridge") {
-      BridgeRow bridge = TRY(json::parse<BridgeRow>(row.data).context("row {}", row.name));
-      bridge.rules.link = row.name;
-      bridges.push_back(std::move(bridge.rules));
+      const BridgeRow bridge = TRY(json::parse<BridgeRow>(row.data).context("row {}", row.name));
+      bridges.push_back({row.name, bridge.masquerade, bridge.internal, bridge.icc, bridge.subnets,
+                         bridge.routed4, bridge.routed6});
     }
   }
-  if (parts_->services.firewall) {
-    parts_->services.relay_ports(ports);
+  if (parts_->services.firewall)
     parts_->services.firewall->remember(std::move(bridges), std::move(ports));
-  }
   return {};
 }
 
@@ -381,8 +237,7 @@ std::vector<Resource> NetworkSystem::rows_of(const std::string& network_id,
   const std::string link = parts_->services.link_name(endpoint_id);
   for (const engine::ResourceRow& row : rows) {
     const bool address = row.kind == "net.address" && row.name.starts_with(network_id + "/");
-    const bool interface = row.kind == "net.veth" || row.kind == "net.macvlan";
-    if (address || (interface && row.name == link)) out.push_back(row);
+    if (address || (row.kind == "net.veth" && row.name == link)) out.push_back(row);
   }
   return out;
 }
@@ -414,7 +269,7 @@ Status NetworkSystem::publish(std::span<const Resource> ports) {
     rules.push_back(data.rule());
     mappings.push_back(data.mapping);
   }
-  TRY(parts_->services.publish(rules));
+  TRY(parts_->services.firewall->publish(rules));
   return parts_->services.forget_flows(mappings);
 }
 

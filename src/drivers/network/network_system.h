@@ -2,7 +2,6 @@
 // firewall table, and the resource kinds through which every piece of it is probed and released.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -11,7 +10,6 @@
 #include <vector>
 
 #include "base/result.h"
-#include "drivers/network/host_policy.h"
 #include "drivers/network/ipam.h"
 #include "drivers/network/network_driver.h"
 
@@ -20,16 +18,24 @@ namespace gantry::drivers {
 struct NetworkOptions {
   std::string
       instance_id;  // of the data root; at least 12 hexadecimal digits, in every name we make
+  // Publishing without a host address listens there (dockerd --ip).
+  std::optional<IpAddress> default_host_ip;
   std::vector<AddressPool> address_pools = default_address_pools();
-  // A container's name, for messages; called with a lock held, so it must not come back here.
-  std::function<std::string(const std::string& container_id)> container_name;
-  // Whom published ports are open to: to whom the administrator's firewall lets in (host), to
-  // everybody (docker), or the former where there is such a firewall that we can read (automatic).
-  enum class Access : uint8_t { automatic, host, docker } access = Access::docker;
   // dockerd --ip-forward and --iptables: false leaves forwarding, or the whole firewall, to the
   // administrator.
   bool manage_forwarding = true;
   bool manage_firewall = true;
+};
+
+// What the default bridge is made with (dockerd -b/--bridge, --bip, --fixed-cidr, --mtu, --icc,
+// --ip-masq).
+struct DefaultBridge {
+  std::string link = "gantry0";
+  std::optional<Cidr> bip;         // the bridge's address with its subnet
+  std::optional<Cidr> fixed_cidr;  // containers' part of it
+  unsigned mtu = 1500;
+  bool icc = true;
+  bool masquerade = true;
 };
 
 // Thread-safe. One per daemon.
@@ -40,21 +46,12 @@ class NetworkSystem {
   static Result<std::unique_ptr<NetworkSystem>> open(NetworkOptions options);
   ~NetworkSystem();
 
-  // "bridge", "macvlan", "host", "none" (also by its driver name "null"); not_found with Docker's
-  // wording otherwise.
+  // "bridge", "host", "none" (also by its driver name "null"); not_found with Docker's wording
+  // otherwise.
   Result<NetworkDriver*> driver(std::string_view name);
   // The request that the daemon passes to plan_network once for its default network, named
   // "bridge".
   NetworkConfig default_network(const DefaultBridge& bridge) const;
-
-  // Applies another policy than was read.
-  Status set_host_policy(std::optional<HostPolicy> policy);
-  // What holds of published ports at this moment.
-  std::function<PortState(const PortMapping&)> judge() const;
-  // What other firewalls of the host keep from containers, and what mends it: a line each.
-  Result<std::vector<std::string>> obstacles() const;
-  // Whether the bridge of a bridge network stands.
-  Result<bool> is_there(const NetworkConfig& network) const;
 
   // ---- what a running container has, by its rows
   // Of `rows`, those of one endpoint: its interface and its addresses.
@@ -70,8 +67,7 @@ class NetworkSystem {
   // Makes the firewall lead these ports where their rows say.
   Status publish(std::span<const engine::Resource> ports);
 
-  // The kinds net.bridge, net.veth, net.address, net.port, net.sysctl, net.vlan, net.macvlan, for
-  // engine::Resources::add.
+  // The kinds net.bridge, net.veth, net.address, net.port, net.sysctl, for engine::Resources::add.
   // They use this object, which must outlive the engine.
   std::vector<engine::ResourceKind> resource_kinds();
   // At start-up, before any plan and before the reconciler releases anything: what the rows say is

@@ -20,12 +20,6 @@ Result<Protocol> parse_protocol(std::string_view text) {
   return invalid("invalid proto: {}", text);
 }
 
-std::optional<IpAddress> IpamPool::container_gateway() const {
-  const auto other =
-      auxiliary.find(subnet.family() == IpFamily::v4 ? kDefaultGateway4 : kDefaultGateway6);
-  return other == auxiliary.end() ? gateway : other->second;
-}
-
 const IpamPool* NetworkConfig::pool(IpFamily family) const {
   for (const IpamPool& candidate : pools)
     if (candidate.subnet.family() == family) return &candidate;

@@ -23,32 +23,6 @@ enum class Protocol : uint8_t { tcp = 6, udp = 17, sctp = 132 };  // IPPROTO_*
 std::string_view to_string(Protocol protocol);                    // "tcp"
 Result<Protocol> parse_protocol(std::string_view text);
 
-// A range from which subnets of `size` bits are cut for networks that name none (dockerd
-// --default-address-pool).
-struct AddressPool {
-  Cidr base;
-  unsigned size = 16;
-};
-
-// What the default bridge is made with (dockerd -b/--bridge, --bip, --fixed-cidr, --mtu, …). What
-// is unset is chosen when the network is made.
-struct DefaultBridge {
-  std::string link = "gantry0";
-  std::optional<Cidr> bip, bip6;                // the bridge's addresses with their subnets
-  std::optional<Cidr> fixed_cidr;               // containers' part of it; without a bip: the subnet
-  std::optional<Cidr> fixed_cidr6;              // the same of IPv6
-  std::optional<IpAddress> gateway4, gateway6;  // of containers, in place of the bridge's address
-  std::optional<IpAddress> host_ip;             // where ports are published that name no address
-  bool ipv6 = false;                            // what is of IPv6 above counts with this only
-  unsigned mtu = 1500;
-  bool icc = true;
-  bool masquerade = true;
-};
-
-// Auxiliary addresses with these names are where containers' default routes lead, as with Docker.
-inline constexpr const char *kDefaultGateway4 = "DefaultGatewayIPv4",
-                            *kDefaultGateway6 = "DefaultGatewayIPv6";
-
 // One subnet of a network.
 struct IpamPool {
   Cidr subnet;
@@ -56,10 +30,6 @@ struct IpamPool {
   std::optional<IpAddress> gateway;            // the bridge's own address
   std::map<std::string, IpAddress> auxiliary;  // never handed out
   bool chosen = false;  // the subnet is from the address pools, not what somebody asked for
-
-  // Where the default routes of containers lead: the gateway, unless an auxiliary address has that
-  // part.
-  std::optional<IpAddress> container_gateway() const;
 };
 
 struct NetworkConfig {

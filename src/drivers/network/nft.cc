@@ -118,15 +118,6 @@ Rule& Rule::ct(uint32_t key, uint32_t reg) {
   });
   return *this;
 }
-Rule& Rule::ct_original(uint32_t key, uint32_t reg) {
-  const uint8_t original = 0;  // IP_CT_DIR_ORIGINAL
-  expression("ct", [&] {
-    put_u32(*batch_, NFTA_CT_KEY, key);
-    put_u32(*batch_, NFTA_CT_DREG, reg);
-    batch_->put<uint8_t>(NFTA_CT_DIRECTION, original);
-  });
-  return *this;
-}
 Rule& Rule::mask(std::string_view mask, uint32_t reg) {
   const std::string zero(mask.size(), '\0');
   expression("bitwise", [&] {
@@ -153,23 +144,10 @@ Rule& Rule::differs(std::string_view value, uint32_t reg) {
   compare(NFT_CMP_NEQ, value, reg);
   return *this;
 }
-Rule& Rule::between(std::string_view first, std::string_view last, uint32_t reg) {
-  compare(NFT_CMP_GTE, first, reg);
-  compare(NFT_CMP_LTE, last, reg);
-  return *this;
-}
 Rule& Rule::in_set(const std::string& set, uint32_t reg) {
   expression("lookup", [&] {
     batch_->put_string(NFTA_LOOKUP_SET, set);
     put_u32(*batch_, NFTA_LOOKUP_SREG, reg);
-  });
-  return *this;
-}
-Rule& Rule::not_in_set(const std::string& set, uint32_t reg) {
-  expression("lookup", [&] {
-    batch_->put_string(NFTA_LOOKUP_SET, set);
-    put_u32(*batch_, NFTA_LOOKUP_SREG, reg);
-    put_u32(*batch_, NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
   });
   return *this;
 }
@@ -197,14 +175,6 @@ Rule& Rule::dnat(IpFamily family, uint32_t address_reg, uint32_t port_reg) {
   });
   return *this;
 }
-Rule& Rule::snat(IpFamily family, uint32_t address_reg) {
-  expression("nat", [&] {
-    put_u32(*batch_, NFTA_NAT_TYPE, NFT_NAT_SNAT);
-    put_u32(*batch_, NFTA_NAT_FAMILY, family == IpFamily::v4 ? NFPROTO_IPV4 : NFPROTO_IPV6);
-    put_u32(*batch_, NFTA_NAT_REG_ADDR_MIN, address_reg);
-  });
-  return *this;
-}
 Rule& Rule::masquerade() {
   expression("masq", [] {});
   return *this;
@@ -216,13 +186,6 @@ Rule& Rule::verdict(int32_t code) {
       batch_->nest(NFTA_DATA_VERDICT,
                    [&] { put_u32(*batch_, NFTA_VERDICT_CODE, static_cast<uint32_t>(code)); });
     });
-  });
-  return *this;
-}
-Rule& Rule::reject() {
-  expression("reject", [&] {
-    put_u32(*batch_, NFTA_REJECT_TYPE, NFT_REJECT_ICMPX_UNREACH);
-    batch_->put<uint8_t>(NFTA_REJECT_ICMP_CODE, NFT_REJECT_ICMPX_PORT_UNREACH);
   });
   return *this;
 }
@@ -361,11 +324,6 @@ void Transaction::add_rule(const std::string& chain, std::string_view comment,
 void Transaction::insert_rule(const std::string& chain, std::string_view comment,
                               const std::function<void(Rule&)>& fill) {
   rule(NLM_F_CREATE, chain, comment, fill);
-}
-void Transaction::delete_rules(const std::string& chain) {
-  begin(NFT_MSG_DELRULE, 0, "delete nftables rules of " + chain);
-  batch_.put_string(NFTA_RULE_TABLE, table_);
-  batch_.put_string(NFTA_RULE_CHAIN, chain);
 }
 void Transaction::delete_rule(const std::string& chain, uint64_t handle) {
   begin(NFT_MSG_DELRULE, 0, "delete nftables rule of " + chain);

@@ -71,24 +71,16 @@ class Rule {
   Rule& transport_payload(uint32_t offset, uint32_t size, uint32_t reg = kReg0);
   Rule& fib_address_type(uint32_t reg = kReg0);  // of the destination
   Rule& ct(uint32_t key, uint32_t reg = kReg0);
-  // Of the packet that the flow began with, before any translation: NFT_CT_DST_IP,
-  // NFT_CT_PROTO_DST, …
-  Rule& ct_original(uint32_t key, uint32_t reg = kReg0);
   Rule& mask(std::string_view mask, uint32_t reg = kReg0);
   Rule& equals(std::string_view value, uint32_t reg = kReg0);
   Rule& differs(std::string_view value, uint32_t reg = kReg0);
-  // Numbers in network byte order, both included.
-  Rule& between(std::string_view first, std::string_view last, uint32_t reg = kReg0);
   Rule& in_set(const std::string& set, uint32_t reg = kReg0);
-  Rule& not_in_set(const std::string& set, uint32_t reg = kReg0);
   Rule& map(const std::string& map, uint32_t reg, uint32_t into);
   Rule& load(std::string_view value, uint32_t reg);  // a constant
   Rule& dnat(IpFamily family, uint32_t address_reg, uint32_t port_reg);
-  Rule& snat(IpFamily family, uint32_t address_reg);
   Rule& masquerade();
   Rule& verdict(int32_t code);  // NF_ACCEPT, NF_DROP, NFT_RETURN
   Rule& jump(const std::string& chain);
-  Rule& reject();  // with the family's "port unreachable"
 
   // Common beginnings.
   Rule& family(IpFamily family);
@@ -125,8 +117,6 @@ class Transaction {
   void delete_interval(const std::string& set, std::string_view first, std::string_view end);
   void add_rule(const std::string& chain, std::string_view comment,
                 const std::function<void(Rule&)>& fill);
-
-  void delete_rules(const std::string& chain);  // all of them
 
   // At the head of the chain.
   void insert_rule(const std::string& chain, std::string_view comment,

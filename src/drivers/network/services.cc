@@ -5,7 +5,6 @@
 
 #include <algorithm>
 
-#include "base/log.h"
 #include "base/sys.h"
 #include "drivers/network/conntrack.h"
 
@@ -18,49 +17,6 @@ std::string port_row_name(const PortMapping& mapping) {
 
 std::string address_row_name(const std::string& network_id, const IpAddress& address) {
   return network_id + "/" + address.to_string();
-}
-
-namespace {
-
-PortMapping mapping_of(const PortRule& rule) {
-  return {rule.protocol, rule.to_port, rule.host_ip, rule.host_port, rule.routed};
-}
-
-}  // namespace
-
-Status NetworkServices::publish(const std::vector<PortRule>& rules) {
-  if (!firewall) return {};
-  TRY(firewall->publish(rules));
-  relay_ports(rules);
-  return {};
-}
-
-Status NetworkServices::unpublish(const std::vector<PortRule>& rules) {
-  {
-    std::lock_guard lock(relay_mutex);
-    for (const PortRule& rule : rules)
-      if (relay && LoopbackRelay::relays(mapping_of(rule)))
-        relay->stop(rule.protocol, rule.host_port);
-  }
-  return firewall ? firewall->unpublish(rules) : Status();
-}
-
-// A port that cannot be relayed is published all the same.
-void NetworkServices::relay_ports(const std::vector<PortRule>& rules) {
-  std::lock_guard lock(relay_mutex);
-  for (const PortRule& rule : rules) {
-    const PortMapping mapping = mapping_of(rule);
-    if (!LoopbackRelay::relays(mapping)) continue;
-    UniqueFd holder = ports.share(mapping);
-    if (!holder) continue;  // somebody else has bound it since, which has been told of
-    if (!relay) {
-      auto started = LoopbackRelay::start();
-      if (!started) return log::warn("relay [::1]: {}", started.error().message());
-      relay = std::move(*started);
-    }
-    log::ignored("relay [::1]", relay->serve(rule.protocol, rule.host_port, rule.to, rule.to_port,
-                                             std::move(holder)));
-  }
 }
 
 Status NetworkServices::forget_flows(std::span<const PortMapping> mappings) const {

@@ -12,7 +12,6 @@
 #include "drivers/network/firewall.h"
 #include "drivers/network/host_ports.h"
 #include "drivers/network/ipam.h"
-#include "drivers/network/loopback_relay.h"
 #include "drivers/network/network_system.h"
 
 namespace gantry::drivers {
@@ -44,21 +43,12 @@ struct NetworkServices {
   LockedNetlink links;
   LockedNetlink
       removals;  // deleting a link takes the kernel milliseconds: nobody else waits for it here
-  // [::1] of the host; made when it is first needed.
-  std::mutex relay_mutex{};
-  std::unique_ptr<LoopbackRelay> relay{};
-  // Held while rules of ours are put into, or taken out of, other firewalls.
-  std::mutex foreign{};
 
   const std::string& instance() const { return options.instance_id; }
   // The alias that marks a link as ours, and whose it is.
   std::string alias(std::string_view owner) const {
     return "gantry:" + instance() + ":" + std::string(owner);
   }
-  // Makes reserved ports lead where the rules say, in the firewall and at [::1], or nowhere.
-  Status publish(const std::vector<PortRule>& rules);
-  Status unpublish(const std::vector<PortRule>& rules);
-  void relay_ports(const std::vector<PortRule>& rules);  // at [::1] only
   // Datagrams to these ports go where they lead now.
   Status forget_flows(std::span<const PortMapping> mappings) const;
   // The host's end of an endpoint: unique on the host.
@@ -80,7 +70,11 @@ struct PortRow {  // net.port, named "tcp/0.0.0.0:8080"
 };
 struct BridgeRow {  // net.bridge, named as the link
   std::string network_id;
-  BridgeRules rules;  // its link is the row's name
+  bool masquerade = true;
+  bool internal = false;
+  bool icc = true;
+  std::vector<Cidr> subnets;
+  bool routed4 = false, routed6 = false;
 };
 struct SysctlRow {  // net.sysctl, named "NETWORK ID/net.ipv4.ip_forward"
   std::string old;
@@ -103,23 +97,14 @@ struct Schema<drivers::PortRow> {
                                      field<&drivers::PortRow::container_id>("container_id")};
 };
 template <>
-struct Schema<drivers::BridgeRules> {
-  using T = drivers::BridgeRules;
-  static constexpr Field fields[] = {field<&T::masquerade>("masquerade"),
-                                     field<&T::internal>("internal"),
-                                     field<&T::icc>("icc"),
-                                     field<&T::subnets>("subnets"),
-                                     field<&T::routed4>("routed4", kOmitEmpty),
-                                     field<&T::routed6>("routed6", kOmitEmpty),
-                                     field<&T::unprotected4>("unprotected4", kOmitEmpty),
-                                     field<&T::unprotected6>("unprotected6", kOmitEmpty),
-                                     field<&T::source4>("source4", kOmitEmpty),
-                                     field<&T::source6>("source6", kOmitEmpty)};
-};
-template <>
 struct Schema<drivers::BridgeRow> {
   static constexpr Field fields[] = {field<&drivers::BridgeRow::network_id>("network_id"),
-                                     field<&drivers::BridgeRow::rules>("rules")};
+                                     field<&drivers::BridgeRow::masquerade>("masquerade"),
+                                     field<&drivers::BridgeRow::internal>("internal"),
+                                     field<&drivers::BridgeRow::icc>("icc"),
+                                     field<&drivers::BridgeRow::subnets>("subnets"),
+                                     field<&drivers::BridgeRow::routed4>("routed4", kOmitEmpty),
+                                     field<&drivers::BridgeRow::routed6>("routed6", kOmitEmpty)};
 };
 template <>
 struct Schema<drivers::SysctlRow> {

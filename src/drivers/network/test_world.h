@@ -210,7 +210,7 @@ UniqueFd make_neighbour() {
 
 // The neighbour takes the host for the way to everything: what a hostile one on the same LAN can
 // do.
-[[maybe_unused]] void route_through_host(int netns) {
+void route_through_host(int netns) {
   auto there = *NetlinkSocket::open_in(NETLINK_ROUTE, netns);
   auto link = *find_link(there, "eth0");
   InterfaceSetup setup;
@@ -219,9 +219,8 @@ UniqueFd make_neighbour() {
   EXPECT_TRUE(configure_interface(there, setup));
 }
 
-[[maybe_unused]] PortRequest publish(uint16_t host_port, uint16_t container_port,
-                                     const char* host_ip = nullptr,
-                                     Protocol protocol = Protocol::tcp) {
+PortRequest publish(uint16_t host_port, uint16_t container_port, const char* host_ip = nullptr,
+                    Protocol protocol = Protocol::tcp) {
   PortRequest request;
   request.protocol = protocol;
   request.host_port = host_port;

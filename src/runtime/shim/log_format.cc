@@ -248,7 +248,7 @@ char* print_time(char* out, int64_t ns) {
 }
 
 void append_local(std::string& out, Stream stream, int64_t time, std::string_view line,
-                  const std::optional<Partial>& partial, uint64_t number) {
+                  const std::optional<Partial>& partial) {
   size_t start = out.size();
   out.append(4, '\0');
   put_bytes(out, 1, to_string(stream));
@@ -262,7 +262,6 @@ void append_local(std::string& out, Stream stream, int64_t time, std::string_vie
     put_number(details, 3, static_cast<uint64_t>(partial->ordinal));
     put_bytes(out, 5, details);
   }
-  put_number(out, 6, number);
   auto size = static_cast<uint32_t>(out.size() - start - 4);
   char big_endian[4] = {static_cast<char>(size >> 24), static_cast<char>(size >> 16),
                         static_cast<char>(size >> 8), static_cast<char>(size)};
@@ -297,7 +296,6 @@ Result<LogEntry> parse_local_entry(std::string_view message) {
     if (reader.field == 3) entry.line = reader.bytes;
     if (reader.field == 4) is_partial = reader.number != 0;
     if (reader.field == 5) entry.partial = TRY(parse_partial(reader.bytes));
-    if (reader.field == 6) entry.number = reader.number;
   }
   if (is_partial && !entry.partial) entry.partial.emplace();
   if (!entry.partial || entry.partial->last) entry.line += '\n';

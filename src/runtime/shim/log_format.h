@@ -4,8 +4,7 @@
 //   {"log":"text\n","stream":"stdout","attrs":{…},"time":"2024-01-02T03:04:05.123456789Z"}\n
 //              a piece of a line longer than 16 KiB, or without an end, has no \n in "log"
 //   local      u32 big-endian size, a protobuf LogEntry {1 source, 2 time_nano, 3 line, 4 partial,
-//              5 {1 last, 2 id, 3 ordinal}}, the size again (to be read backwards); of a log that
-//              is sent elsewhere also {6 number}, which Docker's readers skip
+//              5 {1 last, 2 id, 3 ordinal}}, the size again (to be read backwards)
 #pragma once
 
 #include <cstdint>
@@ -43,7 +42,6 @@ struct LogEntry {
   std::string line;
   std::optional<Partial> partial;  // local only
   std::string attributes;          // json-file: the "attrs" object as JSON, or ""
-  uint64_t number = 0;             // local: of a numbered log, from 1
 };
 
 // Writes `text` as the inside of a JSON string as Go's encoder does (HTML-safe, invalid UTF-8 as
@@ -52,9 +50,9 @@ char* escape_json(char* out, std::string_view text);
 // The time as Go's RFC3339Nano, in UTC; `out` has room for 30 bytes. Returns the end.
 char* print_time(char* out, int64_t ns);
 
-// Appends a `local` entry to `out`; without a number when that is 0.
+// Appends a `local` entry to `out`.
 void append_local(std::string& out, Stream stream, int64_t time, std::string_view line,
-                  const std::optional<Partial>& partial, uint64_t number = 0);
+                  const std::optional<Partial>& partial);
 
 // One line of a json-file, without its \n.
 Result<LogEntry> parse_json_entry(std::string_view line);

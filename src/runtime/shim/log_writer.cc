@@ -16,43 +16,6 @@ constexpr size_t kBuffer = 256 * 1024;
 // Room for one json-file entry besides its attributes: every byte as \u00xx, and the names.
 constexpr size_t kEntryRoom = 6 * (kLogPiece + 1) + 256;
 
-uint32_t big_endian(const char* p) {
-  auto byte = [&](int i) { return static_cast<uint32_t>(static_cast<unsigned char>(p[i])); };
-  return byte(0) << 24 | byte(1) << 16 | byte(2) << 8 | byte(3);
-}
-
-// The last whole record of a `local` file; "" when there is none. One that a power failure has cut
-// is found from the front, and cut off, so that what follows can be read.
-Result<std::string> last_local_entry(const std::string& path) {
-  UniqueFd file = TRY(sys::open(path, O_RDWR | O_NOFOLLOW));
-  struct stat st = TRY(sys::fstat(file.get()));
-  std::string record;
-  auto size_at = [&](off_t at) -> Result<int64_t> {
-    char size[4];
-    if (at < 0 || TRY(sys::pread(file.get(), size, 4, at)) != 4) return -1;
-    int64_t length = big_endian(size);
-    return length > int64_t{kMaxLogEntry} ? -1 : length;
-  };
-  auto read = [&](off_t at, int64_t length) -> Result<bool> {
-    record.resize(static_cast<size_t>(length));
-    return TRY(sys::pread(file.get(), record.data(), record.size(), at)) == record.size();
-  };
-  int64_t length = TRY(size_at(st.st_size - 4));
-  off_t begin = st.st_size - length - 8;
-  if (length >= 0 && begin >= 0 && TRY(size_at(begin)) == length) {
-    if (TRY(read(begin + 4, length))) return record;
-  }
-  off_t at = 0, last = -1;
-  for (; (length = TRY(size_at(at))) >= 0 && TRY(size_at(at + 4 + length)) == length;
-       at += length + 8)
-    last = at;
-  if (at < st.st_size) TRY(sys::ftruncate(file.get(), at));
-  if (last < 0) return std::string();
-  length = TRY(size_at(last));
-  if (!TRY(read(last + 4, length))) return std::string();
-  return record;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<LogWriter>> LogWriter::open(const LogConfig& config) {
@@ -81,31 +44,11 @@ Result<std::unique_ptr<LogWriter>> LogWriter::open(const LogConfig& config) {
     out += "},";
     if (out.size() > kMaxLogEntry / 2) return invalid("log attributes: too long");
   }
-  if (config.numbered && writer->local_) TRY(writer->find_last_number());
   TRY(writer->open_file(0));
-  if (config.compress && config.max_files > 1) {
-    writer->compressor_ = std::make_unique<LogCompressor>(config.path, config.max_files);
-    writer->rotated_ = true;  // perhaps by a run that ended before it was compressed
-  }
   return writer;
 }
 
 LogWriter::~LogWriter() { (void)flush(); }
-
-// Numbers go on where an earlier run stopped. A file is compressed only when there is an entry in
-// the next one, so the last entry is in a plain file.
-Status LogWriter::find_last_number() {
-  for (const std::string& path : {config_.path, config_.path + ".1"}) {
-    Result<std::string> text = last_local_entry(path);
-    if (!text && text.error().kind() == ErrorKind::not_found) continue;
-    if (!text) return std::move(text).error();
-    if (text->empty()) continue;
-    LogEntry entry = TRY(parse_local_entry(*text));
-    number_ = entry.number;
-    return {};
-  }
-  return {};
-}
 
 Status LogWriter::open_file(int flags) {
   file_ = TRY(sys::open(config_.path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | flags, 0640)
@@ -166,7 +109,7 @@ void LogWriter::put(Stream stream, Line& line, std::string_view text, Piece piec
     std::optional<Partial> partial;
     if (split) partial = Partial{piece == Piece::last, line.id, ++line.ordinal};
     buffer_.resize(used_);
-    append_local(buffer_, stream, time, text, partial, config_.numbered ? ++number_ : 0);
+    append_local(buffer_, stream, time, text, partial);
     used_ = buffer_.size();
   } else {
     put_json(stream, text, piece != Piece::more, time);
@@ -207,7 +150,6 @@ Status LogWriter::write_out() {
   Status written = sys::write_all(file_.get(), data);
   if (written) {
     size_ += static_cast<int64_t>(data.size());
-    if (compressor_ && std::exchange(rotated_, false)) compressor_->begin();
     return {};
   }
   // Half an entry would make the next one unreadable.
@@ -222,13 +164,11 @@ Status LogWriter::rotate() {
     return {};
   }
   auto name = [&](int number) { return fmt::format("{}.{}", config_.path, number); };
-  if (compressor_) compressor_->rotating();
-  for (int number = config_.max_files - 1; number > 1 && !compressor_; --number) {
+  for (int number = config_.max_files - 1; number > 1; --number) {
     Status renamed = sys::renameat(AT_FDCWD, name(number - 1), AT_FDCWD, name(number));
     if (!renamed && renamed.error().code() != ENOENT) return renamed;
   }
   TRY(sys::renameat(AT_FDCWD, config_.path, AT_FDCWD, name(1)));
-  rotated_ = true;
   return open_file(0);
 }
 
@@ -242,10 +182,6 @@ Status LogWriter::flush() {
 Status LogWriter::reopen() {
   TRY(flush());
   return open_file(0);
-}
-
-bool LogWriter::child_ended(pid_t pid, int status) {
-  return compressor_ && compressor_->child_ended(pid, status);
 }
 
 void LogWriter::release_memory() {

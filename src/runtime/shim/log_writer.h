@@ -7,7 +7,6 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
-#include "runtime/shim/log_compressor.h"
 #include "runtime/shim/log_format.h"
 #include "runtime/shim/protocol.h"
 
@@ -31,8 +30,6 @@ class LogWriter {
   Status flush();
   // Begins with a new file at the path: somebody else has moved the old one away.
   Status reopen();
-  // A child of the process has ended; false when it is none of the log's. `status` as of wait(2).
-  bool child_ended(pid_t pid, int status);
   // Gives back the buffers; for a container that is quiet.
   void release_memory();
 
@@ -53,14 +50,10 @@ class LogWriter {
   Status write_out();
   Status rotate();
   Status open_file(int flags);
-  Status find_last_number();
 
   LogConfig config_;
   std::string attributes_;  // "\"attrs\":{…}," or ""
   bool local_ = false;
-  uint64_t number_ = 0;                        // of the last entry, when they are numbered
-  std::unique_ptr<LogCompressor> compressor_;  // null: rotated files stay as they are
-  bool rotated_ = false;                       // and the new file is still empty
   UniqueFd file_;
   int64_t size_ = 0;  // of the file
   std::string buffer_;

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 
 #include "base/clock.h"
 #include "base/fs.h"
@@ -144,89 +143,6 @@ TEST_F(LogWriterTest, RotatesAndKeepsTheNewestFiles) {
   EXPECT_NE(contents(".1").find("line 7"), std::string::npos);
   EXPECT_NE(contents(".2").find("line 4"), std::string::npos);
   EXPECT_EQ(contents(".3"), "(absent)");
-}
-
-// Until no child is at work.
-void wait_for_children(LogWriter& writer) {
-  int status = 0;
-  for (pid_t child; (child = ::waitpid(-1, &status, 0)) > 0;)
-    EXPECT_TRUE(writer.child_ended(child, status));
-}
-
-TEST_F(LogWriterTest, RotatedFilesAreCompressed) {
-  config_.max_size = 100;
-  config_.max_files = 4;
-  config_.compress = true;
-  auto writer = open();
-  // Each 76 bytes: a file has two.
-  for (int i = 0; i < 2; ++i) writer->write(Stream::out, fmt::format("line {}\n", i), kTime);
-  ASSERT_TRUE(writer->flush());
-  EXPECT_FALSE(writer->child_ended(1, 0));
-  for (int i = 2; i < 9; ++i) {
-    writer->write(Stream::out, fmt::format("line {}\n", i), kTime);
-    ASSERT_TRUE(writer->flush());
-    wait_for_children(*writer);
-  }
-  for (const char* suffix : {".1", ".2", ".3", ".4", ".4.gz", ".compressing"})
-    EXPECT_EQ(contents(suffix), "(absent)") << suffix;
-  for (const char* suffix : {".1.gz", ".2.gz", ".3.gz"})
-    EXPECT_TRUE(contents(suffix).starts_with("\x1f\x8b")) << suffix;
-}
-
-TEST_F(LogWriterTest, WhatAShimThatWasKilledLeftIsCompressedByTheNext) {
-  config_.max_size = 100;
-  config_.max_files = 4;
-  config_.compress = true;
-  for (const char* suffix : {".1", ".2", ".2.gz", ".compressing"})
-    ASSERT_TRUE(fs::write_file(config_.path + suffix, "left"));
-  auto writer = open();
-  EXPECT_EQ(contents(".2.gz"), "(absent)");
-  writer->write(Stream::out, "x\n", kTime);
-  ASSERT_TRUE(writer->flush());
-  wait_for_children(*writer);
-  EXPECT_EQ(contents(".1") + contents(".2") + contents(".compressing"), "(absent)(absent)(absent)");
-  EXPECT_TRUE(contents(".1.gz").starts_with("\x1f\x8b"));
-  EXPECT_TRUE(contents(".2.gz").starts_with("\x1f\x8b"));
-}
-
-TEST_F(LogWriterTest, AFileThatIsRotatedOutIsNotCompressedToItsEnd) {
-  config_.max_size = 1 << 20;
-  config_.max_files = 2;
-  config_.compress = true;
-  auto writer = open();
-  std::string line(1000, 'x');
-  line += '\n';
-  for (int i = 0; i < 20'000; ++i) writer->write(Stream::out, line, kTime);
-  ASSERT_TRUE(writer->flush());
-  writer.reset();  // ends the child
-  EXPECT_EQ(::waitpid(-1, nullptr, 0), -1);
-  EXPECT_EQ(contents(".compressing"), "(absent)");
-  EXPECT_NE(contents(".1"), "(absent)");
-}
-
-TEST_F(LogWriterTest, NumbersGoOnInTheNextRun) {
-  config_.driver = "local";
-  config_.numbered = true;
-  config_.max_size = 1;  // an entry a file
-  config_.max_files = 3;
-  auto last = [&](const std::string& suffix) {
-    std::string text = contents(suffix);
-    if (text.size() < 8) return uint64_t{0};
-    return parse_local_entry(std::string_view(text).substr(4, text.size() - 8))->number;
-  };
-  open()->write(Stream::out, "a\nb\n", kTime);
-  EXPECT_EQ(last(".1"), 1u);
-  EXPECT_EQ(last(""), 2u);
-  open()->write(Stream::out, "c\n", kTime);
-  EXPECT_EQ(last(""), 3u);
-  // A power failure has cut the last entry: it is cut off.
-  std::string cut = contents();
-  ASSERT_TRUE(fs::write_file(config_.path, cut + cut.substr(0, cut.size() / 2)));
-  open();
-  EXPECT_EQ(contents(), cut);
-  ASSERT_TRUE(fs::write_file(config_.path, ""));
-  open()->write(Stream::out, "d\n", kTime);
-  EXPECT_EQ(last(""), 3u);  // after b's 2, which is the newest that is left
 }
 
 TEST_F(LogWriterTest, ASingleFileIsTruncated) {

@@ -90,8 +90,6 @@ struct LogConfig {
   std::string path;                  // rotated files are path.1 (the newest), path.2 …
   int64_t max_size = -1;             // bytes after which the file is rotated; -1: never
   int32_t max_files = 1;  // files kept, the current one included; 1: it is truncated instead
-  bool compress = false;  // rotated files become path.1.gz … (see log_identity.h)
-  bool numbered = false;  // local: entries carry a number that goes up by one, from 1
   std::map<std::string, std::string> attributes;  // json-file: "attrs" of every line
 };
 
@@ -259,13 +257,9 @@ struct Schema<shim::TerminalSize> {
 template <>
 struct Schema<shim::LogConfig> {
   using T = shim::LogConfig;
-  static constexpr Field fields[] = {field<&T::driver>("driver"),
-                                     field<&T::path>("path"),
-                                     field<&T::max_size>("maxSize"),
-                                     field<&T::max_files>("maxFiles"),
-                                     field<&T::compress>("compress", kOmitEmpty),
-                                     field<&T::numbered>("numbered", kOmitEmpty),
-                                     field<&T::attributes>("attributes", kOmitEmpty)};
+  static constexpr Field fields[] = {
+      field<&T::driver>("driver"), field<&T::path>("path"), field<&T::max_size>("maxSize"),
+      field<&T::max_files>("maxFiles"), field<&T::attributes>("attributes", kOmitEmpty)};
 };
 template <>
 struct Schema<shim::LaunchOptions> {

@@ -244,7 +244,6 @@ void Supervisor::reap() {
       init_exited(status);
       continue;
     }
-    if (log_ && log_->child_ended(pid, status)) continue;
     for (auto& [id, exec] : execs_)
       if (exec.pid == pid) exec_exited(id, exec, exit_status_of(status));
   }

@@ -1,4 +1,4 @@
-// What an Engine that is not part of a swarm and has no plugins answers.
+// What an Engine that is not part of a swarm, has no plugins and builds no images answers.
 #include "server/routes.h"
 
 namespace gantry::server {
@@ -20,6 +20,10 @@ Status no_swarm(Call&) { return unsupported("swarm mode is not supported"); }
 Status no_plugins(Call& call) { return call.send(200, json::array()); }
 
 Status no_managed_plugins(Call&) { return unsupported("managed plugins are not supported"); }
+
+Status no_builder(Call&) {
+  return unsupported("building images is not supported by this engine: build elsewhere and load");
+}
 
 Status no_cluster_volumes(Call&) {
   return unsupported("only cluster volumes can be updated, and swarm mode is not supported");
@@ -70,6 +74,9 @@ constexpr Route kRoutes[] = {
     {"POST", "/plugins/{name...}/push", no_managed_plugins},
     {"POST", "/plugins/{name...}/set", no_managed_plugins},
     {"PUT", "/volumes/{name}", no_cluster_volumes},
+    {"POST", "/build", no_builder},
+    {"POST", "/build/prune", no_builder},
+    {"POST", "/session", no_builder},
 };
 
 }  // namespace

@@ -13,21 +13,17 @@ constexpr ApiVersion kAnonymousOnlySince{1, 42};  // prune
 
 Status list(Call& call) {
   Filters filters = TRY(call.filters());
-  return call.answer(200,
-                     call.x.run_blocking([&] { return call.daemon().volumes().list(filters); }));
+  return call.answer(200, call.daemon().volumes().list(filters));
 }
 
 Status create(Call& call) {
   auto input = TRY(call.body_as<VolumeCreate::Input>());
-  input.anonymous = false;  // not for clients to say
   auto output = TRY(run_job<VolumeCreate>(call, std::move(input)));
   return call.send(201, output.volume);
 }
 
 Status inspect(Call& call) {
-  const std::string name = call.name("name");
-  return call.answer(200,
-                     call.x.run_blocking([&] { return call.daemon().volumes().inspect(name); }));
+  return call.answer(200, call.daemon().volumes().inspect(call.name("name")));
 }
 
 Status remove(Call& call) {

@@ -15,6 +15,8 @@ import steps_others
 
 # What is served by no route of the engine's, with the reason that docs/compatibility.md gives too.
 NOT_SERVED = {
+    ("POST", "/build"): "images are not built by this engine yet",
+    ("POST", "/build/prune"): "images are not built by this engine yet",
     ("POST", "/session"): "BuildKit's",
     ("PUT", "/volumes/{name}"): "for cluster volumes only",
     ("GET", "/plugins/privileges"): "managed plugins are not served",

@@ -1,7 +1,4 @@
-"""/images, /build, /commit and /distribution, as far as they need no registry."""
-
-import io
-import tarfile
+"""/images, /commit and /distribution, as far as they need no registry."""
 
 
 def images(t):
@@ -41,24 +38,6 @@ def images(t):
     t.call("POST", "/auth", 500, body={"username": "a", "password": "b", "serveraddress": "127.0.0.1:1"})
 
 
-def build(t):
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        text = b"FROM busybox\nRUN echo 1 >/made\n"
-        member = tarfile.TarInfo("Dockerfile")
-        member.size = len(text)
-        archive.addfile(member, io.BytesIO(text))
-    tar = {"Content-Type": "application/x-tar"}
-    made = t.call("POST", "/build", 200, {"t": "contract/built:1"}, out.getvalue(), tar).documents()
-    ids = [one["aux"]["ID"] for one in made if "aux" in one]
-    t.expect("build tells the id", len(ids) == 1 and ids[0].startswith("sha256:"), made)
-    t.expect("build ends as Docker's", made[-1] == {"stream": "Successfully tagged contract/built:1\n"}, made)
-    t.call("POST", "/build", 400, {"t": "BAD"}, out.getvalue(), tar)
-    t.call("DELETE", "/images/{name}", 200, name="contract/built:1")
-    t.call("POST", "/build/prune", 200, {"all": "1"})
-    t.call("POST", "/build/prune", 400, {"filters": {"nonsense": ["1"]}})
-
-
 def commit(t):
     it = t.container("committed", ["true"], start=False)
     t.call("POST", "/commit", 404, {"container": "nobody"})
@@ -72,4 +51,4 @@ def commit(t):
     t.call("DELETE", "/containers/{id}", 204, id=used)
 
 
-STEPS = [images, build, commit]
+STEPS = [images, commit]

@@ -1,5 +1,4 @@
-// What the DNS server, and the relay of [::1], wait for: sockets and deadlines behind one
-// descriptor. Each has a loop of its own. Private to this room.
+// What the DNS server waits for: sockets and deadlines behind one descriptor. Private to dns/.
 #pragma once
 
 #include <sys/epoll.h>
