@@ -2,8 +2,8 @@
 #
 # Gantry::Crypto and Gantry::SSL are OpenSSL's libraries, linked as usual, except into an executable that
 # gantry_lazy_openssl(TARGET ARCHIVE-TARGET…) was called for: that one loads them when something of theirs is called
-# first (tools/lazy_library.py). A third of the time from start to exit of a command that never speaks TLS was
-# loading, relocating and initialising them.
+# first (tools/lazy_library.py). Half of the page faults of a command that never speaks TLS were for loading,
+# relocating and initialising them.
 find_package(OpenSSL REQUIRED)
 
 foreach(part Crypto SSL)

@@ -4,7 +4,7 @@
 usage: lazy_library.py --out FILE.S --library SONAME=PATH… ARCHIVE…
 
 For every function that the archives lack and a library has, the file defines a hidden function of that name which jumps
-through a table. The table's entries lead to gantry_lazy_load() at first (src/base/lazy_library.h), which loads the
+through a table. The table's entries lead to gantry_lazy_load() at first (src/base/lazy_library.cc), which loads the
 libraries and fills the whole table: a program that never calls them does not pay for loading, relocating and
 initialising them. x86-64, System V ABI; not for data symbols.
 """

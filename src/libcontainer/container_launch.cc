@@ -92,8 +92,8 @@ Status Container::Impl::launch(std::unique_ptr<InitPlan> plan, const char* const
   Launch& shared = *(plan->launch = std::make_unique<Launch>());
   shared.note = [](void* impl) { return static_cast<Impl*>(impl)->note_pid(); };
   shared.context = this;
-  FailpointScope inits("init");  // that of init's own never ends here
   TRY(failpoint("runtime.clone"));
+  FailpointScope inits("init");  // that of init's own never ends here
   auto child = [](void* context) { run_init(*static_cast<InitPlan*>(context)); };
   Clone cloned =
       TRY(clone_waiting(plan->namespaces.clone_flags, group.get(), state.pid, child, plan.get()));
